@@ -1,0 +1,277 @@
+"""EfficientNet-Lite0 as a feature extractor at stride 16, with frozen batch norm."""
+
+import math
+
+import keras
+from keras import ops
+
+from keras_wsss.backbones.stochastic_depth import StochasticDepth, linear_rates
+from keras_wsss.errors import ConfigError
+
+# Stages: blocks, kernel, stride of the first block, expansion, channels.
+STAGES = (
+    (1, 3, 1, 1, 16),
+    (2, 3, 2, 6, 24),
+    (2, 5, 2, 6, 40),
+    (3, 3, 2, 6, 80),
+    (3, 5, 1, 6, 112),
+    (4, 5, 2, 6, 192),
+    (1, 3, 1, 6, 320),
+)
+FEATURE_STAGES = (1, 2, 4, 6)  # last stages of strides 4, 8, 16 and of the network
+HEAD_CHANNELS = 1280
+EPSILON = 1e-3
+
+
+class ConvNorm(keras.layers.Layer):
+    """Convolution without bias followed by a frozen batch norm, TensorFlow's "same" padding.
+
+    The norm is an affine map per channel, so its scale is multiplied into the kernel: one pass
+    over the activations instead of two, forward and backward, with the same result and gradient.
+    """
+
+    def __init__(
+        self, filters, kernel_size=1, strides=1, dilation_rate=1, depthwise=False, relu=True, **kwargs
+    ):
+        super().__init__(**kwargs)
+        self.filters = filters
+        self.kernel_size = kernel_size
+        self.strides = strides
+        self.dilation_rate = dilation_rate
+        self.depthwise = depthwise
+        self.relu = relu
+
+    def build(self, input_shape):
+        size, channels = self.kernel_size, input_shape[-1]
+        fan_in = size * size * (1 if self.depthwise else channels)
+        self.kernel = self.add_weight(
+            name="kernel",
+            shape=(size, size, channels, 1 if self.depthwise else self.filters),
+            initializer=keras.initializers.RandomNormal(0.0, math.sqrt((1 + self.relu) / fan_in)),
+            autocast=False,
+        )
+
+        def frozen(name, initializer):
+            return self.add_weight(
+                name=name,
+                shape=(self.filters,),
+                initializer=initializer,
+                trainable=False,
+                autocast=False,
+            )
+
+        self.gamma, self.beta = frozen("gamma", "ones"), frozen("beta", "zeros")
+        self.moving_mean = frozen("moving_mean", "zeros")
+        self.moving_variance = frozen("moving_variance", "ones")
+
+    def call(self, x):
+        scale = self.gamma * ops.rsqrt(self.moving_variance + EPSILON)
+        offset = ops.cast(self.beta - self.moving_mean * scale, x.dtype)
+        per_filter = ops.reshape(scale, (-1, 1)) if self.depthwise else scale
+        kernel = ops.cast(self.kernel * per_filter, x.dtype)
+        convolve = ops.depthwise_conv if self.depthwise else ops.conv
+        x = convolve(
+            x, kernel, self.strides, padding="same", dilation_rate=self.dilation_rate
+        )
+        return ops.relu6(x + offset) if self.relu else x + offset
+
+    def compute_output_shape(self, input_shape):
+        sides = [None if n is None else -(-n // self.strides) for n in input_shape[1:3]]
+        return (input_shape[0], *sides, self.filters)
+
+    def reference_variables(self, convolution, norm):
+        """Variables under the names of a PyTorch convolution and of its batch norm."""
+        return {
+            f"{convolution}.weight": self.kernel,
+            f"{norm}.weight": self.gamma,
+            f"{norm}.bias": self.beta,
+            f"{norm}.running_mean": self.moving_mean,
+            f"{norm}.running_var": self.moving_variance,
+        }
+
+
+class InvertedResidual(keras.layers.Layer):
+    """Expansion, depthwise convolution, projection; added to the input where shapes allow."""
+
+    def __init__(
+        self, filters, kernel_size, strides, expansion, dilation_rate=1, drop=0.0, seed=None, **kwargs
+    ):
+        super().__init__(**kwargs)
+        self.filters = filters
+        self.expansion = expansion
+        self.depthwise_options = {
+            "kernel_size": kernel_size,
+            "strides": strides,
+            "dilation_rate": dilation_rate,
+        }
+        self.project = ConvNorm(filters, relu=False, name="project")
+        self.drop = StochasticDepth(drop, seed, name="drop")
+
+    def build(self, input_shape):
+        channels = input_shape[-1] * self.expansion
+        self.expand = None
+        if self.expansion > 1:
+            self.expand = ConvNorm(channels, name="expand", dtype=self.dtype_policy)
+            self.expand.build(input_shape)
+        inner = (*input_shape[:-1], channels)
+        self.depthwise = ConvNorm(
+            channels, depthwise=True, name="depthwise", dtype=self.dtype_policy, **self.depthwise_options
+        )
+        self.depthwise.build(inner)
+        self.project.build(inner)
+        self.residual = (
+            self.depthwise_options["strides"] == 1 and input_shape[-1] == self.filters
+        )
+
+    def call(self, x, training=None):
+        y = self.expand(x) if self.expand else x
+        y = self.project(self.depthwise(y))
+        return x + self.drop(y, training=training) if self.residual else y
+
+    def reference_variables(self, prefix):
+        """Variables under the names of the PyTorch port."""
+        variables = {}
+        if self.expand:
+            variables |= self.expand.reference_variables(prefix + "expand_conv", prefix + "bn0")
+        variables |= self.depthwise.reference_variables(prefix + "depthwise_conv", prefix + "bn1")
+        return variables | self.project.reference_variables(prefix + "project_conv", prefix + "bn2")
+
+
+@keras.saving.register_keras_serializable("keras_wsss")
+class EfficientNetLite0(keras.Model):
+    """EfficientNet-Lite0 without its classifier (Tan and Le, arXiv 1905.11946; lite variant).
+
+    Apache-2.0, no squeeze-and-excitation, ReLU6: it quantises well and runs on phones. The batch
+    norms keep their affine parameters and statistics. There is no attention: methods that need
+    affinity put :class:`~keras_wsss.heads.AttentionNeck` on top.
+
+    Args:
+        output_stride: 16 (stride of stage 6 removed) or 32 (as trained).
+        dilated: bool, whether the convolutions after a removed stride are dilated by 2, so that
+            they see the neighbourhood they were trained on.
+        conv_head: bool, whether F4 is the 1280-channel map that the ImageNet classifier pools
+            (non-negative) or the 320-channel map before it.
+        drop_path_rate: float in [0, 1), stochastic depth of the last block.
+        seed: int or None, seed of stochastic depth.
+
+    Call:
+        images: float `[B,H,W,3]`, RGB 0..255, any H and W.
+        training: bool, only switches stochastic depth.
+
+    Returns:
+        List F1..F4 of `[B,H/s,W/s,C]`, s = 4, 8, 16, 16 (sizes rounded up), C =
+        ``feature_channels``.
+
+    Raises:
+        ConfigError: an output stride that is neither 16 nor 32.
+
+    Example:
+
+    >>> backbone = EfficientNetLite0()
+    >>> [f.shape for f in backbone(keras.ops.ones((1, 224, 224, 3)))]
+    [(1, 56, 56, 24), (1, 28, 28, 40), (1, 14, 14, 112), (1, 14, 14, 1280)]
+    """
+
+    attention_heads = 0
+
+    def __init__(
+        self,
+        output_stride=16,
+        dilated=False,
+        conv_head=True,
+        drop_path_rate=0.0,
+        seed=None,
+        name="backbone",
+        **kwargs,
+    ):
+        if output_stride not in (16, 32):
+            raise ConfigError(
+                f"EfficientNet-Lite0 has output stride 16 or 32, not {output_stride}: set "
+                "`backbone.strides` to [4, 2, 2, 1] or [4, 2, 2, 2]."
+            )
+        # Images stay float32 until they are normalised, also under mixed precision.
+        super().__init__(name=name, autocast=False, **kwargs)
+        self.output_stride = output_stride
+        self.dilated = dilated
+        self.conv_head = conv_head
+        self.drop_path_rate = drop_path_rate
+        self.seed = seed
+
+        self.stem = ConvNorm(32, 3, strides=2, name="stem", dtype=self.dtype_policy)
+        rates = iter(linear_rates(drop_path_rate, sum(stage[0] for stage in STAGES)))
+        self.blocks, stride, dilation = [], 2, 1
+        for repeats, kernel, first_stride, expansion, filters in STAGES:
+            for repeat in range(repeats):
+                block_stride, block_dilation = 1, dilation
+                if repeat == 0 and first_stride == 2:
+                    if stride < output_stride:
+                        stride, block_stride = stride * 2, 2
+                    elif dilated:
+                        dilation = 2  # from the next block on
+                self.blocks.append(
+                    InvertedResidual(
+                        filters,
+                        kernel,
+                        block_stride,
+                        expansion,
+                        dilation_rate=block_dilation,
+                        drop=next(rates),
+                        seed=None if seed is None else seed + len(self.blocks),
+                        name=f"block{len(self.blocks)}",
+                        dtype=self.dtype_policy,
+                    )
+                )
+        self.head = None
+        if conv_head:
+            self.head = ConvNorm(HEAD_CHANNELS, name="head", dtype=self.dtype_policy)
+        self.feature_channels = tuple(STAGES[i][-1] for i in FEATURE_STAGES[:-1]) + (
+            HEAD_CHANNELS if conv_head else STAGES[-1][-1],
+        )
+        ends = [sum(stage[0] for stage in STAGES[: i + 1]) - 1 for i in FEATURE_STAGES]
+        self.feature_blocks = frozenset(ends)
+        self.build((None, None, None, 3))
+
+    def build(self, input_shape):
+        self.stem.build(input_shape)
+        channels = self.stem.filters
+        for block in self.blocks:
+            block.build((None, None, None, channels))
+            channels = block.filters
+        if self.head:
+            self.head.build((None, None, None, channels))
+
+    def preprocess(self, images):
+        """Images 0..255 -> the range of the ImageNet training, about -1..1, float32."""
+        return (ops.cast(images, "float32") - 127.0) / 128.0
+
+    def call(self, images, training=None, return_attention=False):
+        x = ops.cast(self.preprocess(images), self.compute_dtype)
+        x = self.stem(x)
+        features = []
+        for index, block in enumerate(self.blocks):
+            x = block(x, training=training)
+            if index in self.feature_blocks:
+                features.append(x)
+        if self.head:
+            features[-1] = self.head(x)
+        return (features, []) if return_attention else features
+
+    def reference_variables(self, prefix=""):
+        """Variables under the names of the PyTorch port, ``{name: variable}``."""
+        variables = self.stem.reference_variables(prefix + "conv_stem", prefix + "bn0")
+        for index, block in enumerate(self.blocks):
+            variables |= block.reference_variables(f"{prefix}blocks.{index}.")
+        if self.head:
+            variables |= self.head.reference_variables(prefix + "conv_head", prefix + "bn1")
+        return variables
+
+    def get_config(self):
+        return {
+            "output_stride": self.output_stride,
+            "dilated": self.dilated,
+            "conv_head": self.conv_head,
+            "drop_path_rate": self.drop_path_rate,
+            "seed": self.seed,
+            "name": self.name,
+            "dtype": keras.saving.serialize_keras_object(self.dtype_policy),
+        }

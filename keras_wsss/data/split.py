@@ -1,0 +1,75 @@
+"""One list of tagged images, ready to be read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+IGNORE = 255
+
+Reader = Callable[[int], np.ndarray]
+"""Position in the split -> uint8 array."""
+
+
+def identity_map(classes: int) -> np.ndarray:
+    """Mask lookup for ids that are already 0 (background), 1..``classes`` and 255 (ignore)."""
+    lookup = np.full(256, -1, np.int32)
+    lookup[: classes + 1] = np.arange(classes + 1)
+    lookup[IGNORE] = IGNORE
+    return lookup
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """The images of one list with their tags.
+
+    Attributes:
+        name: name of the list.
+        ids: N image ids, in the order of the list.
+        class_names: C foreground classes.
+        labels: float32 [N, C], 1 where the image has the tag.
+        image_paths: N files; names without a file for generated images.
+        mask_paths: N files the masks come from, or None: no masks.
+        saliency_paths: N files, or None.
+        mask_map: int32 [256], id in the file -> id of the training: 0 background, 1..C, 255 ignore;
+            -1 marks an id that no class list knows.
+        dropped: what was left out and how often, reason -> count.
+        read_image: reads images that are not files (position -> uint8 [H, W, 3]), or None.
+        read_mask: reads masks that are not image files (position -> uint8 [H, W]), or None.
+
+    Example:
+
+    >>> split = load_split(config.data, "val")
+    >>> split.labels.shape == (len(split.ids), len(split.class_names))
+    True
+    """
+
+    name: str
+    ids: tuple[str, ...]
+    class_names: tuple[str, ...]
+    labels: np.ndarray
+    image_paths: tuple[str, ...]
+    mask_paths: tuple[str, ...] | None = None
+    saliency_paths: tuple[str, ...] | None = None
+    mask_map: np.ndarray = field(default_factory=lambda: identity_map(254))
+    dropped: dict[str, int] = field(default_factory=dict)
+    read_image: Reader | None = None
+    read_mask: Reader | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def take(self, count: int | None) -> Split:
+        """The first ``count`` images; None or a larger number: all of them."""
+        if count is None or count >= len(self):
+            return self
+        return replace(
+            self,
+            ids=self.ids[:count],
+            labels=self.labels[:count],
+            image_paths=self.image_paths[:count],
+            mask_paths=self.mask_paths and self.mask_paths[:count],
+            saliency_paths=self.saliency_paths and self.saliency_paths[:count],
+        )

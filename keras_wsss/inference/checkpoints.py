@@ -1,0 +1,83 @@
+"""Checkpoints: weights, optimiser and random state in one file that is replaced as a whole."""
+
+import json
+
+import h5py
+import tensorflow as tf
+
+from keras_wsss.config import Config
+from keras_wsss.errors import WeightsError
+from keras_wsss.methods import METHODS
+from keras_wsss.run import RunDirectory
+
+
+def save_checkpoint(model, run, which, **state):
+    """Writes the checkpoint ``which`` (``last`` or ``best``) of ``run``.
+
+    Args:
+        model: compiled model.
+        run: :class:`~keras_wsss.run.RunDirectory`.
+        which: str.
+        **state: numbers kept beside the weights, e.g. ``step`` and ``miou``.
+    """
+
+    def write(path):
+        model.save_weights(path)
+        with h5py.File(path, "a") as file:
+            # Keras leaves random states out of weight files, and exact resume needs them.
+            random = [tf.convert_to_tensor(v).numpy().tolist() for v in _random_states(model)]
+            file.attrs["state"] = json.dumps({**state, "random": random})
+
+    run.write(run.checkpoint(which), write)
+
+
+def load_checkpoint(model, path):
+    """Loads a checkpoint into ``model`` (and its optimiser where it is compiled).
+
+    Returns:
+        The numbers given to :func:`save_checkpoint`.
+
+    Raises:
+        WeightsError: the file is missing, damaged or of another network.
+    """
+    if not path.exists():
+        raise WeightsError(f"{path}: no such checkpoint; train the run first")
+    if model.optimizer is not None and not model.optimizer.built:
+        model.optimizer.build(model.trainable_variables)
+    try:
+        model.load_weights(path)
+        with h5py.File(path) as file:
+            state = json.loads(file.attrs["state"])
+    except (OSError, KeyError, ValueError) as error:
+        raise WeightsError(
+            f"{path}: cannot be loaded into this network ({error}); it is damaged or belongs to "
+            "another configuration"
+        ) from error
+    for variable, value in zip(_random_states(model), state.pop("random"), strict=True):
+        variable.assign(value)
+    return state
+
+
+def load_run(path, num_classes, which="last"):
+    """Model of a run with the weights of a checkpoint.
+
+    Args:
+        path: run folder.
+        num_classes: int, foreground classes of the data it was trained on.
+        which: ``last`` or ``best``.
+
+    Returns:
+        Pair of the model and the checkpoint's state (``step``, ``miou``).
+    """
+    run = RunDirectory(path)
+    config = Config.from_run(run.path)
+    model = METHODS[config.method](config, num_classes)
+    model.build()
+    return model, load_checkpoint(model, run.checkpoint(which))
+
+
+def _random_states(model):
+    weights = {id(variable) for variable in model.weights}
+    states = [v for v in model.variables if id(v) not in weights]
+    metrics = {id(v) for metric in model.metrics for v in metric.variables}
+    return [v for v in states if id(v) not in metrics]

@@ -1,0 +1,79 @@
+"""Contact sheets: a row per image of photograph, CAM, pseudo label, prediction and truth."""
+
+import matplotlib
+import numpy as np
+from PIL import Image, ImageDraw
+
+TITLES = ("image", "CAM", "pseudo label", "prediction", "truth")
+IGNORE = 255
+IGNORE_COLOUR = (224, 224, 192)  # that of the VOC palette
+TILE, GAP, HEADER = 192, 4, 22
+
+
+def voc_palette():
+    """The 256 colours of PASCAL VOC masks, uint8 `[256,3]`; colour 255 marks ignored pixels.
+
+    Example:
+
+    >>> voc_palette()[1]
+    array([128,   0,   0], dtype=uint8)
+    """
+    palette = np.zeros((256, 3), np.uint8)
+    for bit in range(8):
+        digits = np.arange(256) >> (3 * bit)
+        for channel in range(3):
+            palette[:, channel] |= (((digits >> channel) & 1) << (7 - bit)).astype(np.uint8)
+    palette[IGNORE] = IGNORE_COLOUR
+    return palette
+
+
+def overlay_labels(image, labels, opacity=0.65):
+    """Paints a label map int `[H,W]` over an image `[H,W,3]` 0..255; returns uint8 `[H,W,3]`."""
+    colour = voc_palette()[np.asarray(labels, np.uint8)]
+    strength = np.where(np.asarray(labels) == 0, 0.35, opacity)[..., None]
+    return (image * (1 - strength) + colour * strength).astype(np.uint8)
+
+
+def overlay_cam(image, cam):
+    """Paints the strongest class of a CAM `[H,W,C]` in [0,1] over an image; uint8 `[H,W,3]`."""
+    heat = matplotlib.colormaps["jet"](np.max(cam, axis=-1))[..., :3] * 255
+    return (0.5 * image + 0.5 * heat).astype(np.uint8)
+
+
+def contact_sheet(rows, class_names):
+    """One picture of many results.
+
+    Args:
+        rows: list of (image `[H,W,3]` 0..255, tag-masked CAM `[H,W,C]`, pseudo label, prediction,
+            truth); label maps are int `[H,W]`.
+        class_names: names of the C classes, for the legend.
+
+    Returns:
+        ``PIL.Image.Image``.
+
+    Example:
+
+    >>> contact_sheet(rows, ["cat", "dog"]).save("sheet.png")
+    """
+    width = len(TITLES) * (TILE + GAP) + GAP
+    sheet = Image.new("RGB", (width, 2 * HEADER + len(rows) * (TILE + GAP)), "white")
+    draw = ImageDraw.Draw(sheet)
+    for column, title in enumerate(TITLES):
+        draw.text((GAP + column * (TILE + GAP), 5), title, fill="black")
+    palette, left = voc_palette(), GAP
+    for number, name in enumerate(class_names, start=1):
+        draw.rectangle((left, HEADER + 4, left + 12, HEADER + 16), fill=tuple(palette[number]))
+        draw.text((left + 16, HEADER + 4), name, fill="black")
+        left += 30 + int(draw.textlength(name))
+    for number, (image, cam, *labels) in enumerate(rows):
+        tiles = [image.astype(np.uint8), overlay_cam(image, cam)]
+        tiles += [overlay_labels(image, label) for label in labels]
+        top = 2 * HEADER + number * (TILE + GAP)
+        for column, tile in enumerate(tiles):
+            picture = Image.fromarray(tile)
+            picture.thumbnail((TILE, TILE))
+            if max(picture.size) < TILE:
+                factor = TILE / max(picture.size)
+                picture = picture.resize([round(side * factor) for side in picture.size])
+            sheet.paste(picture, (GAP + column * (TILE + GAP), top))
+    return sheet

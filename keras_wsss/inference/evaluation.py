@@ -1,0 +1,136 @@
+"""Scores of a model on a list of images, in one streaming pass."""
+
+import numpy as np
+import tensorflow as tf
+
+from keras_wsss.data import evaluation_dataset
+from keras_wsss.inference.contact_sheet import contact_sheet
+from keras_wsss.inference.predictor import Predictor
+from keras_wsss.metrics import MeanIoU, multilabel_f1
+from keras_wsss.ops.cam import cam_to_label
+
+BACKGROUND_SCORES = tuple(round(0.05 * i, 2) for i in range(1, 20))
+IGNORE = 255
+
+
+def evaluate(model, split, *, scales=(1.0,), flip=False, tags=True, sheet=None, sheet_images=12):
+    """Scores the decoder, and with ``tags`` the classifier, CAM and pseudo labels beside it.
+
+    The decoder never sees tags. CAM and pseudo labels are masked by each image's tags, which no
+    user has for a new photograph; they show how good the supervision is, not the model.
+
+    Args:
+        model: built :class:`~keras_wsss.methods.WSSSModel`.
+        split: :class:`~keras_wsss.data.Split` with masks.
+        scales, flip: test-time views of the decoder.
+        tags: bool, also score what needs tags (about eight network passes more).
+        sheet: path of a contact sheet to write, or None.
+        sheet_images: int, rows of the sheet.
+
+    Returns:
+        dict: ``decoder.miou`` (percent) with ``per_class``, ``cam``, ``pseudo_label``,
+        ``classifier.f1``, and the ``protocol``.
+
+    Example:
+
+    >>> evaluate(model, split)["decoder"]["miou"]
+    63.2
+    """
+    names = ("background", *split.class_names)
+    classes = len(names)
+    predictor = Predictor(model, scales, flip)
+    decoder = MeanIoU(classes)
+    cams = [MeanIoU(classes) for _ in BACKGROUND_SCORES]
+    pseudo, three_way = MeanIoU(classes), MeanIoU(classes)
+    labelled = valid = 0
+    predicted_tags, rows = [], []
+    describe = _describe(model)
+    chosen = set(np.linspace(0, len(split.ids) - 1, sheet_images).astype(int))
+
+    for position, batch in enumerate(evaluation_dataset(split, masks=True)):
+        truth = batch["mask"]
+        prediction = predictor(batch["image"])
+        decoder.update_state(truth, prediction)
+        if not tags:
+            continue
+        logits, cam, label, full = describe(batch["image"], batch["labels"])
+        predicted_tags.append(logits.numpy()[0] > 0)
+        for score, metric in zip(BACKGROUND_SCORES, cams, strict=True):
+            metric.update_state(truth, cam_to_label(cam, batch["labels"], score))
+        pseudo.update_state(truth, full)
+        three_way.update_state(truth, label)
+        valid += np.sum(truth != IGNORE)
+        labelled += np.sum((truth != IGNORE) & (label != IGNORE))
+        if sheet is not None and position in chosen:
+            shown = cam * batch["labels"][:, None, None, :]
+            rows.append([t.numpy()[0] for t in (batch["image"], shown, label, prediction, truth)])
+
+    scores = {
+        "decoder": _report(decoder, names, tags_used=False),
+        "protocol": {
+            "list": split.name,
+            "images": len(split.ids),
+            "scales": list(scales),
+            "flip": flip,
+            "crf": False,
+            "resolution": "original",
+            "tags_used": "cam and pseudo_label only; never by decoder",
+        },
+    }
+    if tags:
+        best = int(np.argmax([float(metric.result()) for metric in cams]))
+        scores["cam"] = _report(
+            cams[best], names, tags_used=True, background_score=BACKGROUND_SCORES[best]
+        )
+        scores["pseudo_label"] = _report(pseudo, names, tags_used=True)
+        scores["pseudo_label"]["three_way"] = {
+            "miou": _percent(three_way.result()),
+            "coverage": _percent(labelled / max(valid, 1)),
+        }
+        f1 = multilabel_f1(np.asarray(split.labels), np.asarray(predicted_tags))
+        scores["classifier"] = {"f1": round(float(f1), 4)}
+    if sheet is not None:
+        contact_sheet(rows, split.class_names).save(sheet)
+    return scores
+
+
+def _describe(model):
+    """Function of (image, tags) to image logits, CAM, three-way label and full label."""
+    settings = model.settings.pseudo_label
+    middle = (settings.high + settings.low) / 2
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([None, None, None, 3], tf.float32),
+            tf.TensorSpec([None, model.num_classes], tf.float32),
+        ]
+    )
+    def describe(image, labels):
+        size = tf.shape(image)
+        box = tf.stack([0, size[1], 0, size[2]])
+        batch = {"image": image, "labels": labels, "valid_box": tf.tile(box[None], [size[0], 1])}
+        cam = model.multi_scale_cam(image)
+        return (
+            model(image, training=False)["image_logits"],
+            cam,
+            model.refined_labels(batch, cam),
+            model.refined_labels(batch, cam, high=middle, low=middle),
+        )
+
+    return describe
+
+
+def _report(metric, names, **extra):
+    per_class = metric.per_class()
+    return {
+        "miou": _percent(metric.result()),
+        "per_class": {
+            name: None if np.isnan(iou) else _percent(iou)
+            for name, iou in zip(names, per_class, strict=True)
+        },
+        **extra,
+    }
+
+
+def _percent(fraction):
+    return round(100 * float(fraction), 2)

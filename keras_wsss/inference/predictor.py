@@ -1,0 +1,82 @@
+"""Decoder prediction with optional test-time scales and flip; never sees image tags."""
+
+import tensorflow as tf
+
+from keras_wsss.ops.resize import resize
+
+
+def fuse_logits(logits):
+    """Fuses decoder logits over flip and scales (afa.md, section 6).
+
+    Args:
+        logits: list, one per scale and the reference scale first, of float `[2B,h,w,K]` whose
+            second half belongs to the mirrored images (not mirrored back), or of `[B,h,w,K]`
+            when ``flipped`` views were not computed.
+
+    Returns:
+        float `[B,h,w,K]` on the first scale's grid: mean of a view and its mirror, then maximum
+        over scales.
+
+    Example:
+
+    >>> fuse_logits([tf.zeros([2, 24, 32, 21]), tf.ones([2, 12, 16, 21])]).shape
+    TensorShape([1, 24, 32, 21])
+    """
+    size = tf.shape(logits[0])[1:3]
+    fused = []
+    for scale_logits in logits:
+        plain, mirrored = tf.split(resize(scale_logits, (size[0], size[1])), 2)
+        fused.append((plain + tf.reverse(mirrored, axis=[2])) / 2)
+    return tf.reduce_max(tf.stack(fused), axis=0)
+
+
+class Predictor:
+    """Class probabilities of images of any size from the decoder alone.
+
+    Args:
+        model: a built :class:`~keras_wsss.methods.WSSSModel`.
+        scales: floats; 1.0 alone is the plain prediction. Logits are fused on the grid of the
+            first scale.
+        flip: bool, average every view with its mirror.
+
+    Example:
+
+    >>> predictor = Predictor(model)
+    >>> mask = predictor(images)  # int32 [B,H,W]
+    """
+
+    def __init__(self, model, scales=(1.0,), flip=False):
+        self.model = model
+        self.scales = tuple(scales)
+        self.flip = flip
+        self._labels = tf.function(
+            lambda images: tf.argmax(self.logits(images), axis=-1, output_type=tf.int32),
+            input_signature=[tf.TensorSpec([None, None, None, 3], tf.float32)],
+        )
+
+    def __call__(self, images):
+        """Label map int32 `[B,H,W]` of images float `[B,H,W,3]` in 0..255."""
+        return self._labels(images)
+
+    def logits(self, images):
+        """Fused decoder logits, float32 `[B,H,W,K]`, at the size of the images."""
+        size = tf.shape(images)[1:3]
+        views = []
+        for scale in self.scales:
+            view = images
+            if scale != 1:
+                scaled = tf.cast(tf.cast(size, tf.float32) * scale, tf.int32)
+                view = resize(images, (scaled[0], scaled[1]))
+            mirror = tf.reverse(view, axis=[2]) if self.flip else view[:0]
+            views.append(self._decode(tf.concat([view, mirror], axis=0)))
+        if self.flip:
+            fused = fuse_logits(views)
+        else:
+            grid = tf.shape(views[0])[1:3]
+            fused = tf.reduce_max(
+                tf.stack([resize(view, (grid[0], grid[1])) for view in views]), axis=0
+            )
+        return resize(fused, (size[0], size[1]))
+
+    def _decode(self, images):
+        return self.model(images, training=False)["segmentation_logits"]

@@ -1,0 +1,223 @@
+"""A method = a network + a pseudo-labeller + a list of weighted, scheduled loss terms."""
+
+import keras
+from keras import ops
+
+from keras_wsss import backbones, heads
+from keras_wsss.config import Config
+from keras_wsss.metrics import MeanIoU
+from keras_wsss.ops import refine
+from keras_wsss.ops._backend import compiled
+from keras_wsss.ops.cam import fuse_multi_scale, refined_pseudo_label
+from keras_wsss.ops.resize import resize
+
+if keras.backend.backend() == "tensorflow":
+    from keras_wsss.methods._step_tensorflow import TrainingStep
+else:
+
+    class TrainingStep:
+        """No training step has been written for this backend yet."""
+
+
+REFINERS = {
+    "par": refine.pixel_adaptive_refinement,
+    "varm": refine.variation_aware_refinement,
+}
+
+
+class WSSSModel(TrainingStep, keras.Model):
+    """Network, multi-scale CAM and refined pseudo labels that all methods share.
+
+    A method overrides three functions, called in this order at every training step:
+
+    * ``forward(batch, active)``: the network passes it needs (gradients flow);
+    * ``pseudo_labels(batch, outputs, active)``: what supervises the decoder (no gradient);
+    * ``loss_terms(batch, outputs, labels, active)``: ``{name: scalar}`` of the active terms.
+
+    Args:
+        config: :class:`~keras_wsss.config.Config`; data paths and schedule lengths are not used.
+        num_classes: int C, foreground classes. The decoder has C + 1 channels, 0 = background.
+        synchronized: bool, whether the decoder's batch norm pools its statistics over replicas.
+
+    Calling the model on images (float `[B,H,W,3]`, RGB 0..255, any H and W) or on a batch dict
+    gives a dict with ``image_logits [B,C]`` and ``segmentation_logits [B,H/4,W/4,C+1]``, and where
+    ``request`` names them ``cam [B,h,w,C]`` (raw class activations) and ``affinity [B,N,N]``.
+
+    Example:
+
+    >>> model = build_model(load_config("animals5_tscd"), num_classes=5)
+    >>> model(images)["segmentation_logits"].shape
+    (2, 56, 56, 6)
+    """
+
+    def __init__(self, config, num_classes, synchronized=False, **kwargs):
+        super().__init__(**kwargs)
+        if isinstance(config, dict):
+            config = Config.model_validate(config)
+        self.settings = config
+        self.num_classes = num_classes
+        self.synchronized = synchronized
+        self.loss_settings = dict(config.losses)
+
+        self.backbone = backbones.build_backbone(
+            config.backbone.name,
+            strides=config.backbone.strides,
+            drop_path_rate=config.backbone.drop_path_rate,
+            seed=config.seed,
+        )
+        self.classifier = heads.CAMClassifier(num_classes, pooling=config.heads.pooling)
+        self.decoder = heads.build_decoder(
+            config.heads.decoder,
+            num_classes + 1,
+            embedding_dim=config.heads.embedding_dim,
+            dropout=config.heads.dropout,
+            synchronized=synchronized,
+            seed=config.seed,
+        )
+        self.neck = self.affinity_head = None
+        if "affinity" in self.loss_settings:
+            symmetric = config.heads.symmetric_affinity
+            self.affinity_head = heads.AffinityHead(
+                symmetric=not config.parity if symmetric is None else symmetric
+            )
+            if not self.backbone.attention_heads:
+                self.neck = heads.AttentionNeck()
+        self.random = keras.random.SeedGenerator(config.seed)
+        self.compiled_refinement = compiled(refined_pseudo_label)
+
+        self.trackers = {
+            name: keras.metrics.Mean(name=name) for name in ("loss", *self.loss_settings)
+        }
+        self.mean_iou = MeanIoU(num_classes + 1, name="miou")
+
+    # ---- the three functions of a method ----------------------------------------------------
+
+    def forward(self, batch, active):
+        """Network outputs of a training step, for ``pseudo_labels`` and ``loss_terms``."""
+        raise NotImplementedError
+
+    def pseudo_labels(self, batch, outputs, active):
+        """Labels for the decoder, int32 `[B,S,S]` with 255 = ignore; None when none are needed."""
+        raise NotImplementedError
+
+    def loss_terms(self, batch, outputs, labels, active):
+        """Scalar of each loss term named in ``active``, before weighting."""
+        raise NotImplementedError
+
+    # ---- network ----------------------------------------------------------------------------
+
+    def call(self, inputs, training=None, request=()):
+        images = inputs["image"] if isinstance(inputs, dict) else inputs
+        attention = None
+        if "affinity" in request and self.neck is None:
+            features, attention = self.backbone(images, training=training, return_attention=True)
+        else:
+            features = self.backbone(images, training=training)
+        outputs = {
+            "image_logits": self.classifier.image_logits(features[-1]),
+            "segmentation_logits": self.decoder(features, training=training),
+        }
+        if "cam" in request:
+            outputs["cam"] = self.classifier.cam(features[-1])
+        if "affinity" in request:
+            attention = attention or self.neck(features[-1], training=training)
+            outputs["affinity"] = self.affinity_head(attention)
+        return outputs
+
+    def build(self, input_shape=None):
+        """Creates all variables, independent of the shape that the model is first called on."""
+        if not self.built:
+            request = ("affinity",) if self.affinity_head is not None else ()
+            self(ops.zeros((1, 64, 64, 3)), request=request)
+            self.built = True
+
+    def reference_variables(self):
+        """Variables under the names of the released PyTorch models, to import their weights."""
+        variables = {
+            **self.backbone.reference_variables("encoder."),
+            **self.decoder.reference_variables("decoder."),
+            **self.classifier.reference_variables("classifier."),
+        }
+        if self.affinity_head is not None:
+            variables |= self.affinity_head.reference_variables("attn_proj.")
+        return variables
+
+    # ---- CAM and pseudo labels --------------------------------------------------------------
+
+    def multi_scale_cam(self, images, training=False):
+        """CAM fused over scales and horizontal flip, float32 `[B,H,W,C]` in [0,1), no gradient.
+
+        afa.md, section 2.3. Not masked by the image tags. With ``training=True`` the passes run
+        as in the released code: stochastic depth is active and the decoder is evaluated too, so
+        that its batch-norm statistics see these images.
+        """
+        height, width = ops.shape(images)[1:3]
+        cams = []
+        for scale in self.settings.cam.scales:
+            view = images
+            if scale != 1:
+                view = resize(images, (_scaled(height, scale), _scaled(width, scale)))
+            features = self.backbone(
+                ops.concatenate([view, ops.flip(view, axis=2)]), training=training
+            )
+            if training:
+                self.decoder(features, training=True)
+            cams.append(self.classifier.cam(features[-1]))
+        return ops.stop_gradient(fuse_multi_scale(cams, (height, width)))
+
+    def refined_labels(self, batch, cam, high=None, low=None):
+        """Three-way pseudo label of a CAM (``THREEWAY``, afa.md 3.2), int32 `[B,H,W]`.
+
+        The background scores ``high`` and ``low`` default to those of the configuration; equal
+        ones leave nothing to ignore but what lies outside the valid box.
+        """
+        settings = self.settings.pseudo_label
+        # XLA compiles once per size: right for training crops, wrong for photographs of any size.
+        any_size = None in batch["image"].shape
+        refined = refined_pseudo_label if any_size else self.compiled_refinement
+        return refined(
+            cam,
+            batch["labels"],
+            batch["image"],
+            batch["valid_box"],
+            refine=REFINERS[settings.refiner],
+            high=high or settings.high,
+            low=low or settings.low,
+            iterations=settings.iterations,
+        )
+
+    # ---- schedule and Keras -----------------------------------------------------------------
+
+    def active_terms(self, step):
+        """Names of the loss terms that count at the 0-based ``step``."""
+        return frozenset(
+            name for name, term in self.loss_settings.items() if step >= term.start_step
+        )
+
+    def compile(self, optimizer="rmsprop", xla=False, **kwargs):
+        """As Keras' ``compile``; ``xla`` compiles network, losses and gradients of a replica.
+
+        Keras' own ``jit_compile`` would compile the distribution strategy as well, which fails.
+        """
+        super().compile(optimizer=optimizer, jit_compile=False, **kwargs)
+        self.xla = xla
+
+    def test_step(self, batch):
+        """Decoder mIoU on a batch with ``mask``; tags are not used."""
+        mask = batch["mask"]
+        logits = self(batch, training=False)["segmentation_logits"]
+        logits = resize(logits, ops.shape(mask)[1:3])
+        self.mean_iou.update_state(mask, ops.argmax(logits, axis=-1))
+        return {"miou": self.mean_iou.result()}
+
+    def get_config(self):
+        return {
+            "config": self.settings.model_dump(mode="json"),
+            "num_classes": self.num_classes,
+            "synchronized": self.synchronized,
+            "name": self.name,
+        }
+
+
+def _scaled(size, scale):
+    return int(size * scale) if isinstance(size, int) else ops.cast(size * scale, "int32")

@@ -1,0 +1,100 @@
+"""The folder of a training run: names of its files, and writing that never leaves half a file."""
+
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from keras_wsss.config import Config
+from keras_wsss.errors import ConfigError, TrainingError
+
+
+class RunDirectory:
+    """Paths of one run.
+
+    * ``config.yaml``: the resolved configuration
+    * ``metrics.jsonl``: one line per logged step and per validation
+    * ``checkpoints/last.weights.h5``, ``checkpoints/best.weights.h5``
+    * ``tensorboard/``: scalars and pictures
+    * ``summary.json``, ``contact_sheet.png``: the final evaluation
+
+    Example:
+
+    >>> run = RunDirectory("runs/demo")
+    >>> run.summary_file.name
+    'summary.json'
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self.config_file = self.path / "config.yaml"
+        self.metrics_file = self.path / "metrics.jsonl"
+        self.summary_file = self.path / "summary.json"
+        self.contact_sheet = self.path / "contact_sheet.png"
+        self.tensorboard = self.path / "tensorboard"
+
+    def checkpoint(self, which: str) -> Path:
+        """Path of the checkpoint ``last`` or ``best``."""
+        return self.path / "checkpoints" / f"{which}.weights.h5"
+
+    def prepare(self, config: Config, resume: bool = False) -> None:
+        """Makes the folder and writes ``config.yaml``.
+
+        Raises:
+            ConfigError: a run is there already and is not to be resumed, or is to be resumed and
+                is not there.
+            TrainingError: the folder cannot be written.
+        """
+        if resume and not self.checkpoint("last").exists():
+            raise ConfigError(
+                f"{self.checkpoint('last')}: no checkpoint to resume from; leave out --resume, or "
+                "name the run with --run-dir"
+            )
+        if not resume and self.metrics_file.exists():
+            raise ConfigError(
+                f"{self.path}: holds a run already; continue it with --resume, or choose another "
+                "--run-dir"
+            )
+        self.write(self.config_file, lambda path: path.write_text(config.to_yaml()))
+
+    def write(self, target: Path, writer: Callable[[Path], Any]) -> None:
+        """Calls ``writer(temporary path)`` and moves the result to ``target`` in one step.
+
+        Raises:
+            TrainingError: the disk is full or the folder read-only; ``target`` is as it was.
+        """
+        temporary = None
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            suffix = "".join(target.suffixes)
+            handle, name = tempfile.mkstemp(dir=target.parent, prefix=".partial-", suffix=suffix)
+            os.close(handle)
+            temporary = Path(name)
+            writer(temporary)
+            temporary.chmod(0o644)
+            os.replace(temporary, target)
+        except OSError as error:
+            raise TrainingError(
+                f"{target}: cannot be written ({error.strerror or error}); free some space or make "
+                "the folder writable, then go on with --resume. The last checkpoint is kept"
+            ) from error
+        finally:
+            if temporary is not None:
+                temporary.unlink(missing_ok=True)
+
+    def write_json(self, target: Path, content: dict) -> None:
+        """Writes ``content`` as indented JSON."""
+        self.write(target, lambda path: path.write_text(json.dumps(content, indent=2) + "\n"))
+
+    def append_metrics(self, record: dict) -> None:
+        """Adds one line to ``metrics.jsonl``."""
+        try:
+            with self.metrics_file.open("a") as file:
+                file.write(json.dumps(record) + "\n")
+        except OSError as error:
+            raise TrainingError(
+                f"{self.metrics_file}: cannot be written ({error.strerror or error}); free some "
+                "space or make the folder writable, then go on with --resume"
+            ) from error

@@ -1,0 +1,154 @@
+"""What happens around the steps of ``fit``: logs, progress, validation, checkpoints, guards."""
+
+import math
+import time
+
+import keras
+import numpy as np
+import tensorflow as tf
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from keras_wsss.errors import TrainingError
+from keras_wsss.inference import evaluate
+from keras_wsss.inference.checkpoints import save_checkpoint
+from keras_wsss.inference.contact_sheet import contact_sheet
+
+
+class StepCallback(keras.callbacks.Callback):
+    """Callback that counts optimiser steps, so that a resumed run goes on counting."""
+
+    def on_train_begin(self, logs=None):
+        self.step = int(self.model.optimizer.iterations)
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.step += 1
+        self.on_step(logs)
+
+    def on_step(self, logs):
+        """Called after step number ``self.step`` (1 for the first)."""
+
+
+class StopOnNaN(StepCallback):
+    """Stops when the loss is not finite, naming the step, the images and the way back.
+
+    Args:
+        ids_of_step: function of the 0-based step to the ids of its images.
+        run: :class:`~keras_wsss.run.RunDirectory`.
+    """
+
+    def __init__(self, ids_of_step, run):
+        super().__init__()
+        self.ids_of_step = ids_of_step
+        self.run = run
+
+    def on_step(self, logs):
+        if math.isfinite(logs["loss"]):
+            return
+        bad = [name for name, value in logs.items() if not math.isfinite(value)]
+        last = self.run.checkpoint("last")
+        raise TrainingError(
+            f"step {self.step - 1}: the loss is not finite ({', '.join(bad)}) on the images "
+            f"{', '.join(self.ids_of_step(self.step - 1))}; lower optimizer.learning_rate or set "
+            "optimizer.clip_norm, then go on with --resume. Last good checkpoint: "
+            f"{last if last.exists() else 'none yet'}"
+        )
+
+
+class StepLog(StepCallback):
+    """Every ``every`` steps the mean of each loss term: metrics.jsonl, TensorBoard, progress.
+
+    Must come last among the callbacks that read step logs, since it resets the means.
+    """
+
+    def __init__(self, run, every, total_steps, batch_size):
+        super().__init__()
+        self.run, self.every = run, every
+        self.total_steps, self.batch_size = total_steps, batch_size
+
+    def on_train_begin(self, logs=None):
+        super().on_train_begin()
+        self.writer = tf.summary.create_file_writer(str(self.run.tensorboard))
+        columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
+        self.progress = Progress(*columns, TextColumn("ETA"), TimeRemainingColumn())
+        self.task = self.progress.add_task("", total=self.total_steps, completed=self.step)
+        self.progress.start()
+        self.since = time.perf_counter()
+
+    def on_step(self, logs):
+        self.progress.update(self.task, completed=self.step)
+        if self.step % self.every and self.step != self.total_steps:
+            return
+        now = time.perf_counter()
+        steps = (self.step - 1) % self.every + 1
+        record = {name: float(value) for name, value in logs.items()}
+        record["learning_rate"] = float(self.model.optimizer.learning_rate)
+        record["images_per_second"] = round(steps * self.batch_size / (now - self.since), 2)
+        self.since = now
+        self.run.append_metrics({"step": self.step, **record})
+        with self.writer.as_default(self.step):
+            for name, value in record.items():
+                tf.summary.scalar(name, value)
+        line = f"step {self.step}/{self.total_steps}"
+        for name, value in record.items():
+            line += f"  {name} {value:.4g}"
+        self.progress.update(self.task, description=f"{record['images_per_second']:.1f} images/s")
+        self.progress.console.print(line, highlight=False)
+        self.model.reset_metrics()
+
+    def on_train_end(self, logs=None):
+        self.progress.stop()
+        self.writer.close()
+
+
+class Validation(StepCallback):
+    """Decoder mIoU every ``every`` steps, then the checkpoints ``last`` and ``best``.
+
+    Args:
+        split: validation :class:`~keras_wsss.data.Split`; without masks only ``last`` is written.
+        run: :class:`~keras_wsss.run.RunDirectory`.
+        every: int, steps.
+        total_steps: int.
+        best: float, best mIoU (percent) of the run so far.
+    """
+
+    def __init__(self, split, run, every, total_steps, best=-1.0):
+        super().__init__()
+        self.split, self.run = split, run
+        self.every, self.total_steps, self.best = every, total_steps, best
+
+    def on_step(self, logs):
+        if self.step % self.every and self.step != self.total_steps:
+            return
+        improved = False
+        if self.split.mask_paths is not None:
+            miou = evaluate(self.model, self.split, tags=False)["decoder"]["miou"]
+            self.run.append_metrics({"step": self.step, "validation_miou": miou})
+            print(f"step {self.step}: decoder mIoU {miou:.2f}", flush=True)
+            improved, self.best = miou > self.best, max(miou, self.best)
+        save_checkpoint(self.model, self.run, "last", step=self.step, best=self.best)
+        if improved:
+            save_checkpoint(self.model, self.run, "best", step=self.step, best=self.best)
+
+
+class Pictures(StepCallback):
+    """Contact sheet of one fixed training batch in TensorBoard every ``every`` steps."""
+
+    def __init__(self, batch, split, run, every):
+        super().__init__()
+        self.batch, self.split, self.run, self.every = batch, split, run, every
+
+    def on_step(self, logs):
+        if self.step % self.every:
+            return
+        model, batch = self.model, self.batch
+        cam = model.multi_scale_cam(batch["image"])
+        logits = model(batch["image"], training=False)["segmentation_logits"]
+        size = batch["image"].shape[1:3]
+        prediction = tf.argmax(tf.image.resize(logits, size), axis=-1)
+        pseudo = model.refined_labels(batch, cam)
+        shown = cam * batch["labels"][:, None, None, :]
+        columns = (batch["image"], shown, pseudo, prediction)
+        rows = list(zip(*(column.numpy() for column in columns), strict=True))
+        sheet = np.asarray(contact_sheet(rows, self.split.class_names))
+        with tf.summary.create_file_writer(str(self.run.tensorboard)).as_default(self.step):
+            tf.summary.image("training", sheet[None])

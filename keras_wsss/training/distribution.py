@@ -1,0 +1,57 @@
+"""Devices: replicas, XLA, precision and threads."""
+
+import logging
+
+import keras
+import tensorflow as tf
+
+logger = logging.getLogger(__name__)
+
+
+def replica_strategy(distribution):
+    """``MirroredStrategy`` over all visible GPUs, or the default strategy for one device.
+
+    Args:
+        distribution: ``mirrored`` or ``none``.
+
+    Example:
+
+    >>> with replica_strategy("mirrored").scope():
+    ...     model = build_model(config, num_classes=20)
+    """
+    if distribution == "mirrored" and len(tf.config.list_physical_devices("GPU")) > 1:
+        return tf.distribute.MirroredStrategy()
+    return tf.distribute.get_strategy()
+
+
+def use_xla(setting):
+    """Whether to compile the replica's step: ``auto`` is on with a GPU or TPU, off on CPU.
+
+    On CPU the XLA-compiled network is several times slower than the graph.
+    """
+    if setting == "auto":
+        return any(tf.config.list_physical_devices(kind) for kind in ("GPU", "TPU"))
+    return setting
+
+
+def synchronize_batch_norm(strategy, xla):
+    """Whether the decoder's batch norm pools its statistics over the replicas.
+
+    A synchronised layer cannot be compiled inside a replica, so with several replicas and XLA
+    each replica normalises by its own statistics; that is said in the log.
+    """
+    if strategy.num_replicas_in_sync == 1:
+        return False
+    if xla:
+        logger.warning("several replicas with XLA: batch norm statistics are kept per replica")
+    return not xla
+
+
+def configure(settings, seed):
+    """Seeds, precision policy and threads, before any layer is made."""
+    keras.utils.set_random_seed(seed)
+    keras.mixed_precision.set_global_policy(
+        "mixed_float16" if settings.mixed_precision else "float32"
+    )
+    if settings.threads:
+        tf.config.threading.set_intra_op_parallelism_threads(settings.threads)

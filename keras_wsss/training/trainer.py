@@ -1,0 +1,166 @@
+"""From a configuration to a trained run folder; ``model.fit`` is the loop."""
+
+import logging
+import resource
+import time
+
+import tensorflow as tf
+
+from keras_wsss.data import load_split, step_ids, training_dataset
+from keras_wsss.errors import ConfigError
+from keras_wsss.inference.checkpoints import load_checkpoint
+from keras_wsss.inference.runs import evaluate_run
+from keras_wsss.methods import METHODS, build_model
+from keras_wsss.run import RunDirectory
+from keras_wsss.training.callbacks import Pictures, StepLog, StopOnNaN, Validation
+from keras_wsss.training.distribution import (
+    configure,
+    replica_strategy,
+    synchronize_batch_norm,
+    use_xla,
+)
+from keras_wsss.training.optimizers import GroupedAdamW, PolyWarmup
+
+logger = logging.getLogger(__name__)
+DRY_STEPS = 2
+
+
+def build_optimizer(settings, steps):
+    """AdamW of the published recipe from the configuration's ``optimizer`` section."""
+    schedule = PolyWarmup(
+        settings.learning_rate,
+        steps,
+        settings.warmup_steps,
+        settings.warmup_ratio,
+        settings.power,
+    )
+    return GroupedAdamW(
+        schedule,
+        head_multiplier=settings.head_multiplier,
+        weight_decay=settings.weight_decay,
+        beta_2=settings.beta_2,
+        global_clipnorm=settings.clip_norm,
+    )
+
+
+def train(config, run_dir, resume=False):
+    """Trains ``config`` into ``run_dir`` and evaluates the result.
+
+    Args:
+        config: :class:`~keras_wsss.config.Config`.
+        run_dir: folder of the run, see :class:`~keras_wsss.run.RunDirectory`.
+        resume: bool, go on from the last checkpoint. Data order, augmentation and random draws
+            continue as if the run had never stopped.
+
+    Returns:
+        The content of ``summary.json``; None where the validation list has no masks.
+
+    Raises:
+        WSSSError: anything the user can put right, in one message.
+
+    Example:
+
+    >>> train(load_config("animals5_tscd", ["data.root=photos"]), "runs/animals")
+    """
+    run = RunDirectory(run_dir)
+    run.prepare(config, resume)
+    started = time.perf_counter()
+    model, training, validation, strategy = _prepare(config)
+    state = load_checkpoint(model, run.checkpoint("last")) if resume else {"step": 0, "best": -1.0}
+
+    steps, settings = config.training.steps, config.training
+    if state["step"] < steps:
+        dataset = _dataset(config, training, steps, state["step"])
+
+        def ids_of_step(step):
+            return step_ids(training, config.seed, step, config.data.batch_size)
+
+        callbacks = [
+            StopOnNaN(ids_of_step, run),
+            Validation(validation, run, settings.validate_every, steps, state["best"]),
+            StepLog(run, settings.log_every, steps, config.data.batch_size),
+        ]
+        if settings.pictures:
+            batch = next(iter(_dataset(config, training, 1, 0)))
+            batch = {name: value[: settings.pictures] for name, value in batch.items()}
+            callbacks.insert(2, Pictures(batch, training, run, settings.validate_every))
+        model.fit(dataset, callbacks=callbacks, verbose=0)
+    seconds = time.perf_counter() - started
+    if validation.mask_paths is None:
+        logger.warning("the validation list has no masks: no scores, no summary.json")
+        return None
+    performance = {
+        "seconds": round(seconds, 1),
+        "images_per_second": round((steps - state["step"]) * config.data.batch_size / seconds, 2),
+        "peak_memory_mb": peak_memory_mb(),
+        "replicas": strategy.num_replicas_in_sync,
+    }
+    summary = {**evaluate_run(run.path, sheet=True), **performance}
+    run.write_json(run.summary_file, summary)
+    return summary
+
+
+def dry_run(config):
+    """Builds everything, runs two steps with all loss terms and reports what the run will need.
+
+    Returns:
+        dict with ``parameters``, ``seconds_per_step``, ``estimated_hours`` and
+        ``peak_memory_mb``; the model table is printed.
+    """
+    model, training, _, _ = _prepare(config)
+    model.summary()
+    every_term = frozenset(model.loss_settings)
+    model.active_terms = lambda step: every_term
+    batches = iter(_dataset(config, training, DRY_STEPS, 0))
+    model.fit(next(batches), verbose=0)  # traces the graph
+    started = time.perf_counter()
+    model.fit(next(batches), verbose=0)
+    seconds = time.perf_counter() - started
+    return {
+        "parameters": model.count_params(),
+        "seconds_per_step": round(seconds, 3),
+        "estimated_hours": round(seconds * config.training.steps / 3600, 2),
+        "peak_memory_mb": peak_memory_mb(),
+    }
+
+
+def peak_memory_mb():
+    """Largest resident memory of this process so far, in MB."""
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+def _prepare(config):
+    configure(config.training, config.seed)
+    masks = getattr(METHODS[config.method], "needs_masks", False)
+    training = load_split(config.data, "train", require_masks=masks)
+    validation = load_split(config.data, "val")
+    for split in (training, validation):
+        for reason, count in split.dropped.items():
+            logger.info("%s: %s: %s", split.name, reason, count)
+    strategy = replica_strategy(config.training.distribution)
+    if config.data.batch_size % strategy.num_replicas_in_sync:
+        raise ConfigError(
+            f"data.batch_size: {config.data.batch_size} images cannot be shared by "
+            f"{strategy.num_replicas_in_sync} replicas; use a multiple"
+        )
+    xla = use_xla(config.training.xla)
+    with strategy.scope():
+        model = build_model(
+            config, len(training.class_names), synchronize_batch_norm(strategy, xla)
+        )
+        optimizer = build_optimizer(config.optimizer, config.training.steps)
+        model.compile(optimizer=optimizer, xla=xla)
+        optimizer.build(model.trainable_variables)
+    return model, training, validation, strategy
+
+
+def _dataset(config, split, steps, start_step):
+    return training_dataset(
+        split,
+        config.data,
+        seed=config.seed,
+        steps=steps,
+        start_step=start_step,
+        batch_size=config.data.batch_size,
+        masks=getattr(METHODS[config.method], "needs_masks", False),
+    ).prefetch(tf.data.AUTOTUNE)

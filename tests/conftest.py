@@ -1,0 +1,79 @@
+"""Fixtures shared by all tests."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with reference vectors, photographs and weights, which not every checkout has."""
+    if not SHARED.is_dir():
+        pytest.skip(f"needs the folder {SHARED}, which is not part of the repository")
+    return SHARED
+
+
+@pytest.fixture(scope="session", autouse=True)
+def two_logical_cpus():
+    """Two CPU devices, so that replicas can be tested on any machine."""
+    import tensorflow as tf
+
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+
+
+def tiny_config(*overrides, config="shapes_tscd"):
+    """The demo's configuration on the smallest network, crops of 64 and batches of 2."""
+    from keras_wsss.config import load_config
+
+    return load_config(
+        config,
+        [
+            "backbone.name=mit_tiny",
+            "backbone.weights=none",
+            "backbone.drop_path_rate=0",
+            "heads.embedding_dim=16",
+            "heads.dropout=0",
+            "data.crop_size=64",
+            "data.batch_size=2",
+            "data.shapes.train_images=12",
+            "data.shapes.val_images=4",
+            "data.shapes.image_size=72",
+            "optimizer.warmup_steps=2",
+            "training.steps=8",
+            "training.validate_every=4",
+            "training.log_every=2",
+            "training.pictures=0",
+            *overrides,
+        ],
+    )
+
+
+ALL_TERMS_AT_ONCE = [
+    f"losses.{name}.start_step=0"
+    for name in ("segmentation", "affinity", "correspondence", "energy", "equivariance")
+]
+
+
+def random_batch(size=2, classes=6, side=64, seed=0):
+    """Noise images, two tags each, the second image padded at its right and bottom."""
+    import numpy as np
+    import tensorflow as tf
+
+    generator = np.random.default_rng(seed)
+    labels = np.zeros((size, classes), np.float32)
+    for row in labels:
+        row[generator.choice(classes, 2, replace=False)] = 1
+    boxes = np.tile([[0, side, 0, side]], (size, 1))
+    boxes[1::2] = [0, side - 10, 0, side - 14]
+    return {
+        "image": tf.constant(generator.integers(0, 256, (size, side, side, 3)), tf.float32),
+        "labels": tf.constant(labels),
+        "valid_box": tf.constant(boxes, tf.int32),
+        "index": tf.range(size, dtype=tf.int64),
+    }

@@ -1,0 +1,220 @@
+"""Runs from the configuration to the summary, on the smallest network."""
+
+import json
+import math
+import shutil
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import ALL_TERMS_AT_ONCE, random_batch, tiny_config
+
+from keras_wsss.data import load_split, training_dataset
+from keras_wsss.errors import ConfigError, TrainingError, WSSSError
+from keras_wsss.inference import evaluate, load_run
+from keras_wsss.inference.runs import evaluate_run
+from keras_wsss.methods import METHODS, build_model
+from keras_wsss.run import RunDirectory
+from keras_wsss.training import GroupedAdamW, build_optimizer, train
+from keras_wsss.training.callbacks import StopOnNaN
+
+
+@pytest.fixture(scope="module")
+def finished_run(tmp_path_factory):
+    path = tmp_path_factory.mktemp("run") / "tiny"
+    summary = train(tiny_config("training.pictures=2"), path)
+    return path, summary
+
+
+def test_summary_says_what_was_scored_and_how(finished_run):
+    path, summary = finished_run
+    assert summary == json.loads((path / "summary.json").read_text())
+    for part in ("decoder", "cam", "pseudo_label"):
+        assert 0 <= summary[part]["miou"] <= 100
+        assert len(summary[part]["per_class"]) == 7
+    assert summary["decoder"]["tags_used"] is False
+    assert summary["cam"]["tags_used"] and summary["pseudo_label"]["tags_used"]
+    assert 0 <= summary["classifier"]["f1"] <= 1
+    assert summary["protocol"]["scales"] == [1.0] and summary["protocol"]["crf"] is False
+    assert summary["step"] == 8 and summary["best"]["step"] in (4, 8)
+    assert summary["seconds"] > 0 and summary["peak_memory_mb"] > 0
+
+
+def test_run_folder_holds_what_is_promised(finished_run):
+    path, _ = finished_run
+    records = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+    steps = [r["step"] for r in records if "loss" in r]
+    assert steps == [2, 4, 6, 8]
+    assert {"validation_miou", "step"} in [set(r) for r in records]
+    assert (path / "checkpoints/last.weights.h5").exists()
+    assert (path / "contact_sheet.png").exists()
+    assert any((path / "tensorboard").iterdir())
+    assert not list(path.rglob(".partial-*"))
+
+
+def test_terms_start_at_their_step(finished_run):
+    path, _ = finished_run
+    config = tiny_config()
+    start = config.losses["segmentation"].start_step
+    for line in (path / "metrics.jsonl").read_text().splitlines():
+        record = json.loads(line)
+        if "loss" in record:
+            assert ("segmentation" in record) == (record["step"] > start)
+
+
+def test_evaluate_recomputes_the_summary(finished_run):
+    path, summary = finished_run
+    again = evaluate_run(path)
+    for part in ("decoder", "cam", "pseudo_label", "classifier", "best"):
+        assert again[part] == summary[part]
+
+
+def test_evaluation_fuses_scales_and_flip(finished_run):
+    path, _ = finished_run
+    report = evaluate_run(path, scales=[0.75, 1.0], flip=True)
+    assert report["protocol"]["scales"] == [0.75, 1.0] and report["protocol"]["flip"] is True
+
+
+def test_resumed_run_equals_the_uninterrupted_one(tmp_path, finished_run):
+    """Exact resume: same weights, with dropout and drawn points in play."""
+    whole, halted = tmp_path / "whole", tmp_path / "halted"
+    overrides = ["heads.dropout=0.1", "backbone.drop_path_rate=0.1"]
+    train(tiny_config(*overrides), whole)
+    stopped = tiny_config(*overrides)
+
+    class Kill(Exception):
+        pass
+
+    fit = keras.Model.fit
+
+    def killed_fit(self, dataset, callbacks, **kwargs):
+        class Killer(keras.callbacks.Callback):
+            def on_train_batch_end(self, batch, logs=None):
+                if batch == 5:  # two steps after the checkpoint
+                    raise Kill
+
+        return fit(self, dataset, callbacks=[*callbacks, Killer()], **kwargs)
+
+    keras.Model.fit = killed_fit
+    try:
+        with pytest.raises(Kill):
+            train(stopped, halted)
+    finally:
+        keras.Model.fit = fit
+    train(stopped, halted, resume=True)
+    one, _ = load_run(whole, 6)
+    two, _ = load_run(halted, 6)
+    for a, b in zip(one.weights, two.weights, strict=True):
+        np.testing.assert_array_equal(a.numpy(), b.numpy(), err_msg=a.path)
+
+
+def test_a_run_is_never_overwritten(finished_run):
+    path, _ = finished_run
+    with pytest.raises(ConfigError, match="--resume"):
+        train(tiny_config(), path)
+
+
+def test_resume_without_checkpoint_is_one_message(tmp_path):
+    with pytest.raises(ConfigError, match="no checkpoint"):
+        train(tiny_config(), tmp_path / "none", resume=True)
+
+
+def test_failed_write_keeps_the_old_file(tmp_path):
+    run = RunDirectory(tmp_path)
+    run.write_json(run.summary_file, {"kept": True})
+
+    def full_disk(path):
+        path.write_text("half")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(TrainingError, match="No space left.*--resume"):
+        run.write(run.summary_file, full_disk)
+    assert json.loads(run.summary_file.read_text()) == {"kept": True}
+    assert not list(tmp_path.glob(".partial-*"))
+
+
+def test_unusable_run_folder_is_one_message(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(WSSSError, match="cannot be written"):
+        train(tiny_config(), tmp_path / "file" / "run")
+
+
+def test_loss_that_is_not_a_number_stops_with_the_images(tmp_path):
+    run = RunDirectory(tmp_path)
+    guard = StopOnNaN(lambda step: [f"photo{step}a", f"photo{step}b"], run)
+    guard.step = 7
+    guard.on_step({"loss": 1.0})
+    with pytest.raises(TrainingError, match="step 6.*affinity.*photo6a, photo6b.*none yet"):
+        guard.on_step({"loss": math.nan, "classification": 0.5, "affinity": math.nan})
+
+
+def test_masks_are_not_read_by_training(tmp_path, voc_folder):
+    """Bit-identical weights with the mask folder deleted."""
+    weights = []
+    for name in ("with", "without"):
+        if name == "without":
+            shutil.rmtree(voc_folder / "SegmentationClass")
+        overrides = ["data.kind=voc", f"data.root={voc_folder}", "data.train_list=train"]
+        config = tiny_config(*overrides, "data.val_list=train", *ALL_TERMS_AT_ONCE)
+        train(config, tmp_path / name)
+        classes = len(load_split(config.data, "train").class_names)
+        model, _ = load_run(tmp_path / name, classes)
+        weights.append([weight.numpy() for weight in model.weights])
+    for one, two in zip(*weights, strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_fit_in_a_notebook():
+    config = tiny_config()
+    split = load_split(config.data, "train")
+    model = build_model(config, num_classes=6)
+    model.compile(build_optimizer(config.optimizer, 4))
+    data = training_dataset(split, config.data, seed=1, steps=4, batch_size=2)
+    history = model.fit(data, verbose=0)
+    assert math.isfinite(history.history["loss"][0])
+    assert evaluate(model, load_split(config.data, "val"), tags=False)["decoder"]["miou"] >= 0
+
+
+def test_supervised_twin_learns_from_masks(tmp_path):
+    config = tiny_config("method=supervised", config="shapes_supervised")
+    summary = train(config, tmp_path / "run")
+    assert summary["method"] == "supervised"
+
+
+def test_head_rates_are_ten_times_the_backbone_rate_and_norms_stay():
+    config = tiny_config(*ALL_TERMS_AT_ONCE)
+    model = METHODS["tscd"](config, 6)
+    model.build()
+    model.compile(GroupedAdamW(1e-3, head_multiplier=10.0, weight_decay=0.0))
+    before = {v.path: v.numpy() for v in model.weights}
+    model.fit(tf.data.Dataset.from_tensors(random_batch()), verbose=0)
+    norms = 0
+    for variable in model.weights:
+        change = np.abs(variable.numpy() - before[variable.path])
+        if "backbone" not in variable.path:
+            if variable.trainable and change.max() > 0:
+                # Adam's first step is the rate itself wherever the gradient is not tiny.
+                assert 0.5e-2 < change.max() <= 1.001e-2, variable.path
+        elif "norm" in variable.path:
+            norms += 1
+            assert change.max() == 0, variable.path
+        else:
+            assert 0.5e-3 < change.max() <= 1.001e-3, variable.path
+    assert norms > 20
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
+def test_xla_and_mixed_precision_run(precision):
+    keras.mixed_precision.set_global_policy(precision)
+    try:
+        model = METHODS["tscd"](tiny_config(*ALL_TERMS_AT_ONCE), 6)
+        model.build()
+        optimizer = GroupedAdamW(1e-4)
+        model.compile(optimizer, xla=precision == "float32")
+        batch = random_batch()
+        history = model.fit(tf.data.Dataset.from_tensors(batch).repeat(2), verbose=0)
+        assert all(math.isfinite(values[-1]) for values in history.history.values())
+        assert model(batch)["segmentation_logits"].dtype == "float32"
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
