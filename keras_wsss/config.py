@@ -1,19 +1,30 @@
-"""Typed configuration: what a YAML file may say, checked before TensorFlow is imported."""
+"""Typed configuration: what a YAML file may say, checked before TensorFlow is imported.
+
+A file may name a parent (``extends: voc_base``); mappings are merged into the parent's, everything
+else replaces it, and a null removes an inherited loss term. Every key is explained in
+``docs/configuration.md``.
+"""
 
 import difflib
-from collections.abc import Iterable, Mapping
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self, get_args
 
 import pydantic
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import ErrorDetails, PydanticCustomError
+from typing_extensions import TypedDict
 
 from keras_wsss.errors import ConfigError
 
 CONFIG_FOLDER = Path(__file__).resolve().parent / "configs"
 
-# Loss terms that each method has.
+Method = Literal["tscd", "supervised"]
+METHODS: tuple[str, ...] = get_args(Method)
+
 METHOD_LOSSES = {
     "tscd": (
         "classification",
@@ -26,16 +37,19 @@ METHOD_LOSSES = {
     "supervised": ("classification", "segmentation"),
 }
 
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 StepNumber = Annotated[int, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+OpenFraction = Annotated[float, Field(gt=0, lt=1)]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Scales = Annotated[tuple[Positive, ...], Field(min_length=1)]
 
 
 class Section(BaseModel):
-    """Base of all sections: immutable, and an unknown key is an error."""
+    """Base of all sections: immutable, finite numbers, and an unknown key is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class JitterConfig(Section):
@@ -48,25 +62,25 @@ class JitterConfig(Section):
 
 
 class ShapesConfig(Section):
-    """The generated data set."""
+    """The generated data set (``data.kind: shapes``)."""
 
     train_images: Count = 600
     val_images: Count = 120
     image_size: Annotated[int, Field(ge=32)] = 128
-    classes: Annotated[int, Field(ge=6, le=6)] = 6
-    seed: int = 0
+    classes: Count = 6
+    seed: StepNumber = 0
 
 
 class DataConfig(Section):
     """Images, tags, lists and augmentation."""
 
-    kind: Literal["voc", "coco", "shapes"] = "voc"
+    kind: Literal["voc", "coco", "shapes"]
     root: Path | None = None
     train_list: str = "train_aug"
     val_list: str = "val"
     labels: Path | None = None
     labels_key: Literal["labels_from_boxes", "labels"] = "labels_from_boxes"
-    classes: list[str] | None = None
+    classes: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     saliency: Path | None = None
     crop_size: Annotated[int, Field(ge=32, multiple_of=32)] = 512
     batch_size: Count = 4
@@ -76,13 +90,13 @@ class DataConfig(Section):
     shapes: ShapesConfig = ShapesConfig()
 
     @pydantic.model_validator(mode="after")
-    def _consistent(self) -> "DataConfig":
+    def _consistent(self) -> Self:
         if self.kind != "shapes" and self.root is None:
-            raise ValueError("root: not given; set data.root to the folder of the data set")
-        if self.classes is not None and len(set(self.classes)) < len(self.classes):
-            raise ValueError("classes: a name stands twice; name each class once")
+            raise _impossible("root", None, "the folder of the data set (--set data.root=FOLDER)")
+        if self.classes and len(set(self.classes)) < len(self.classes):
+            raise _impossible("classes", list(self.classes), "each class named once")
         if self.scale[0] > self.scale[1]:
-            raise ValueError("scale: the smaller factor comes first")
+            raise _impossible("scale", list(self.scale), "[smallest, largest]")
         return self
 
 
@@ -94,12 +108,12 @@ class BackboneConfig(Section):
     ] = "mit_b1"
     weights: str = "none"
     strides: tuple[Count, Count, Count, Count] = (4, 2, 2, 1)
-    drop_path_rate: Fraction = 0.1
+    drop_path_rate: Annotated[float, Field(ge=0, lt=1)] = 0.1
     allow_pixel_supervision: bool = False
 
 
 class HeadsConfig(Section):
-    """Decoder, classifier and affinity head."""
+    """Decoder, image classifier and affinity head."""
 
     decoder: Literal["segformer", "largefov"] = "segformer"
     embedding_dim: Count = 256
@@ -109,44 +123,63 @@ class HeadsConfig(Section):
 
 
 class CamConfig(Section):
-    """Views whose class activations are fused; the first scale is the image itself."""
+    """Views whose class activations are fused."""
 
-    scales: Annotated[tuple[Positive, ...], Field(min_length=1)] = (1.0, 0.5, 1.5)
+    scales: Scales = (1.0, 0.5, 1.5)
+    flip: bool = True
 
 
 class PseudoLabelConfig(Section):
-    """From CAM to three-way label."""
+    """From class activation map to three-way label."""
 
     refiner: Literal["varm", "par"] = "varm"
     iterations: Count = 10
-    high: Annotated[float, Field(gt=0, lt=1)] = 0.55
-    low: Annotated[float, Field(gt=0, lt=1)] = 0.35
+    high: OpenFraction = 0.55
+    low: OpenFraction = 0.35
 
     @pydantic.model_validator(mode="after")
-    def _ordered(self) -> "PseudoLabelConfig":
+    def _ordered(self) -> Self:
         if self.low >= self.high:
-            raise ValueError("low: must be smaller than high")
+            raise _impossible("low", self.low, f"less than pseudo_label.high ({self.high})")
         return self
 
 
 class LossConfig(Section):
     """Weight of a loss term and the 0-based step from which it counts."""
 
-    weight: Annotated[float, Field(ge=0)]
+    weight: NotNegative
     start_step: StepNumber = 0
+
+
+class EnergyConfig(LossConfig):
+    """The dense energy; its sum over pixels is taken on a grid of this stride (1 = exact)."""
+
     stride: Count = 4
 
 
+class Losses(TypedDict, total=False):
+    """The terms of a training objective; a term that is not named is not computed."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
+
+    classification: LossConfig
+    segmentation: LossConfig
+    affinity: LossConfig
+    correspondence: LossConfig
+    energy: EnergyConfig
+    equivariance: LossConfig
+
+
 class OptimizerConfig(Section):
-    """AdamW with per-group rates; warm-up and polynomial decay."""
+    """AdamW with a rate per group; linear warm-up, then polynomial decay."""
 
     learning_rate: Positive = 6e-5
     head_multiplier: Positive = 10.0
-    weight_decay: Annotated[float, Field(ge=0)] = 0.01
-    beta_2: Annotated[float, Field(gt=0, lt=1)] = 0.999
+    weight_decay: NotNegative = 0.01
+    beta_2: OpenFraction = 0.999
     warmup_steps: StepNumber = 1500
     warmup_ratio: Annotated[float, Field(gt=0, le=1)] = 1e-6
-    power: Annotated[float, Field(ge=0)] = 1.0
+    power: NotNegative = 1.0
     clip_norm: Positive | None = None
 
 
@@ -158,16 +191,18 @@ class TrainingConfig(Section):
     log_every: Count = 50
     pictures: StepNumber = 8
     distribution: Literal["mirrored", "none"] = "mirrored"
-    xla: bool | Literal["auto"] = "auto"
+    xla: Literal["auto", True, False] = "auto"
     mixed_precision: bool = False
     threads: Count | None = None
 
 
 class EvaluationConfig(Section):
-    """Test-time views of the decoder."""
+    """Test-time views of the decoder, and how much in-training validation looks at."""
 
-    scales: Annotated[tuple[Positive, ...], Field(min_length=1)] = (1.0,)
+    scales: Scales = (1.0,)
     flip: bool = False
+    crf: bool = False
+    max_images: Count | None = None
 
 
 class Config(Section):
@@ -175,13 +210,13 @@ class Config(Section):
 
     Example:
 
-    >>> config = load_config("animals5_tscd", ["data.root=photos", "training.steps=100"])
-    >>> config.training.steps
-    100
+    >>> config = load_config("animals5_tscd", ["data.root=photos", "seed=3"])
+    >>> config.seed
+    3
     """
 
     name: str
-    method: Literal["tscd", "supervised"]
+    method: Method
     parity: bool = False
     seed: StepNumber = 1
     data: DataConfig
@@ -189,69 +224,63 @@ class Config(Section):
     heads: HeadsConfig = HeadsConfig()
     cam: CamConfig = CamConfig()
     pseudo_label: PseudoLabelConfig = PseudoLabelConfig()
-    losses: dict[str, LossConfig]
+    losses: Annotated[Losses, Field(min_length=1)]
     optimizer: OptimizerConfig = OptimizerConfig()
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     stages: dict[str, dict[str, Any]] = {}
 
-    @pydantic.field_validator("losses")
-    @classmethod
-    def _known_losses(cls, losses: dict[str, LossConfig], info: pydantic.ValidationInfo) -> Any:
-        known = METHOD_LOSSES.get(info.data.get("method", ""), ())
-        for name in losses:
-            if known and name not in known:
-                raise ValueError(
-                    f"{name}: {info.data['method']} has the terms {', '.join(known)}"
-                    + _nearest(name, known)
-                )
-        return losses
-
     @pydantic.model_validator(mode="after")
-    def _within_the_run(self) -> "Config":
+    def _consistent(self) -> Self:
         steps = self.training.steps
-        for name, term in self.losses.items():
+        terms: dict[str, LossConfig] = dict(self.losses)  # type: ignore[arg-type]
+        for name, term in terms.items():
+            if name not in METHOD_LOSSES[self.method]:
+                allowed = f"the terms of {self.method}: {', '.join(METHOD_LOSSES[self.method])}"
+                raise _impossible(f"losses.{name}", term.model_dump(), allowed)
             if term.start_step >= steps:
-                raise ValueError(
-                    f"losses.{name}.start_step: {term.start_step} is not before the end of the "
-                    f"training (training.steps: {steps})"
-                )
+                allowed = f"less than training.steps ({steps})"
+                raise _impossible(f"losses.{name}.start_step", term.start_step, allowed)
         if self.optimizer.warmup_steps >= steps:
-            raise ValueError(
-                f"optimizer.warmup_steps: {self.optimizer.warmup_steps} is not before the end of "
-                f"the training (training.steps: {steps})"
-            )
+            allowed = f"less than training.steps ({steps})"
+            raise _impossible("optimizer.warmup_steps", self.optimizer.warmup_steps, allowed)
         return self
 
     def to_yaml(self) -> str:
-        """The complete configuration as YAML that :func:`load_config` reads back."""
+        """The complete configuration as YAML that :func:`load_config` reads back unchanged."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
     def stage_configs(self) -> list[tuple[str, "Config"]]:
-        """Stages in order as (name, configuration); a single-stage method gives [("", itself)]."""
-        if not self.stages:
-            return [("", self)]
+        """The stages of a multi-stage method in their order, as pairs of name and configuration.
+
+        A stage is this configuration with the stage's overrides merged into it. A method of one
+        stage gives ``[("", self)]``.
+        """
         base = self.model_dump(mode="json", exclude={"stages"})
         return [
-            (stage, _validate(merge(base, overrides), f"stage {stage} of {self.name}"))
+            (stage, _validate(merge(base, overrides), [(f"{self.name}, stage {stage}", overrides)]))
             for stage, overrides in self.stages.items()
-        ]
+        ] or [("", self)]
 
     @classmethod
     def from_run(cls, run_dir: str | Path, overrides: Iterable[str] = ()) -> "Config":
-        """The configuration of a run folder, with ``key=value`` overrides."""
+        """The configuration of a run folder, with overrides ``key.path=value``.
+
+        Raises:
+            ConfigError: the folder holds no ``config.yaml``, or one that is not valid.
+        """
         path = Path(run_dir) / "config.yaml"
-        if not path.exists():
+        if not path.is_file():
             raise ConfigError(f"{path}: no such file; {run_dir} is not the folder of a run")
         return load_config(path, overrides)
 
 
 def load_config(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Config:
-    """Reads a configuration by name (as shipped) or path.
+    """Reads a configuration by its shipped name or by path.
 
     Args:
         name_or_path: name of a file in ``configs/`` without ``.yaml``, or a path.
-        overrides: strings ``key.path=value``; values are YAML.
+        overrides: strings ``key.path=value`` (``--set``); values are YAML.
 
     Returns:
         A validated, immutable :class:`Config`.
@@ -265,113 +294,218 @@ def load_config(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Conf
     'mit_b1'
     """
     path = _find(name_or_path, Path.cwd())
-    values = _read(path, ())
-    values.setdefault("name", path.stem)
-    for override in overrides:
-        key, separator, text = override.partition("=")
-        if not separator or not key:
-            raise ConfigError(f"--set {override}: write it as key.path=value")
-        value: Any = yaml.safe_load(text)
-        if isinstance(value, str):
-            value = _number(value)
-        for part in reversed(key.split(".")):
-            value = {part: value}
-        values = merge(values, value)
-    return _validate(values, str(path) if not overrides else f"{path} with --set")
+    layers = [*_layers(path), *(_override(text) for text in overrides)]
+    values: dict[str, Any] = {"name": path.stem}
+    for _, layer in layers:
+        values = merge(values, layer)
+    config = _validate(values, layers, str(path))
+    config.stage_configs()  # a mistake in a late stage must not wait until the first has trained
+    return config
 
 
 def merge(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Deep merge: mappings are merged, all else replaces, and None removes a loss term."""
+    """Deep merge: mappings are merged, everything else is replaced.
+
+    Example:
+
+    >>> merge({"data": {"flip": 0.5, "root": "a"}}, {"data": {"root": "b"}})
+    {'data': {'flip': 0.5, 'root': 'b'}}
+    """
     merged = dict(base)
     for key, value in overrides.items():
         old = merged.get(key)
-        both = isinstance(old, Mapping) and isinstance(value, Mapping)
-        merged[key] = merge(old, value) if both else value  # type: ignore[arg-type]
+        if isinstance(old, Mapping) and isinstance(value, Mapping):
+            merged[key] = merge(old, value)
+        else:
+            merged[key] = value
     return merged
 
 
+def known_keys(section: Any = Config, prefix: str = "") -> Iterator[str]:
+    """Dotted names of all keys, sections included.
+
+    Example:
+
+    >>> "data.crop_size" in known_keys()
+    True
+    """
+    for name, kind in _fields(section).items():
+        yield prefix + name
+        yield from known_keys(kind, f"{prefix}{name}.")
+
+
+# ---- reading ---------------------------------------------------------------------------------
+
+# What a file, or one --set, says: where it stands, for messages, and its values.
+Layer = tuple[str, Mapping[str, Any]]
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2's numbers (1e-4 is one) and no key twice, of which PyYAML keeps the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for position, key in enumerate(keys):
+            if key in keys[:position]:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key {key!r} stands twice", node.value[position][0].start_mark
+                )
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$"),
+    list("-+.0123456789"),
+)
+
+
 def _find(name: str | Path, folder: Path) -> Path:
-    candidates = [folder / name, folder / f"{name}.yaml", CONFIG_FOLDER / f"{name}.yaml"]
-    for candidate in candidates:
+    for candidate in (folder / name, folder / f"{name}.yaml", CONFIG_FOLDER / f"{name}.yaml"):
         if candidate.is_file():
             return candidate
-    shipped = sorted(path.stem for path in CONFIG_FOLDER.glob("*.yaml"))
+    shipped = shipped_configs()
     raise ConfigError(
         f"{name}: neither a file nor a shipped configuration; shipped are {', '.join(shipped)}"
-        + _nearest(str(name), shipped)
+        + _did_you_mean(str(name), shipped)
     )
 
 
-def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
-    path = path.resolve()
-    if path in seen:
-        chain = " -> ".join(p.name for p in (*seen, path))
-        raise ConfigError(f"{path}: extends itself ({chain}); remove one of the extends")
+def shipped_configs() -> list[str]:
+    """Names of the configurations that come with the package and can be trained.
+
+    Example:
+
+    >>> "voc_tscd" in shipped_configs()
+    True
+    """
+    stems = (path.stem for path in CONFIG_FOLDER.glob("*.yaml"))
+    return sorted(stem for stem in stems if not stem.endswith("_base"))
+
+
+def _layers(path: Path, children: tuple[Path, ...] = ()) -> list[Layer]:
+    """The file and all that it extends, parents first."""
+    if path.resolve() in children:
+        names = " -> ".join(file.name for file in (*children, path))
+        raise ConfigError(f"{path}: extends: a cycle ({names}); remove one of them")
     try:
-        values = yaml.safe_load(path.read_text()) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not readable as YAML: {error}") from error
+        values = yaml.load(path.read_bytes(), _Loader)
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: {_one_line(error)}; allowed: YAML") from error
     if not isinstance(values, dict):
-        raise ConfigError(f"{path}: holds {type(values).__name__}, not key: value pairs")
-    values = _numbers(values)
+        raise ConfigError(f"{path}: holds {_shown(values)}; allowed: a mapping of keys to values")
+    layer = str(path), values
     parent = values.pop("extends", None)
     if parent is None:
-        return values
-    return merge(_read(_find(parent, path.parent), (*seen, path)), values)
+        return [layer]
+    if not isinstance(parent, str):
+        raise ConfigError(f"{path}: extends: {_shown(parent)}; allowed: one name or path")
+    parents = _layers(_find(parent, path.parent), (*children, path.resolve()))
+    for _, inherited in parents:
+        inherited.pop("name", None)  # type: ignore[attr-defined]
+    return [*parents, layer]
 
 
-def _number(text: str) -> Any:
-    """YAML 1.1 reads 1e-4 as text; everyone means the number."""
+def _override(text: str) -> Layer:
+    source = f"--set {text}"
+    key, separator, yaml_text = text.partition("=")
+    if not separator or not key:
+        raise ConfigError(f"{source}: allowed: key.path=value")
     try:
-        return float(text) if text[:1] in "+-.0123456789" else text
-    except ValueError:
-        return text
+        value = yaml.load(yaml_text, _Loader)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{source}: {key}: {_one_line(error)}; allowed: YAML") from error
+    for part in reversed(key.split(".")):
+        value = {part: value}
+    return source, value
 
 
-def _numbers(values: Any) -> Any:
-    if isinstance(values, dict):
-        return {key: _numbers(value) for key, value in values.items()}
-    if isinstance(values, list):
-        return [_numbers(value) for value in values]
-    return _number(values) if isinstance(values, str) else values
+# ---- checking --------------------------------------------------------------------------------
 
 
-def _validate(values: dict[str, Any], source: str) -> Config:
-    values = dict(values)
-    if isinstance(values.get("losses"), dict):
-        values["losses"] = {k: v for k, v in values["losses"].items() if v is not None}
+def _validate(values: Mapping[str, Any], layers: list[Layer], source: str | None = None) -> Config:
+    """The configuration that ``values`` describe; ``source`` is blamed for what no layer says."""
+    terms = values.get("losses")
+    if isinstance(terms, Mapping):
+        removed = {name for name in _fields(Losses) if terms.get(name, 0) is None}
+        kept = {name: term for name, term in terms.items() if name not in removed}
+        values = {**values, "losses": kept}
     try:
-        return Config.model_validate(values)
+        # JSON, because strict checking of Python objects would refuse a list for a tuple.
+        return Config.model_validate_json(json.dumps(values, default=str), strict=True)
     except pydantic.ValidationError as error:
-        problems = "\n  ".join(_problem(detail) for detail in error.errors())
-        raise ConfigError(f"{source}: {problems}") from None
+        problems = [_problem(detail, layers, source) for detail in error.errors()]
+        raise ConfigError("\n".join(problems)) from None
 
 
-def _problem(detail: Any) -> str:
-    place = [str(part) for part in detail["loc"] if not str(part).startswith(("function-", "bool"))]
+def _impossible(key: str, value: Any, allowed: str) -> PydanticCustomError:
+    """A value that is ruled out by other values; ``key`` is relative to the section."""
+    context = {"key": key, "value": value, "allowed": allowed}
+    return PydanticCustomError("impossible", "{allowed}", context)
+
+
+def _problem(detail: ErrorDetails, layers: list[Layer], source: str | None) -> str:
+    place = [str(part) for part in detail["loc"]]
+    value, allowed, nearest = detail["input"], detail["msg"].removeprefix("Input should be "), ""
+    if detail["type"] == "impossible":
+        place += detail["ctx"]["key"].split(".")
+        value = detail["ctx"]["value"]
+    elif detail["type"] == "missing":
+        value, allowed = None, "a value; there is no default"
+    elif allowed == "an object":  # JSON's word
+        allowed = "a mapping of keys to values"
+    elif detail["type"] == "literal_error":
+        nearest = _did_you_mean(str(value), re.findall(r"'([^']*)'", allowed))
+    elif detail["type"] == "extra_forbidden":
+        siblings = {key.rpartition(".")[2]: key for key in _siblings(place)}
+        namesakes = {key.rpartition(".")[2]: key for key in known_keys()}
+        names = _close(place[-1], siblings) or _close(place[-1], namesakes)
+        nearest = "".join(f"; did you mean {({**namesakes, **siblings})[name]}?" for name in names)
+        allowed = f"the keys {', '.join(siblings)}"
     key = ".".join(place)
-    if detail["type"] == "extra_forbidden":
-        known = _known_keys(place[:-1])
-        near = _nearest(place[-1], known)
-        return f"{key}: unknown key (value {detail['input']!r}); known are {', '.join(known)}{near}"
-    if detail["type"] == "value_error":
-        message = str(detail["ctx"]["error"])
-        return f"{key}.{message}" if key else message
-    if detail["type"] == "missing":
-        return f"{key}: not given"
-    return f"{key}: {detail['msg']} (value {detail['input']!r})"
+    blamed = next((name for name, layer in reversed(layers) if _says(layer, place)), None)
+    where = blamed or source or layers[-1][0]
+    unknown = "unknown key, " if detail["type"] == "extra_forbidden" else ""
+    return f"{where}: {key}: {unknown}value {_shown(value)}; allowed: {allowed}{nearest}"
 
 
-def _known_keys(place: list[str]) -> list[str]:
-    section: Any = Config
+def _says(values: Any, place: list[str]) -> bool:
+    """Whether ``values`` hold the key at ``place``, or a list or scalar on the way to it."""
     for part in place:
-        if section is Config and part == "losses":
-            continue
-        fields = getattr(section, "model_fields", {})
-        section = LossConfig if part not in fields else fields[part].annotation
-    return sorted(getattr(section, "model_fields", {}))
+        if not isinstance(values, Mapping):
+            return True
+        if part not in values:
+            return False
+        values = values[part]
+    return True
 
 
-def _nearest(word: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.4)
-    return f"; did you mean {near[0]}?" if near else ""
+def _siblings(place: list[str]) -> list[str]:
+    parent = ".".join(place[:-1])
+    return [key for key in known_keys() if key.rpartition(".")[0] == parent]
+
+
+def _fields(section: Any) -> dict[str, Any]:
+    """Name and type of the keys of a section; none for a plain value."""
+    if section is Losses:
+        return dict(Losses.__annotations__)
+    if isinstance(section, type) and issubclass(section, Section):
+        return {name: field.annotation for name, field in section.model_fields.items()}
+    return {}
+
+
+def _close(word: str, known: Iterable[str]) -> list[str]:
+    return difflib.get_close_matches(word, list(known), n=1)
+
+
+def _did_you_mean(word: str, known: Iterable[str]) -> str:
+    return "".join(f"; did you mean {name}?" for name in _close(word, known))
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

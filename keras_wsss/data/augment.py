@@ -10,12 +10,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from keras_wsss.data.split import IGNORE
 
 DRAWS = 8
 """Uniform numbers an image uses: scale, mirror, top, left and four for the jitter."""
+
+GREY = np.array([[0.299], [0.587], [0.114]], np.float32)
+"""Luma weights."""
 
 
 class Geometry(NamedTuple):
@@ -143,6 +147,7 @@ def place_mask(mask: Any, geometry: Geometry, crop_size: int) -> Any:
 
 def jitter(
     image: Any,
+    box: Any,
     draws: Any,
     brightness: float = 0.0,
     contrast: float = 0.0,
@@ -150,11 +155,13 @@ def jitter(
     hue: float = 0.0,
 ) -> Any:
     """Colour jitter: multiplies brightness, contrast and saturation, and turns the hue.
+    The padding stays black.
 
     Each factor is uniform in 1 - x .. 1 + x; the hue turns by at most ``hue`` of a full circle.
 
     Args:
         image: float32 [H, W, 3], 0..255, whole numbers.
+        box: int32 [4], :func:`valid_box`.
         draws: float32 [4] in [0, 1).
 
     Returns:
@@ -162,21 +169,23 @@ def jitter(
 
     Example:
 
-    >>> jitter(image, uniform_draws(1, 0, 17)[4:], brightness=0.3)
+    >>> jitter(image, box, draws[4:], brightness=0.3)
     """
     if not (brightness or contrast or saturation or hue):
         return image
+    y0, y1, x0, x1 = tf.unstack(box)
     signed = 2.0 * draws - 1.0
-    grey_weights = tf.constant([0.299, 0.587, 0.114])
-    image = image * (1.0 + brightness * signed[0])
-    mean = tf.reduce_mean(tf.reduce_sum(image * grey_weights, -1))
-    image = mean + (image - mean) * (1.0 + contrast * signed[1])
-    grey = tf.reduce_sum(image * grey_weights, -1, keepdims=True)
-    image = grey + (image - grey) * (1.0 + saturation * signed[2])
-    image = tf.clip_by_value(image, 0.0, 255.0)
+    part = image[y0:y1, x0:x1] * (1.0 + brightness * signed[0])
+    mean = tf.reduce_mean(part @ GREY)
+    part = mean + (part - mean) * (1.0 + contrast * signed[1])
+    grey = part @ GREY
+    part = tf.clip_by_value(grey + (part - grey) * (1.0 + saturation * signed[2]), 0.0, 255.0)
     if hue:
-        image = 255.0 * tf.image.adjust_hue(image / 255.0, hue * signed[3])
-    return tf.clip_by_value(tf.round(image), 0.0, 255.0)
+        part = 255.0 * tf.image.adjust_hue(part / 255.0, hue * signed[3])
+    part = tf.clip_by_value(tf.round(part), 0.0, 255.0)
+    height, width = tf.unstack(tf.shape(image)[:2])
+    padded = tf.pad(part, [[y0, height - y1], [x0, width - x1], [0, 0]])
+    return tf.ensure_shape(padded, image.shape)
 
 
 def _mirror(crop: Any, mirror: Any) -> Any:

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from keras_wsss.data.files import read_map
+from keras_wsss.errors import DataError
+
 IGNORE = 255
 
 Reader = Callable[[int], np.ndarray]
@@ -60,6 +63,34 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def mask(self, position: int) -> np.ndarray:
+        """int32 [H, W] with the ids of the training: 0 background, 1..C, 255 ignore.
+
+        Raises:
+            DataError: the mask cannot be read, does not fit its image or holds an unknown id.
+        """
+        if self.mask_paths is None:
+            raise DataError(f"list {self.name}: has no masks")
+        path = self.mask_paths[position]
+        if self.read_mask is not None:
+            raw = self.read_mask(position)
+        else:
+            raw = read_map(path, self.image_paths[position])
+        mask: np.ndarray = self.mask_map[raw]
+        if mask.min() < 0:
+            unknown = sorted(set(np.unique(raw)) - set(np.flatnonzero(self.mask_map >= 0)))
+            raise DataError(
+                f"{path}: holds the id {unknown[0]}, which is in no class list; correct the mask, "
+                "or add the class"
+            )
+        return mask
+
+    def saliency(self, position: int) -> np.ndarray:
+        """uint8 [H, W]: 255 is salient."""
+        if self.saliency_paths is None:
+            raise DataError(f"list {self.name}: has no saliency maps")
+        return read_map(self.saliency_paths[position], self.image_paths[position])
 
     def take(self, count: int | None) -> Split:
         """The first ``count`` images; None or a larger number: all of them."""

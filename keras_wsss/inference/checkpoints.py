@@ -42,7 +42,7 @@ def load_checkpoint(model, path):
     """
     if not path.exists():
         raise WeightsError(f"{path}: no such checkpoint; train the run first")
-    if model.optimizer is not None and not model.optimizer.built:
+    if model.compiled and not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
     try:
         model.load_weights(path)

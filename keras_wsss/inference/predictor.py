@@ -5,13 +5,14 @@ import tensorflow as tf
 from keras_wsss.ops.resize import resize
 
 
-def fuse_logits(logits):
+def fuse_logits(logits, flip=True):
     """Fuses decoder logits over flip and scales (afa.md, section 6).
 
     Args:
-        logits: list, one per scale and the reference scale first, of float `[2B,h,w,K]` whose
-            second half belongs to the mirrored images (not mirrored back), or of `[B,h,w,K]`
-            when ``flipped`` views were not computed.
+        logits: list, one per scale and the reference scale first, of float `[B,h,w,K]`, or with
+            ``flip`` `[2B,h,w,K]` whose second half belongs to the mirrored images (not mirrored
+            back).
+        flip: bool.
 
     Returns:
         float `[B,h,w,K]` on the first scale's grid: mean of a view and its mirror, then maximum
@@ -25,8 +26,11 @@ def fuse_logits(logits):
     size = tf.shape(logits[0])[1:3]
     fused = []
     for scale_logits in logits:
-        plain, mirrored = tf.split(resize(scale_logits, (size[0], size[1])), 2)
-        fused.append((plain + tf.reverse(mirrored, axis=[2])) / 2)
+        view = resize(scale_logits, (size[0], size[1]))
+        if flip:
+            plain, mirrored = tf.split(view, 2)
+            view = (plain + tf.reverse(mirrored, axis=[2])) / 2
+        fused.append(view)
     return tf.reduce_max(tf.stack(fused), axis=0)
 
 
@@ -36,7 +40,7 @@ class Predictor:
     Args:
         model: a built :class:`~keras_wsss.methods.WSSSModel`.
         scales: floats; 1.0 alone is the plain prediction. Logits are fused on the grid of the
-            first scale.
+            scale nearest to 1.
         flip: bool, average every view with its mirror.
 
     Example:
@@ -47,7 +51,7 @@ class Predictor:
 
     def __init__(self, model, scales=(1.0,), flip=False):
         self.model = model
-        self.scales = tuple(scales)
+        self.scales = sorted(scales, key=lambda scale: abs(scale - 1))
         self.flip = flip
         self._labels = tf.function(
             lambda images: tf.argmax(self.logits(images), axis=-1, output_type=tf.int32),
@@ -67,16 +71,7 @@ class Predictor:
             if scale != 1:
                 scaled = tf.cast(tf.cast(size, tf.float32) * scale, tf.int32)
                 view = resize(images, (scaled[0], scaled[1]))
-            mirror = tf.reverse(view, axis=[2]) if self.flip else view[:0]
-            views.append(self._decode(tf.concat([view, mirror], axis=0)))
-        if self.flip:
-            fused = fuse_logits(views)
-        else:
-            grid = tf.shape(views[0])[1:3]
-            fused = tf.reduce_max(
-                tf.stack([resize(view, (grid[0], grid[1])) for view in views]), axis=0
-            )
-        return resize(fused, (size[0], size[1]))
-
-    def _decode(self, images):
-        return self.model(images, training=False)["segmentation_logits"]
+            if self.flip:
+                view = tf.concat([view, tf.reverse(view, axis=[2])], axis=0)
+            views.append(self.model(view, training=False)["segmentation_logits"])
+        return resize(fuse_logits(views, self.flip), (size[0], size[1]))

@@ -127,9 +127,9 @@ class WSSSModel(TrainingStep, keras.Model):
     def build(self, input_shape=None):
         """Creates all variables, independent of the shape that the model is first called on."""
         if not self.built:
+            self.built = True  # the call below must not come back here
             request = ("affinity",) if self.affinity_head is not None else ()
             self(ops.zeros((1, 64, 64, 3)), request=request)
-            self.built = True
 
     def reference_variables(self):
         """Variables under the names of the released PyTorch models, to import their weights."""

@@ -92,7 +92,7 @@ class StepLog(StepCallback):
         for name, value in record.items():
             line += f"  {name} {value:.4g}"
         self.progress.update(self.task, description=f"{record['images_per_second']:.1f} images/s")
-        self.progress.console.print(line, highlight=False)
+        self.progress.console.print(line, highlight=False, soft_wrap=True)
         self.model.reset_metrics()
 
     def on_train_end(self, logs=None):

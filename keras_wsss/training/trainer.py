@@ -3,6 +3,7 @@
 import logging
 import resource
 import time
+from pathlib import Path
 
 import tensorflow as tf
 
@@ -46,6 +47,8 @@ def build_optimizer(settings, steps):
 def train(config, run_dir, resume=False):
     """Trains ``config`` into ``run_dir`` and evaluates the result.
 
+    The stages of a multi-stage configuration run in order, each in a sub-folder of its name.
+
     Args:
         config: :class:`~keras_wsss.config.Config`.
         run_dir: folder of the run, see :class:`~keras_wsss.run.RunDirectory`.
@@ -53,7 +56,8 @@ def train(config, run_dir, resume=False):
             continue as if the run had never stopped.
 
     Returns:
-        The content of ``summary.json``; None where the validation list has no masks.
+        The content of the (last stage's) ``summary.json``; None where the validation list has no
+        masks.
 
     Raises:
         WSSSError: anything the user can put right, in one message.
@@ -62,6 +66,12 @@ def train(config, run_dir, resume=False):
 
     >>> train(load_config("animals5_tscd", ["data.root=photos"]), "runs/animals")
     """
+    for stage, stage_config in config.stage_configs():
+        summary = _train_stage(stage_config, Path(run_dir) / stage, resume)
+    return summary
+
+
+def _train_stage(config, run_dir, resume):
     run = RunDirectory(run_dir)
     run.prepare(config, resume)
     started = time.perf_counter()
@@ -109,12 +119,12 @@ def dry_run(config):
     """
     model, training, _, _ = _prepare(config)
     model.summary()
-    every_term = frozenset(model.loss_settings)
-    model.active_terms = lambda step: every_term
-    batches = iter(_dataset(config, training, DRY_STEPS, 0))
-    model.fit(next(batches), verbose=0)  # traces the graph
+    # At the end of the schedule every loss term is active.
+    model.optimizer.iterations.assign(config.training.steps - DRY_STEPS)
+    batches = _dataset(config, training, DRY_STEPS, 0)
+    model.fit(batches.take(1), verbose=0)  # traces the graph
     started = time.perf_counter()
-    model.fit(next(batches), verbose=0)
+    model.fit(batches.skip(1), verbose=0)
     seconds = time.perf_counter() - started
     return {
         "parameters": model.count_params(),

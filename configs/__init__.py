@@ -1,0 +1,1 @@
+"""Shipped configurations, one YAML file each; ``*_base`` files are only extended."""

@@ -1,0 +1,63 @@
+"""Backbones by name, as the configuration gives them."""
+
+from keras_wsss.backbones.efficientnet_lite import EfficientNetLite0
+from keras_wsss.errors import ConfigError
+
+_BUILDERS = {}
+
+
+def register_backbone(name):
+    """Decorator that adds a builder ``(strides, drop_path_rate, seed, **options) -> Model``.
+
+    Example:
+
+    >>> @register_backbone("my_net")
+    ... def my_net(strides, drop_path_rate, seed, **options):
+    ...     return MyNet(**options)
+    """
+
+    def register(builder):
+        _BUILDERS[name] = builder
+        return builder
+
+    return register
+
+
+def backbone_names():
+    """All registered names, sorted."""
+    return sorted(_BUILDERS)
+
+
+def build_backbone(name, *, strides=(4, 2, 2, 1), drop_path_rate=0.1, seed=None, **options):
+    """Builds a backbone with random weights.
+
+    Args:
+        name: str, ``mit_b0`` .. ``mit_b5``, ``mit_tiny`` or ``efficientnet_lite0``.
+        strides: strides of the four stages; their product is the stride of F4.
+        drop_path_rate: float in [0, 1), stochastic depth of the last block.
+        seed: int or None, seed of stochastic depth.
+        **options: further arguments of the backbone's class.
+
+    Raises:
+        ConfigError: an unknown name, or strides that the backbone cannot have.
+
+    Example:
+
+    >>> build_backbone("efficientnet_lite0").feature_channels
+    (24, 40, 112, 1280)
+    """
+    if name not in _BUILDERS:
+        raise ConfigError(f"There is no backbone {name!r}; known: {', '.join(backbone_names())}.")
+    return _BUILDERS[name](
+        strides=tuple(strides), drop_path_rate=drop_path_rate, seed=seed, **options
+    )
+
+
+@register_backbone("efficientnet_lite0")
+def _efficientnet_lite0(strides, **options):
+    if strides not in ((4, 2, 2, 1), (4, 2, 2, 2)):
+        raise ConfigError(
+            f"efficientnet_lite0 cannot have the strides {list(strides)}; set "
+            "`backbone.strides` to [4, 2, 2, 1] or [4, 2, 2, 2]."
+        )
+    return EfficientNetLite0(output_stride=4 * 2 * 2 * strides[3], **options)

@@ -1,0 +1,49 @@
+"""Data sets: readers, augmentation and batches.
+
+A reader makes a :class:`Split` (images and tags of one list), the pipeline makes batches of it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from keras_wsss.data.pipeline import evaluation_dataset, step_ids, training_dataset
+from keras_wsss.data.split import Split
+from keras_wsss.data.voc import load_voc
+
+if TYPE_CHECKING:
+    from keras_wsss.config import DataConfig
+
+__all__ = ["Split", "evaluation_dataset", "load_split", "step_ids", "training_dataset"]
+
+
+def load_split(
+    data: DataConfig,
+    part: Literal["train", "val"],
+    require_masks: bool = False,
+    require_saliency: bool = False,
+) -> Split:
+    """Reads the training or validation list of a configuration and checks its files.
+
+    Training masks are looked for only when required; validation masks are used when there.
+
+    Args:
+        data: the ``data`` section of a configuration.
+        part: ``"train"`` or ``"val"``.
+        require_masks: masks must be there.
+        require_saliency: saliency maps must be there.
+
+    Returns:
+        :class:`Split`.
+
+    Raises:
+        DataError: something about the data has to be put right; file and fix are named.
+
+    Example:
+
+    >>> len(load_split(load_config("animals5_tscd").data, "val"))
+    125
+    """
+    masks = require_masks or (None if part == "val" else False)
+    name = data.train_list if part == "train" else data.val_list
+    return load_voc(data, name, masks=masks, saliency=require_saliency)

@@ -1,0 +1,168 @@
+"""Image and mask files: cheap checks before a training, and reading masks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from keras_wsss.errors import DataError
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
+ORIENTATION_TAG = 0x0112
+TAIL = 64
+"""Bytes at a file's end that are searched for the end marker; a few may follow it."""
+
+# Reverses EXIF orientations on arrays: swap the axes, mirror, turn upside down.
+SWAPPED, MIRRORED, UPSIDE_DOWN = {5, 6, 7, 8}, {2, 3, 6, 7}, {3, 4, 7, 8}
+
+
+def files_by_stem(folder: Path, suffixes: Iterable[str] = IMAGE_SUFFIXES) -> dict[str, str]:
+    """File name without suffix -> path, for all images of a folder; {} where there is none."""
+    if not folder.is_dir():
+        return {}
+    order = {suffix: rank for rank, suffix in enumerate(suffixes)}
+    found: dict[str, tuple[int, str]] = {}
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            stem, suffix = os.path.splitext(entry.name)
+            rank = order.get(suffix.lower())
+            if rank is not None and (stem not in found or rank < found[stem][0]):
+                found[stem] = (rank, entry.path)
+    return {stem: path for stem, (_, path) in found.items()}
+
+
+def check_image_file(path: str) -> None:
+    """Looks at the first and last bytes of an image file.
+
+    Raises:
+        DataError: empty, cut off, or not an image.
+
+    Example:
+
+    >>> check_image_file("photos/JPEGImages/2007_000032.jpg")
+    """
+    try:
+        with open(path, "rb") as file:
+            head = file.read(12)
+            file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL))
+            tail = file.read()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); {_REPLACE}") from error
+    if not head:
+        raise DataError(f"{path}: the file is empty (0 bytes); {_REPLACE}")
+    if head.startswith(b"\xff\xd8"):
+        complete = b"\xff\xd9" in tail
+    elif head.startswith(b"\x89PNG\r\n\x1a\n"):
+        complete = b"IEND" in tail
+    elif head.startswith((b"GIF8", b"BM")) or (head[:4], head[8:]) == (b"RIFF", b"WEBP"):
+        complete = True
+    else:
+        raise DataError(f"{path}: not a JPEG, PNG, GIF, BMP or WebP file; {_REPLACE}")
+    if not complete:  # a camera may write more behind the end marker, so read before complaining
+        check_decodes(path)
+
+
+def check_decodes(path: str) -> None:
+    """Decodes the whole image.
+
+    Raises:
+        DataError: it cannot be decoded.
+    """
+    try:
+        with Image.open(path) as image:
+            image.load()
+    except (OSError, SyntaxError, ValueError) as error:
+        raise DataError(f"{path}: cannot be decoded ({error}); {_REPLACE}") from error
+
+
+_REPLACE = "replace the file, or take its id out of the list"
+
+
+def displayed_size(path: str) -> tuple[tuple[int, int], int]:
+    """(width, height) of an image as displayed, and its EXIF orientation 1..8.
+
+    Only JPEG files are turned, as in :func:`keras_wsss.data.decode.decode_image`.
+    """
+    with Image.open(path) as image:
+        width, height = image.size
+        orientation = 1
+        if image.format in ("JPEG", "MPO"):
+            orientation = image.getexif().get(ORIENTATION_TAG, 1)
+    if orientation not in range(1, 9):
+        orientation = 1
+    return ((height, width) if orientation in SWAPPED else (width, height)), orientation
+
+
+def read_map(path: str, image_path: str) -> np.ndarray:
+    """Reads a mask or saliency map in the orientation in which the image is displayed.
+
+    A map that has the size of the displayed image is taken as it is. A map that only fits the
+    image as stored, before its EXIF orientation is applied, is turned like the image.
+
+    Args:
+        path: one-channel PNG; of a palette the indices count, not the colours.
+        image_path: file of the image it belongs to.
+
+    Returns:
+        uint8 [H, W].
+
+    Raises:
+        DataError: not readable, several channels, more than 8 bits, or another size.
+
+    Example:
+
+    >>> read_map("SegmentationClass/a.png", "JPEGImages/a.jpg").dtype
+    dtype('uint8')
+    """
+    try:
+        with Image.open(path) as file:
+            values, mode, size = np.array(file), file.mode, file.size
+    except (OSError, SyntaxError, ValueError) as error:
+        raise DataError(f"{path}: cannot be decoded ({error}); replace the file") from error
+    if mode not in ("P", "L", "1"):
+        raise DataError(
+            f"{path}: is a {mode} image; a mask needs one channel of 8 bits, grey or palette, "
+            "whose values are class ids"
+        )
+    check_map_size(path, size, image_path)
+    shown, orientation = displayed_size(image_path)
+    return values.astype(np.uint8) if size == shown else upright(values, orientation)
+
+
+def check_map_size(path: str, size: tuple[int, int], image_path: str) -> None:
+    """Compares a map's (width, height) with its image's, see :func:`read_map`."""
+    shown, orientation = displayed_size(image_path)
+    stored = shown[::-1] if orientation in SWAPPED else shown
+    if size not in (shown, stored):
+        raise DataError(
+            f"{path}: is {size[0]}x{size[1]} pixels, its image {image_path} is "
+            f"{shown[0]}x{shown[1]}; make both the same size (masks with nearest neighbour)"
+        )
+
+
+def upright(values: np.ndarray, orientation: int) -> np.ndarray:
+    """Applies an EXIF orientation to a [H, W] array."""
+    if orientation in SWAPPED:
+        values = values.T
+    if orientation in MIRRORED:
+        values = values[:, ::-1]
+    if orientation in UPSIDE_DOWN:
+        values = values[::-1]
+    return np.ascontiguousarray(values, np.uint8)
+
+
+def header_size(path: str) -> tuple[int, int]:
+    """(width, height) from a file's header.
+
+    Raises:
+        DataError: the header cannot be read.
+    """
+    try:
+        with Image.open(path) as image:
+            return image.size
+    except (OSError, SyntaxError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read ({error}); replace the file") from error

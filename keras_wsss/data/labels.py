@@ -1,0 +1,201 @@
+"""Image tags: from labels.json, a CSV table or VOC's XML annotations."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import json
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_wsss.data.split import IGNORE
+from keras_wsss.errors import DataError
+
+VOC_CLASSES = (
+    *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
+    *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa"),
+    *("train", "tvmonitor"),
+)
+BACKGROUND = "background"
+
+
+@dataclass(frozen=True)
+class TagTable:
+    """Tags of all images a table knows.
+
+    Attributes:
+        source: file or folder the tags come from, for messages.
+        class_names: all foreground classes; the class at position i has the id i + 1 in masks.
+        tags: image id -> names of its tags.
+        ignore_id: id in masks that stands for "unknown".
+    """
+
+    source: Path
+    class_names: tuple[str, ...]
+    tags: dict[str, tuple[str, ...]]
+    ignore_id: int = IGNORE
+
+
+def read_tags(
+    root: Path,
+    labels: Path | None,
+    key: str,
+    ids: Iterable[str],
+    classes: Sequence[str] | None = None,
+) -> TagTable:
+    """Reads the tags of a folder in VOC layout.
+
+    Args:
+        root: folder of the data set.
+        labels: ``.json`` or ``.csv`` file; None: ``root/labels.json``, ``root/labels.csv`` or
+            ``root/Annotations/*.xml``, whichever is there first.
+        key: which tags of a labels.json.
+        ids: images to read annotations of (XML only).
+        classes: the classes asked for; they are the class list where no file gives one.
+
+    Returns:
+        :class:`TagTable`.
+
+    Raises:
+        DataError: no tags, an unreadable table, or a tag that is in no class list.
+
+    Example:
+
+    >>> read_tags(Path("photos"), None, "labels_from_boxes", []).class_names[:2]
+    ('aeroplane', 'bicycle')
+    """
+    annotations = root / "Annotations"
+    if labels is None:
+        tables = [root / "labels.json", root / "labels.csv"]
+        labels = next((table for table in tables if table.is_file()), None)
+    elif not labels.is_file():
+        raise DataError(f"{labels}: no such file; data.labels names a labels.json or a CSV table")
+    if labels is None:
+        if not annotations.is_dir():
+            raise DataError(
+                f"{root}: no image tags; add labels.json, labels.csv (columns id,tags) or the "
+                "folder Annotations, or name a table with data.labels"
+            )
+        names = _class_list(root, classes)
+        return TagTable(annotations, names, _read_xml(annotations, ids, names))
+    if labels.suffix.lower() == ".csv":
+        names = _class_list(labels.parent, classes)
+        return TagTable(labels, names, _read_csv(labels, names))
+    return _read_json(labels, key)
+
+
+def multi_hot(table: TagTable, ids: Sequence[str], names: Sequence[str]) -> np.ndarray:
+    """float32 [N, C]: 1 where image n carries the tag ``names[c]``; other tags are left out.
+
+    Raises:
+        DataError: an image is not in the table, or has no tag at all.
+    """
+    column = {name: number for number, name in enumerate(names)}
+    labels = np.zeros((len(ids), len(names)), np.float32)
+    for row, image in enumerate(ids):
+        tags = table.tags.get(image)
+        if not tags:
+            missing = "is not in the table" if tags is None else "has no tag"
+            raise DataError(
+                f"{table.source}: image {image} {missing}; add its tags, or take the id out of "
+                "the list"
+            )
+        for tag in tags:
+            if tag in column:
+                labels[row, column[tag]] = 1.0
+    return labels
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """``"; did you mean 'cat'?"`` or ``""``."""
+    close = difflib.get_close_matches(name, list(names), 1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _class_list(folder: Path, classes: Sequence[str] | None) -> tuple[str, ...]:
+    """classes.txt beside the tags; else VOC's names, unless other classes are asked for."""
+    file = folder / "classes.txt"
+    if file.is_file():
+        names = [line.strip() for line in file.read_text("utf-8-sig").splitlines()]
+        return tuple(name for name in names if name and name != BACKGROUND)
+    if classes is None or set(classes) <= set(VOC_CLASSES):
+        return VOC_CLASSES
+    return tuple(classes)
+
+
+def _check_tag(tag: str, names: Sequence[str], where: str) -> str:
+    if tag not in names:
+        raise DataError(
+            f"{where}: the tag {tag!r} is in no class list{nearest(tag, names)} Correct the tag, "
+            "or add the class to classes.txt beside the tags (one name a line, in the order of "
+            "the mask ids)"
+        )
+    return tag
+
+
+def _read_json(path: Path, key: str) -> TagTable:
+    try:
+        content: Any = json.loads(path.read_text("utf-8-sig"))
+        classes, images = list(content["classes"]), dict(content["images"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{path}: not a table of tags ({type(error).__name__}: {error}); it needs "
+            '{"classes": ["background", ...], "images": {ID: {"labels_from_boxes": [1, ...]}}}'
+        ) from error
+    if not classes or classes[0] != BACKGROUND:
+        raise DataError(f"{path}: classes[0] is not 'background'; class ids start at 1")
+    tags = {}
+    for image, entry in images.items():
+        if key not in entry:
+            keys = ", ".join(sorted(entry))
+            raise DataError(
+                f"{path}: image {image} has no {key!r} (it has {keys}); set data.labels_key"
+            )
+        for tag in entry[key]:
+            if not isinstance(tag, int) or not 1 <= tag < len(classes):
+                raise DataError(
+                    f"{path}: image {image} has the tag {tag!r}, which is in no class list; "
+                    f"'classes' of this file knows the ids 1 to {len(classes) - 1}"
+                )
+        tags[image] = tuple(classes[tag] for tag in entry[key])
+    return TagTable(path, tuple(classes[1:]), tags, int(content.get("ignore_id", IGNORE)))
+
+
+def _read_csv(path: Path, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Columns ``id`` and ``tags``; several tags of an image are separated by ``;``."""
+    tags = {}
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        table = csv.DictReader(file)
+        if not {"id", "tags"} <= set(table.fieldnames or ()):
+            raise DataError(
+                f"{path}: the first line must name the columns id,tags; tags of an image are "
+                "separated by ';'"
+            )
+        for row in table:
+            found = [tag.strip() for tag in (row["tags"] or "").split(";") if tag.strip()]
+            where = f"{path}, line {table.line_num}, image {row['id']}"
+            tags[row["id"].strip()] = tuple(_check_tag(tag, names, where) for tag in found)
+    return tags
+
+
+def _read_xml(
+    folder: Path, ids: Iterable[str], names: Sequence[str]
+) -> dict[str, tuple[str, ...]]:
+    """Every object's name counts, as in the published tags; one marked difficult as well."""
+    tags = {}
+    for image in ids:
+        path = folder / f"{image}.xml"
+        if not path.is_file():
+            continue
+        try:
+            objects = ElementTree.parse(path).getroot().iter("object")
+            found = {(item.findtext("name") or "").strip() for item in objects}
+        except ElementTree.ParseError as error:
+            raise DataError(f"{path}: not readable as XML ({error}); replace the file") from error
+        tags[image] = tuple(_check_tag(tag, names, str(path)) for tag in sorted(found))
+    return tags

@@ -1,0 +1,178 @@
+"""From a split to batches, in tf.data.
+
+The element at position p of a training (p = step * batch size + place in the batch) depends on
+(seed, p) alone: the epoch's permutation and the image's augmentation are stateless. So a training
+that goes on at a later step sees what it would have seen, whatever the number of threads.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import tensorflow as tf
+
+from keras_wsss.data import augment
+from keras_wsss.data.decode import decode_image
+from keras_wsss.data.split import Split
+from keras_wsss.errors import DataError
+
+if TYPE_CHECKING:
+    from keras_wsss.config import DataConfig
+
+
+def training_dataset(
+    split: Split,
+    data: DataConfig,
+    *,
+    seed: int,
+    steps: int,
+    batch_size: int,
+    start_step: int = 0,
+    masks: bool = False,
+    saliency: bool = False,
+) -> Any:
+    """Augmented batches of the steps ``start_step`` .. ``steps`` - 1.
+
+    Args:
+        split: images and tags.
+        data: configuration; ``crop_size``, ``scale``, ``flip`` and ``jitter`` count.
+        seed: same seed, same batches.
+        steps: number of steps of the whole training.
+        batch_size: images of a batch.
+        start_step: the first step to deliver.
+        masks: deliver masks. Otherwise no mask is ever opened.
+        saliency: deliver saliency maps.
+
+    Returns:
+        tf.data.Dataset of dicts: ``image`` float32 [B, S, S, 3] RGB, whole numbers 0..255;
+        ``labels`` float32 [B, C]; ``valid_box`` int32 [B, 4] (y0, y1, x0, x1), half-open, the part
+        that is no padding; ``index`` int64 [B], position in the split; with ``masks`` also
+        ``mask`` int32 [B, S, S], 255 = ignore or padding; with ``saliency`` also ``saliency``
+        float32 [B, S, S, 1], 0..1.
+
+    Raises:
+        DataError: masks or saliency maps are asked for and the split has none.
+
+    Example:
+
+    >>> batches = training_dataset(split, config.data, seed=1, steps=10, batch_size=4)
+    >>> next(iter(batches))["image"].shape
+    TensorShape([4, 224, 224, 3])
+    """
+    _check_maps(split, masks, saliency)
+    read = _reader(split, masks, saliency)
+    labels, size = tf.constant(split.labels), data.crop_size
+
+    def example(epoch: Any, index: Any) -> dict[str, Any]:
+        raw = read(index)
+        draws = augment.uniform_draws(seed, epoch, index)
+        shape = tf.shape(raw["image"])[:2]
+        geometry = augment.random_geometry(draws, shape, size, data.scale, data.flip)
+        box = augment.valid_box(geometry, size)
+        image = augment.place_image(raw["image"], geometry, size)
+        batch = {
+            "image": augment.jitter(image, box, draws[4:], **dict(data.jitter)),
+            "labels": labels[index],
+            "valid_box": box,
+            "index": index,
+        }
+        if masks:
+            batch["mask"] = augment.place_mask(raw["mask"], geometry, size)
+        if saliency:
+            grey = raw["saliency"][..., None]
+            batch["saliency"] = augment.place_image(grey, geometry, size) / 255.0
+        return batch
+
+    def epoch_positions(epoch: Any) -> Any:
+        order = tf.data.Dataset.from_tensor_slices(epoch_order(seed, epoch, len(split)))
+        return order.map(lambda index: (epoch, index))
+
+    first, last = start_step * batch_size, steps * batch_size
+    epochs = tf.data.Dataset.range(first // len(split), -(-last // len(split)))
+    dataset = epochs.flat_map(epoch_positions).skip(first % len(split)).take(last - first)
+    dataset = dataset.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    dataset = dataset.batch(batch_size, drop_remainder=True)
+    return dataset.apply(tf.data.experimental.assert_cardinality(steps - start_step))
+
+
+def evaluation_dataset(split: Split, masks: bool = True) -> Any:
+    """The images in the order of the list, each alone at its own size.
+
+    Returns:
+        tf.data.Dataset of dicts: ``image`` float32 [1, H, W, 3] RGB 0..255, ``labels`` float32
+        [1, C], ``index`` int64 [1] and, with ``masks``, ``mask`` int32 [1, H, W].
+
+    Raises:
+        DataError: masks are asked for and the split has none.
+
+    Example:
+
+    >>> for batch in evaluation_dataset(split):
+    ...     prediction = model.predict_on_batch(batch["image"])
+    """
+    _check_maps(split, masks, saliency=False)
+    read = _reader(split, masks, saliency=False)
+    labels = tf.constant(split.labels)
+
+    def example(index: Any) -> dict[str, Any]:
+        raw = read(index)
+        batch = {
+            "image": tf.cast(raw["image"], tf.float32),
+            "labels": labels[index],
+            "index": index,
+        }
+        return {**batch, "mask": raw["mask"]} if masks else batch
+
+    dataset = tf.data.Dataset.range(len(split))
+    dataset = dataset.map(example, num_parallel_calls=2, deterministic=True)
+    return dataset.batch(1, drop_remainder=True).prefetch(2)
+
+
+def step_ids(split: Split, seed: int, step: int, batch_size: int) -> list[str]:
+    """Ids of the images in the batch of a training step.
+
+    Example:
+
+    >>> step_ids(split, seed=1, step=0, batch_size=2)
+    ['2008_003055', '2010_001024']
+    """
+    ids = []
+    for position in range(step * batch_size, (step + 1) * batch_size):
+        epoch, place = divmod(position, len(split))
+        ids.append(split.ids[int(epoch_order(seed, epoch, len(split))[place])])
+    return ids
+
+
+def epoch_order(seed: Any, epoch: Any, count: int) -> Any:
+    """int64 [count]: permutation of the images in an epoch."""
+    keys = tf.random.stateless_uniform([count], augment.epoch_key(seed, epoch), alg="philox")
+    return tf.cast(tf.argsort(keys, stable=True), tf.int64)
+
+
+def _reader(split: Split, masks: bool, saliency: bool) -> Any:
+    """Function: position -> dict of uint8 image [H, W, 3], int32 mask and uint8 saliency [H, W]."""
+    paths = tf.constant(split.image_paths)
+
+    def read(index: Any) -> dict[str, Any]:
+        if split.read_image is None:
+            raw = {"image": decode_image(tf.io.read_file(paths[index]))}
+        else:
+            raw = {"image": _python(split.read_image, index, tf.uint8, [None, None, 3])}
+        if masks:
+            raw["mask"] = _python(split.mask, index, tf.int32, [None, None])
+        if saliency:
+            raw["saliency"] = _python(split.saliency, index, tf.uint8, [None, None])
+        return raw
+
+    return read
+
+
+def _python(function: Any, index: Any, dtype: Any, shape: Any) -> Any:
+    return tf.ensure_shape(tf.numpy_function(function, [index], dtype, stateful=False), shape)
+
+
+def _check_maps(split: Split, masks: bool, saliency: bool) -> None:
+    if masks and split.mask_paths is None:
+        raise DataError(f"list {split.name}: has no masks, which are needed here")
+    if saliency and split.saliency_paths is None:
+        raise DataError(f"list {split.name}: has no saliency maps, which are needed here")

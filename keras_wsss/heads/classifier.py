@@ -1,0 +1,68 @@
+"""Image classifier whose weights, applied per location, give the class activation maps."""
+
+import math
+
+import keras
+from keras import ops
+
+from keras_wsss.errors import ConfigError
+
+
+@keras.saving.register_keras_serializable("keras_wsss")
+class CAMClassifier(keras.layers.Layer):
+    """Global pooling and a 1x1 convolution without bias (afa.md, section 2.2).
+
+    Computes in float32 also under mixed precision. Stops no gradient.
+
+    Args:
+        num_classes: int C, foreground classes.
+        pooling: ``"max"`` (the papers) or ``"average"``.
+
+    Raises:
+        ConfigError: another pooling.
+
+    Example:
+
+    >>> classifier = CAMClassifier(20)
+    >>> classifier.image_logits(features[-1])  # [B,h,w,D] -> [B,20]
+    >>> classifier.cam(features[-1])  # [B,h,w,D] -> [B,h,w,20], raw
+    """
+
+    def __init__(self, num_classes, pooling="max", name="classifier", **kwargs):
+        if pooling not in ("max", "average"):
+            raise ConfigError(f"`heads.pooling` is max or average, not {pooling!r}.")
+        super().__init__(name=name, autocast=False, **kwargs)
+        self.num_classes = num_classes
+        self.pooling = pooling
+
+    def build(self, input_shape):
+        bound = 1 / math.sqrt(input_shape[-1])
+        self.kernel = self.add_weight(
+            name="kernel",
+            shape=(input_shape[-1], self.num_classes),
+            initializer=keras.initializers.RandomUniform(-bound, bound),
+            autocast=False,
+        )
+
+    def image_logits(self, features):
+        """Class logits of features `[B,h,w,D]`, float32 `[B,C]`."""
+        if not self.built:
+            self.build(features.shape)
+        pool = ops.max if self.pooling == "max" else ops.mean
+        return ops.matmul(ops.cast(pool(features, axis=(1, 2)), "float32"), self.kernel)
+
+    def cam(self, features):
+        """Class activations of features `[B,h,w,D]`, float32 `[B,h,w,C]`, any sign."""
+        if not self.built:
+            self.build(features.shape)
+        return ops.matmul(ops.cast(features, "float32"), self.kernel)
+
+    def call(self, features):
+        return self.image_logits(features)
+
+    def reference_variables(self, prefix=""):
+        """``{PyTorch name: variable}``."""
+        return {prefix + "weight": self.kernel}
+
+    def get_config(self):
+        return super().get_config() | {"num_classes": self.num_classes, "pooling": self.pooling}
