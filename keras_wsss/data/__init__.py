@@ -7,14 +7,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from keras_wsss.data.checks import check_maps, explain_errors, find_broken
+from keras_wsss.data.coco import load_coco
 from keras_wsss.data.pipeline import evaluation_dataset, step_ids, training_dataset
+from keras_wsss.data.shapes import load_shapes
 from keras_wsss.data.split import Split
 from keras_wsss.data.voc import load_voc
 
 if TYPE_CHECKING:
     from keras_wsss.config import DataConfig
 
-__all__ = ["Split", "evaluation_dataset", "load_split", "step_ids", "training_dataset"]
+__all__ = [
+    "Split",
+    "evaluation_dataset",
+    "explain_errors",
+    "find_broken",
+    "load_split",
+    "step_ids",
+    "training_dataset",
+]
 
 
 def load_split(
@@ -45,5 +56,11 @@ def load_split(
     125
     """
     masks = require_masks or (None if part == "val" else False)
-    name = data.train_list if part == "train" else data.val_list
-    return load_voc(data, name, masks=masks, saliency=require_saliency)
+    if data.kind == "shapes":
+        split = load_shapes(data, part)
+    else:
+        name = data.train_list if part == "train" else data.val_list
+        load = load_coco if data.kind == "coco" else load_voc
+        split = load(data, name, masks=masks, saliency=require_saliency)
+    check_maps(split)
+    return split

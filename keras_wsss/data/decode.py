@@ -70,9 +70,9 @@ def exif_orientation(contents: Any) -> Any:
         # A position beyond the file reads its last byte: nonsense, but never an exception.
         at = tf.minimum(tf.expand_dims(at, -1) + tf.range(length, dtype=tf.int64), last)
         digits = tf.cast(tf.gather(data, at), tf.int64)
-        powers = [256**power for power in range(length)]
-        weights = tf.where(little, tf.constant(powers, tf.int64), tf.constant(powers[::-1], tf.int64))
-        return tf.reduce_sum(digits * weights, -1)
+        up = tf.constant([256**power for power in range(length)], tf.int64)
+        down = tf.constant([256**power for power in reversed(range(length))], tf.int64)
+        return tf.reduce_sum(digits * tf.where(little, up, down), -1)
 
     def is_exif(at: Any) -> Any:
         exif = int.from_bytes(b"Exif\0\0", "big")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ TAIL = 64
 SWAPPED, MIRRORED, UPSIDE_DOWN = {5, 6, 7, 8}, {2, 3, 6, 7}, {3, 4, 7, 8}
 
 
-def files_by_stem(folder: Path, suffixes: Iterable[str] = IMAGE_SUFFIXES) -> dict[str, str]:
+def files_by_stem(folder: Path, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> dict[str, str]:
     """File name without suffix -> path, for all images of a folder; {} where there is none."""
     if not folder.is_dir():
         return {}
@@ -33,6 +33,36 @@ def files_by_stem(folder: Path, suffixes: Iterable[str] = IMAGE_SUFFIXES) -> dic
             if rank is not None and (stem not in found or rank < found[stem][0]):
                 found[stem] = (rank, entry.path)
     return {stem: path for stem, (_, path) in found.items()}
+
+
+def find_files(
+    folder: Path, ids: Sequence[str], suffixes: Sequence[str] = IMAGE_SUFFIXES
+) -> tuple[str, ...]:
+    """Paths of the ids' files.
+
+    Raises:
+        DataError: an id has no file.
+    """
+    files = files_by_stem(folder, suffixes)
+    missing = [image for image in ids if image not in files]
+    if missing:
+        suffix = suffixes[0] if len(suffixes) == 1 else ".*"
+        more = f" (nor are {len(missing) - 1} others of the list)" if len(missing) > 1 else ""
+        raise DataError(
+            f"{folder / missing[0]}{suffix}: is not there{more}; add the file, or take its id out "
+            "of the list"
+        )
+    return tuple(files[image] for image in ids)
+
+
+def find_maps(folder: Path, ids: Sequence[str]) -> tuple[str, ...]:
+    """Paths of the ids' masks or saliency maps, which are PNG files."""
+    return find_files(folder, ids, (".png",))
+
+
+def holds_any(folder: Path, ids: Sequence[str]) -> bool:
+    """Whether the folder holds the PNG file of at least one id."""
+    return not files_by_stem(folder, (".png",)).keys().isdisjoint(ids)
 
 
 def check_image_file(path: str) -> None:
@@ -153,16 +183,3 @@ def upright(values: np.ndarray, orientation: int) -> np.ndarray:
     if orientation in UPSIDE_DOWN:
         values = values[::-1]
     return np.ascontiguousarray(values, np.uint8)
-
-
-def header_size(path: str) -> tuple[int, int]:
-    """(width, height) from a file's header.
-
-    Raises:
-        DataError: the header cannot be read.
-    """
-    try:
-        with Image.open(path) as image:
-            return image.size
-    except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); replace the file") from error

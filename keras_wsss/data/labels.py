@@ -89,15 +89,20 @@ def read_tags(
     return _read_json(labels, key)
 
 
-def multi_hot(table: TagTable, ids: Sequence[str], names: Sequence[str]) -> np.ndarray:
-    """float32 [N, C]: 1 where image n carries the tag ``names[c]``; other tags are left out.
+def keep_tagged(
+    table: TagTable, ids: Sequence[str], classes: Sequence[str]
+) -> tuple[list[str], np.ndarray, dict[str, int]]:
+    """Keeps the images that have a tag of ``classes``.
+
+    Returns:
+        ids that are kept, their labels float32 [N, C], and what was left out, reason -> count.
 
     Raises:
-        DataError: an image is not in the table, or has no tag at all.
+        DataError: an image is not in the table or has no tag at all, or none is kept.
     """
-    column = {name: number for number, name in enumerate(names)}
-    labels = np.zeros((len(ids), len(names)), np.float32)
-    for row, image in enumerate(ids):
+    column = {name: number for number, name in enumerate(classes)}
+    kept, rows, other = [], [], 0
+    for image in ids:
         tags = table.tags.get(image)
         if not tags:
             missing = "is not in the table" if tags is None else "has no tag"
@@ -105,16 +110,53 @@ def multi_hot(table: TagTable, ids: Sequence[str], names: Sequence[str]) -> np.n
                 f"{table.source}: image {image} {missing}; add its tags, or take the id out of "
                 "the list"
             )
-        for tag in tags:
-            if tag in column:
-                labels[row, column[tag]] = 1.0
-    return labels
+        columns = [column[tag] for tag in set(tags) if tag in column]
+        if columns:
+            row = np.zeros(len(classes), np.float32)
+            row[columns] = 1.0
+            kept.append(image)
+            rows.append(row)
+            other += len(set(tags)) - len(columns)
+    if not kept:
+        raise DataError(f"{table.source}: no image of the list has a tag of data.classes")
+    counts = {
+        "images without a tag of data.classes, left out": len(ids) - len(kept),
+        "tags outside data.classes, left out": other,
+    }
+    return kept, np.stack(rows), {reason: count for reason, count in counts.items() if count}
+
+
+def chosen_classes(
+    known: Sequence[str], chosen: Sequence[str] | None, source: str
+) -> tuple[str, ...]:
+    """``chosen``, or all classes.
+
+    Raises:
+        DataError: a chosen class is not known.
+    """
+    for name in chosen or ():
+        if name not in known:
+            raise DataError(
+                f"data.classes: {name!r} is no class of {source}{nearest(name, known)} It knows: "
+                f"{', '.join(known)}"
+            )
+    return tuple(chosen or known)
+
+
+def mask_lookup(known: Sequence[str], classes: Sequence[str], ignore_id: int) -> np.ndarray:
+    """int32 [256] for :attr:`Split.mask_map`; known classes that were not chosen become 0."""
+    lookup = np.full(256, -1, np.int32)
+    lookup[0] = 0
+    for number, name in enumerate(known, start=1):
+        lookup[number] = classes.index(name) + 1 if name in classes else 0
+    lookup[ignore_id] = IGNORE
+    return lookup
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """``"; did you mean 'cat'?"`` or ``""``."""
+    """End of a sentence: ``". Did you mean 'cat'?"`` or ``"."``."""
     close = difflib.get_close_matches(name, list(names), 1)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    return f". Did you mean {close[0]!r}?" if close else "."
 
 
 def _class_list(folder: Path, classes: Sequence[str] | None) -> tuple[str, ...]:
@@ -183,9 +225,7 @@ def _read_csv(path: Path, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
     return tags
 
 
-def _read_xml(
-    folder: Path, ids: Iterable[str], names: Sequence[str]
-) -> dict[str, tuple[str, ...]]:
+def _read_xml(folder: Path, ids: Iterable[str], names: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """Every object's name counts, as in the published tags; one marked difficult as well."""
     tags = {}
     for image in ids:

@@ -13,22 +13,28 @@ from __future__ import annotations
 import colorsys
 import functools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, ImageDraw
 
+from keras_wsss.data.labels import chosen_classes
 from keras_wsss.data.split import Split
-from keras_wsss.data.voc import chosen_classes
 from keras_wsss.errors import DataError
 
 if TYPE_CHECKING:
     from keras_wsss.config import DataConfig
 
+Floats = npt.NDArray[np.floating[Any]]
+
 CLASSES = ("star", "heart", "moon", "ring", "cross", "bolt", "clover", "arrow")
 OVERSAMPLING = 3
-SIDES = {1: (0.5, 0.7), 2: (0.4, 0.54), 3: (0.36, 0.44)}
+SIDES = {1: (0.65, 0.9), 2: (0.54, 0.7), 3: (0.5, 0.6)}
 """Animals in an image -> range of their side, in image sides."""
+
+BODY, HEAD = np.array([-0.12, 0.22]), np.array([0.46, -0.46])
+"""Centres in an animal's own coordinates, x to the right and y down, -1..1."""
 
 
 def load_shapes(data: DataConfig, part: Literal["train", "val"]) -> Split:
@@ -108,10 +114,9 @@ def draw_scene(
         animal = _animal(rng, names[number], hue, max(8, round(side * size)))
         top, left = round((y - side / 2) * size), round((x - side / 2) * size)
         box = np.s_[top : top + len(animal), left : left + len(animal)]
-        alpha = animal[..., 3:] / 255.0
-        image[box] = alpha * animal[..., :3] + (1.0 - alpha) * image[box]
-        mask[box][animal[..., 3] >= 128] = number + 1
-    grain = rng.normal(0.0, 4.0, image.shape)
+        image[box] = 255.0 * animal[..., :3] + (1.0 - animal[..., 3:]) * image[box]
+        mask[box][animal[..., 3] >= 0.5] = number + 1
+    grain = 4.0 * rng.standard_normal(image.shape, np.float32)
     return np.clip(np.rint(image + grain), 0, 255).astype(np.uint8), mask
 
 
@@ -119,37 +124,34 @@ def _generator(seed: int, part: str, index: int) -> np.random.Generator:
     return np.random.default_rng([seed, int(part == "val"), index])
 
 
-def _animals(rng: np.random.Generator, classes: int) -> np.ndarray:
+def _animals(rng: np.random.Generator, classes: int) -> npt.NDArray[np.int64]:
     """Class numbers of one to three animals."""
-    return rng.integers(0, classes, rng.choice([1, 2, 3], p=[0.3, 0.4, 0.3]))
+    return np.asarray(rng.integers(0, classes, rng.choice([1, 2, 3], p=[0.3, 0.4, 0.3])))
 
 
 def _places(rng: np.random.Generator, count: int) -> list[tuple[float, float, float]]:
-    """(y, x, side) of animals that do not touch, in image sides; smaller where room is short."""
+    """(y, x, side) of animals that hardly touch, in image sides; smaller where room is short."""
     sides = rng.uniform(*SIDES[count], count)
     while True:
         for _ in range(20):
             centres = rng.uniform(sides / 2, 1 - sides / 2, (2, count)).T
-            gaps = np.abs(centres[:, None] - centres[None]).max(-1) - _mean(sides)
-            if np.all(gaps[np.triu_indices(count, 1)] >= 0):
+            distances = np.abs(centres[:, None] - centres[None]).max(-1)
+            needed = 0.85 * (sides[:, None] + sides[None]) / 2  # corners of a square are empty
+            if np.all((distances >= needed)[np.triu_indices(count, 1)]):
                 return [(y, x, s) for (y, x), s in zip(centres, sides, strict=True)]
         sides = sides * 0.97
-
-
-def _mean(sides: np.ndarray) -> np.ndarray:
-    return (sides[:, None] + sides[None]) / 2
 
 
 # --- background -------------------------------------------------------------------------------
 
 
-def _background(rng: np.random.Generator, hues: np.ndarray, size: int) -> np.ndarray:
+def _background(rng: np.random.Generator, hues: Floats, size: int) -> Floats:
     """float [size, size, 3]: two mixed colours, light from one side, and distractors."""
     first, second = (_other_colour(rng, hues) for _ in range(2))
     mix = np.clip(0.5 + 1.4 * (_clouds(rng, size) - 0.5), 0.0, 1.0)[..., None]
     image = mix * first + (1.0 - mix) * second
     image *= 0.8 + 0.4 * _clouds(rng, size, octaves=(0.5,))[..., None]
-    image *= 0.92 + 0.16 * rng.random((size, size, 1))
+    image *= 0.92 + 0.16 * rng.random((size, size, 1), np.float32)
     scale = 2
     canvas = Image.fromarray(np.clip(image, 0, 255).astype(np.uint8))
     canvas = canvas.resize((scale * size, scale * size), Image.Resampling.BILINEAR)
@@ -159,31 +161,32 @@ def _background(rng: np.random.Generator, hues: np.ndarray, size: int) -> np.nda
         points = (_turned(outline, rng.uniform(0, 2 * np.pi)) + rng.uniform(0, 1, 2)) * canvas.width
         pen.polygon(_flat(points), fill=_integers(_other_colour(rng, hues)))
     canvas = canvas.reduce(scale)
-    return np.asarray(canvas, np.float64)
+    return np.array(canvas, np.float32)
 
 
-def _other_colour(rng: np.random.Generator, hues: np.ndarray) -> np.ndarray:
+def _other_colour(rng: np.random.Generator, hues: Floats) -> Floats:
     """A colour whose hue is none of the animals'."""
     while True:
         hue = rng.random()
         distance = np.abs((hues - hue + 0.5) % 1.0 - 0.5)
         if distance.min() > 0.11:
-            return _rgb(hue, rng.uniform(0.15, 0.55), rng.uniform(0.35, 0.85))
+            return _rgb(hue, rng.uniform(0.15, 0.55), rng.uniform(0.35, 0.85)).astype(np.float32)
 
 
 def _clouds(
     rng: np.random.Generator, size: int, octaves: Sequence[float] = (0.25, 0.1, 0.04)
-) -> np.ndarray:
+) -> Floats:
     """float [size, size] in 0..1: smooth noise; an octave is the size of a blob."""
-    total = np.zeros((size, size))
+    total = np.zeros((size, size), np.float32)
     for octave in octaves:
         cells = max(2, round(1 / octave))
         coarse = Image.fromarray(rng.random((cells, cells)).astype(np.float32))
-        total += octave**0.5 * np.asarray(coarse.resize((size, size), Image.Resampling.BICUBIC))
-    return np.clip(total / sum(octave**0.5 for octave in octaves), 0.0, 1.0)
+        fine = np.asarray(coarse.resize((size, size), Image.Resampling.BICUBIC))
+        total += np.float32(octave**0.5) * fine
+    return np.asarray(np.clip(total / sum(octave**0.5 for octave in octaves), 0.0, 1.0))
 
 
-def _distractor(rng: np.random.Generator) -> np.ndarray:
+def _distractor(rng: np.random.Generator) -> Floats:
     """Pebbles, sticks, chips and leaves."""
     kind = rng.integers(4)
     if kind == 0:
@@ -191,75 +194,71 @@ def _distractor(rng: np.random.Generator) -> np.ndarray:
     if kind == 1:
         return _ellipse(2.2, 0.22, power=6)
     if kind == 2:
-        return _regular(3 + rng.integers(2), 1.1)
+        return _regular(int(rng.integers(3, 5)), 1.1)
     return _ellipse(1.3, 0.6, power=1.2)
 
 
 # --- animals ----------------------------------------------------------------------------------
 
 
-def _animal(rng: np.random.Generator, name: str, hue: float, side: int) -> np.ndarray:
-    """float [side, side, 4]: colour and opacity, 0..255."""
+def _animal(rng: np.random.Generator, name: str, hue: float, side: int) -> Floats:
+    """float [side, side, 4]: colour times opacity, opacity, both 0..1."""
     width = side * OVERSAMPLING
     saturation, value = rng.uniform(0.6, 0.9), rng.uniform(0.6, 0.95)
     mirror, angle = rng.choice([-1.0, 1.0]), rng.uniform(-0.35, 0.35)
     canvas = Image.new("RGB", (width, width))
-    opacity = Image.new("L", (width, width))
-    pen, ink = ImageDraw.Draw(canvas), ImageDraw.Draw(opacity)
+    opacity, trunk = (Image.new("L", (width, width)) for _ in range(2))
 
-    def pixels(points: np.ndarray) -> list[tuple[float, float]]:
-        """Unit coordinates (x right, y down, -1..1) to pixels."""
-        return _flat((_turned(points * [mirror, 1.0], angle) * 0.5 + 0.5) * width)
+    def paint(image: Image.Image, points: Floats, colour: int | tuple[int, int, int]) -> None:
+        # Unit coordinates, x to the right and y down, -1..1, to pixels.
+        pixels = (_turned(points * [mirror, 1.0], angle) * 0.5 + 0.5) * width
+        ImageDraw.Draw(image).polygon(_flat(pixels), fill=colour)
 
-    def fill(points: np.ndarray, shade: float) -> None:
+    def part(points: Floats, shade: float) -> None:
         tone = _rgb(hue + rng.uniform(-0.02, 0.02), saturation, min(1.0, value * shade))
-        pen.polygon(pixels(points), fill=_integers(tone))
-        ink.polygon(pixels(points), fill=255)
+        paint(canvas, points, _integers(tone))
+        paint(opacity, points, 255)
 
-    body = (rng.uniform(0.44, 0.56), rng.uniform(0.27, 0.34))
-    centre = np.array([-0.08, 0.22])
-    fill(_arc((-0.52, 0.0), 0.26, 1.5, 4.6, 0.1) + [0.0, 0.12], 0.8)  # tail
-    for x in np.array([-0.33, -0.16, 0.08, 0.25]) + rng.uniform(-0.03, 0.03, 4):
-        length = rng.uniform(0.28, 0.32)
-        fill(_ellipse(0.065, length, power=5) + [x, 0.22 + body[1] * 0.55 + length * 0.55], 0.72)
-    fill(_ellipse(0.1, 0.3, power=4) @ _rotation(0.5) + [0.3, -0.12], 0.88)  # neck
-    fill(_ellipse(*body, power=2.6) + centre, 1.0)
-    coat = _coat(rng, width)
-    shape = Image.new("L", canvas.size)
-    ImageDraw.Draw(shape).polygon(pixels(_ellipse(*body, power=2.6) + centre), fill=255)
-
-    place = np.array([0.47, -0.47])
-    turn = rng.uniform(-0.3, 0.3)
+    a, b = rng.uniform(0.50, 0.58), rng.uniform(0.33, 0.40)
+    body = _ellipse(a, b, power=2.8) + BODY
+    part(_arc((BODY[0] - a, BODY[1] - 0.16), 0.22, 1.6, 4.4, 0.2), 0.8)  # tail
+    for x in np.array([-0.36, -0.06, 0.26]) * (a / 0.54) + rng.uniform(-0.03, 0.03, 3):
+        length = rng.uniform(0.26, 0.30)
+        part(_ellipse(0.11, length, power=5) + BODY + [x, b * 0.6 + length * 0.5], 0.72)
+    part(_ellipse(0.16, 0.34, power=4) @ _rotation(-0.6) + BODY + [a - 0.16, -b], 0.88)  # neck
+    part(body, 1.0)
+    paint(trunk, body, 255)
     outline, hole = HEADS[name]
-    fill(outline() @ _rotation(turn) * 0.36 + place, rng.uniform(0.95, 1.1))
+    turn = _rotation(rng.uniform(-0.3, 0.3)) * rng.uniform(0.36, 0.42)
+    part(outline() @ turn + HEAD, rng.uniform(0.95, 1.1))
     if hole is not None:
-        ink.polygon(pixels(hole() @ _rotation(turn) * 0.36 + place), fill=0)
+        paint(canvas, hole() @ turn + HEAD, 0)
+        paint(opacity, hole() @ turn + HEAD, 0)
 
-    colour = np.asarray(canvas, np.float32)
-    coated = np.asarray(shape, np.float32)[..., None] / 255.0
-    colour = colour * (1.0 - coated * coat[..., None])
-    light = np.linspace(1.12, 0.82, width, dtype=np.float32)[:, None, None]
-    alpha = np.asarray(opacity, np.float32)[..., None]
-    layers = np.concatenate([np.minimum(colour * light, 255.0) * alpha, alpha], -1)
-    blocks = layers.reshape(side, OVERSAMPLING, side, OVERSAMPLING, 4).mean((1, 3))
-    opaque = np.maximum(blocks[..., 3:], 1e-6)
-    return np.concatenate([blocks[..., :3] / opaque, blocks[..., 3:]], -1)
+    colour, alpha, coated = (
+        np.asarray(image.reduce(OVERSAMPLING), np.float32) / 255.0
+        for image in (canvas, opacity, trunk)
+    )
+    light = np.linspace(1.12, 0.82, side, dtype=np.float32)[:, None]
+    shade = light * (1.0 - coated * _coat(rng, side))
+    colour = np.minimum(colour * shade[..., None], alpha[..., None])
+    return np.concatenate([colour, alpha[..., None]], -1)
 
 
-def _coat(rng: np.random.Generator, width: int) -> np.ndarray:
-    """float [width, width]: darkening by stripes, spots or nothing; any class may wear any."""
-    y, x = np.mgrid[:width, :width] / width
+def _coat(rng: np.random.Generator, side: int) -> Floats:
+    """float [side, side]: darkening by stripes, spots or nothing; any class may wear any."""
+    y, x = np.mgrid[:side, :side].astype(np.float32) / side
     angle, period = rng.uniform(0, np.pi), rng.uniform(30, 50)
     along = np.sin(period * (np.cos(angle) * x + np.sin(angle) * y))
     across = np.sin(period * (np.cos(angle) * y - np.sin(angle) * x))
     pattern = [along > 0.3, along * across > 0.35, np.zeros_like(along, bool)][rng.integers(3)]
-    return rng.uniform(0.15, 0.3) * pattern.astype(np.float32)
+    return np.asarray(np.float32(rng.uniform(0.15, 0.3)) * pattern)
 
 
 # --- outlines, float [P, 2] in unit coordinates -----------------------------------------------
 
 
-def _ellipse(a: float, b: float, power: float = 2.0) -> np.ndarray:
+def _ellipse(a: float, b: float, power: float = 2.0) -> Floats:
     """Superellipse; a large ``power`` gives a rounded box, one near 1 a leaf."""
     t = np.linspace(0, 2 * np.pi, 48, endpoint=False)
     x, y = np.cos(t), np.sin(t)
@@ -268,14 +267,14 @@ def _ellipse(a: float, b: float, power: float = 2.0) -> np.ndarray:
     )
 
 
-def _regular(corners: int, radius: float) -> np.ndarray:
+def _regular(corners: int, radius: float) -> Floats:
     t = np.arange(corners) * 2 * np.pi / corners - np.pi / 2
     return radius * np.stack([np.cos(t), np.sin(t)], -1)
 
 
 def _arc(
     centre: tuple[float, float], radius: float, start: float, stop: float, width: float
-) -> np.ndarray:
+) -> Floats:
     """A bent band."""
     t = np.linspace(start, stop, 16)
     ray = np.stack([np.cos(t), np.sin(t)], -1)
@@ -284,42 +283,42 @@ def _arc(
     return np.concatenate([outer, inner[::-1]]) + centre
 
 
-def _star() -> np.ndarray:
+def _star() -> Floats:
     radius = np.where(np.arange(10) % 2, 0.5, 1.15)[:, None]
     return radius * _regular(10, 1.0)
 
 
-def _heart() -> np.ndarray:
+def _heart() -> Floats:
     t = np.linspace(0, 2 * np.pi, 48, endpoint=False)
     y = 13 * np.cos(t) - 5 * np.cos(2 * t) - 2 * np.cos(3 * t) - np.cos(4 * t)
     return np.stack([16 * np.sin(t) ** 3, -y - 2.5], -1) / 15.5
 
 
-def _moon() -> np.ndarray:
+def _moon() -> Floats:
     t = np.linspace(0.65, 2 * np.pi - 0.65, 32)
     outer = np.stack([np.cos(t), np.sin(t)], -1)
     inner = np.stack([np.cos(t) * 0.72 + 0.3, np.sin(t) * 0.72], -1)
     return 1.05 * np.concatenate([outer, inner[::-1]])
 
 
-def _cross() -> np.ndarray:
-    a, b = 0.34, 1.05
+def _cross() -> Floats:
+    a, b = 0.3, 1.15
     quarter = np.array([[a, -b], [a, -a], [b, -a]])
-    return np.concatenate([quarter @ _rotation(-k * np.pi / 2) for k in range(4)])
+    return np.concatenate([quarter @ _rotation(k * np.pi / 2) for k in range(4)])
 
 
-def _bolt() -> np.ndarray:
+def _bolt() -> Floats:
     points = [(0.25, -1.15), (-0.75, 0.2), (-0.1, 0.2), (-0.3, 1.15), (0.75, -0.25), (0.1, -0.25)]
     return np.array(points)
 
 
-def _clover() -> np.ndarray:
+def _clover() -> Floats:
     t = np.linspace(0, 2 * np.pi, 64, endpoint=False)
-    radius = (0.66 + 0.42 * np.cos(3 * t + np.pi / 2))[:, None]
+    radius: Floats = (0.66 + 0.42 * np.cos(3 * t + np.pi / 2))[:, None]
     return radius * np.stack([np.cos(t), np.sin(t)], -1)
 
 
-def _arrow() -> np.ndarray:
+def _arrow() -> Floats:
     points = [(0, -1.15), (1.0, 0.0), (0.4, 0.0), (0.4, 1.0), (-0.4, 1.0), (-0.4, 0.0), (-1.0, 0.0)]
     return np.array(points)
 
@@ -336,22 +335,22 @@ HEADS = {
 }
 
 
-def _rotation(angle: float) -> np.ndarray:
+def _rotation(angle: float) -> Floats:
     return np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
 
 
-def _turned(points: np.ndarray, angle: float) -> np.ndarray:
-    return points @ _rotation(angle)
+def _turned(points: Floats, angle: float) -> Floats:
+    return np.asarray(points @ _rotation(angle))
 
 
-def _flat(points: np.ndarray) -> list[tuple[float, float]]:
+def _flat(points: Floats) -> list[tuple[float, float]]:
     return [(float(x), float(y)) for x, y in points]
 
 
-def _rgb(hue: float, saturation: float, value: float) -> np.ndarray:
+def _rgb(hue: float, saturation: float, value: float) -> Floats:
     return 255.0 * np.array(colorsys.hsv_to_rgb(hue % 1.0, saturation, value))
 
 
-def _integers(colour: np.ndarray) -> tuple[int, int, int]:
+def _integers(colour: Floats) -> tuple[int, int, int]:
     red, green, blue = (int(round(channel)) for channel in colour)
     return red, green, blue

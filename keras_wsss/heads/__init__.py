@@ -17,9 +17,7 @@ __all__ = [
 ]
 
 
-def build_decoder(
-    name, num_classes, embedding_dim=256, dropout=0.1, synchronized=False, seed=None
-):
+def build_decoder(name, num_classes, embedding_dim=256, dropout=0.1, synchronized=False, seed=None):
     """Decoder by its name in the configuration.
 
     Args:

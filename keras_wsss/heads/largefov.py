@@ -3,7 +3,6 @@
 import keras
 
 
-
 @keras.saving.register_keras_serializable("keras_wsss")
 class LargeFOVDecoder(keras.layers.Layer):
     """Two 3x3 convolutions with dilation 12 and a 1x1 one, no biases (Chen et al., 1412.7062).

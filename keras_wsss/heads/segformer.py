@@ -66,7 +66,9 @@ class SegFormerDecoder(keras.layers.Layer):
             name="normalization",
             dtype=self.dtype_policy,
         )
-        self.dropout = keras.layers.SpatialDropout2D(dropout, seed=seed, name="dropout")
+        self.dropout = keras.layers.SpatialDropout2D(
+            dropout, seed=seed, name="dropout", dtype=self.dtype_policy
+        )
 
     def build(self, input_shape):
         width = self.embedding_dim

@@ -100,6 +100,7 @@ def _describe(model):
     middle = (settings.high + settings.low) / 2
 
     @tf.function(
+        autograph=False,
         input_signature=[
             tf.TensorSpec([None, None, None, 3], tf.float32),
             tf.TensorSpec([None, model.num_classes], tf.float32),

@@ -220,4 +220,6 @@ class WSSSModel(TrainingStep, keras.Model):
 
 
 def _scaled(size, scale):
-    return int(size * scale) if isinstance(size, int) else ops.cast(size * scale, "int32")
+    if isinstance(size, int):
+        return int(size * scale)
+    return ops.cast(ops.cast(size, "float32") * scale, "int32")

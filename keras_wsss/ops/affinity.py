@@ -1,22 +1,106 @@
-"""Affinity between tokens."""
+"""Affinity between the tokens of an image: targets from labels, and spreading scores by it.
+
+Tokens are numbered row by row; N = height x width.
+"""
 
 import numpy as np
 from keras import ops
 
+IGNORE_ID = 255
+
 
 def radius_mask(height, width, radius=8):
+    """Which pairs of tokens lie in each other's square window: |dy| <= radius and |dx| <= radius.
+
+    Args:
+        height, width: ints, size of the token grid.
+        radius: int, in tokens.
+
+    Returns:
+        numpy bool `[N,N]`.
+
+    Example:
+
+    >>> radius_mask(20, 20, radius=8).sum()
+    71824
+    """
     rows, columns = np.divmod(np.arange(height * width), width)
-    far = np.maximum(np.abs(rows[:, None] - rows), np.abs(columns[:, None] - columns))
-    return far <= radius
+    row_distance = np.abs(rows[:, None] - rows)
+    column_distance = np.abs(columns[:, None] - columns)
+    return np.maximum(row_distance, column_distance) <= radius
 
 
 def affinity_targets(label, radius=8, stride=16):
-    label = label[:, ::stride, ::stride]
-    height, width = label.shape[1:3]
-    tokens = ops.cast(ops.reshape(label, (-1, height * width)), "int32")
-    rows, columns = tokens[:, :, None], tokens[:, None, :]
-    targets = ops.cast(rows == columns, "int32")
-    unknown = (rows == 255) | (columns == 255)
+    """Pairwise targets of a label map: 1 = same label, 0 = different, 255 = not known.
+
+    afa.md section 3.3. The label is read at `size // stride` evenly spaced pixels; pairs with an
+    ignored pixel and pairs outside the window are not known. A token forms a pair with itself.
+
+    Args:
+        label: int `[B,H,W]` of known size, 255 = ignored.
+        radius: int, side of the window as in :func:`radius_mask`, or None for all pairs.
+        stride: int, pixels per token.
+
+    Returns:
+        int32 `[B,N,N]`.
+
+    Example:
+
+    >>> affinity_targets(ops.zeros((2, 320, 320), "int32")).shape
+    (2, 400, 400)
+    """
+    height, width = label.shape[1] // stride, label.shape[2] // stride
+    rows = np.arange(height) * label.shape[1] // height
+    columns = np.arange(width) * label.shape[2] // width
+    label = ops.take(ops.take(ops.cast(label, "int32"), rows, axis=1), columns, axis=2)
+    tokens = ops.reshape(label, (-1, height * width))
+    known = tokens != IGNORE_ID
+    known = known[:, :, None] & known[:, None, :]
     if radius is not None:
-        unknown = unknown | ~ops.convert_to_tensor(radius_mask(height, width, radius))
-    return ops.where(unknown, 255, targets)
+        known = known & ops.convert_to_tensor(radius_mask(height, width, radius))
+    same = ops.cast(tokens[:, :, None] == tokens[:, None, :], "int32")
+    return ops.where(known, same, IGNORE_ID)
+
+
+def propagate(cam, affinity, labels, background_score=None, radius=8):
+    """Spreads the scores of present classes over similar tokens: one step of a random walk.
+
+    afa.md section 3.4. `W = (affinity within the window)^2`, `R = W / (column sums + 0.1)`, and
+    the new score of token j is `sum_i score_i R_ij`.
+
+    Args:
+        cam: float `[B,h,w,C]` of known size, in 0..1.
+        affinity: float `[B,N,N]` in 0..1, N = h * w.
+        labels: `[B,C]`, > 0 = class present; scores of absent classes become 0.
+        background_score: float, constant score of the background, which is put in front; scores
+            are then a softmax over background and present classes. None: the CAM itself is spread,
+            and 1e-4 added to the column sums.
+        radius: int, side of the window as in :func:`radius_mask`, or None for all pairs.
+
+    Returns:
+        float32 `[B,h,w,C+1]`, or `[B,h,w,C]` without background.
+
+    Example:
+
+    >>> propagate(cam, affinity, labels, background_score=0.35).shape
+    (2, 20, 20, 21)
+    """
+    height, width, classes = cam.shape[1:]
+    scores = ops.reshape(ops.cast(cam, "float32"), (-1, height * width, classes))
+    present = ops.cast(labels > 0, "float32")[:, None, :]
+    walk = ops.cast(affinity, "float32")
+    if radius is not None:
+        walk = walk * radius_mask(height, width, radius).astype("float32")
+    walk = ops.square(walk)
+    damping = 0.1
+    if background_score is None:
+        scores = scores * present
+        damping += 1e-4
+    else:
+        weight = ops.exp(scores) * present
+        background = ops.full_like(scores[..., :1], np.exp(background_score))
+        weight = ops.concatenate([background, weight], axis=-1)
+        scores = weight / ops.sum(weight, axis=-1, keepdims=True)
+    walk = walk / (ops.sum(walk, axis=1, keepdims=True) + damping)
+    spread = ops.matmul(ops.transpose(walk, (0, 2, 1)), scores)
+    return ops.reshape(spread, (-1, height, width, scores.shape[-1]))

@@ -1,27 +1,70 @@
-"""Reading maps at points, and cosine similarity between points."""
+"""Similarity between places of two maps: reading maps at points, and cosine similarity."""
 
 from keras import ops
 
+EPSILON = 1e-10
+
 
 def sample_points(x, coordinates):
-    batch, height, width, channels = ops.shape(x)
-    fx = (coordinates[..., 0] + 1) / 2 * ops.cast(width - 1, "float32")
-    fy = (coordinates[..., 1] + 1) / 2 * ops.cast(height - 1, "float32")
-    x0, y0 = ops.floor(fx), ops.floor(fy)
-    flat = ops.reshape(x, (-1, channels))
-    base = ops.reshape(ops.arange(batch, dtype="int32"), (-1, 1)) * (height * width)
-    total = 0.0
-    for dy in (0, 1):
-        for dx in (0, 1):
-            cx = ops.clip(ops.cast(x0, "int32") + dx, 0, width - 1)
-            cy = ops.clip(ops.cast(y0, "int32") + dy, 0, height - 1)
-            weight = (1 - ops.abs(fx - x0 - dx)) * (1 - ops.abs(fy - y0 - dy))
-            total = total + ops.take(flat, base + cy * width + cx, axis=0) * weight[..., None]
-    return total
+    """Bilinear read of a map at continuous places.
+
+    Corner-aligned: -1 is the centre of the first pixel, 1 that of the last.
+
+    Args:
+        x: float `[B,H,W,C]`.
+        coordinates: float `[B,P,2]`, (x, y) in [-1,1]; places outside are moved to the border.
+
+    Returns:
+        float `[B,P,C]`.
+
+    Example:
+
+    >>> sample_points(ops.reshape([0.0, 2.0], (1, 1, 2, 1)), [[[0.0, 0.0]]])[0, 0, 0]
+    1.0
+    """
+    batch, height, width = ops.shape(x)[:3]
+    coordinates = ops.cast(coordinates, x.dtype)
+
+    def taps(coordinate, size):
+        last = ops.cast(size - 1, x.dtype)
+        position = ops.clip((coordinate + 1) / 2 * last, 0, last)
+        first = ops.floor(position)
+        after = position - first
+        first = ops.cast(first, "int32")
+        return (first, ops.minimum(first + 1, size - 1)), (1 - after, after)
+
+    columns, column_weights = taps(coordinates[..., 0], width)
+    rows, row_weights = taps(coordinates[..., 1], height)
+    # One gather of all four taps has one gradient of the map's size; four gathers have four.
+    index = ops.stack([row * width + column for row in rows for column in columns], axis=1)
+    weights = ops.stack([a * b for a in row_weights for b in column_weights], axis=1)
+    index = index + (ops.arange(batch, dtype="int32") * (height * width))[:, None, None]
+    pixels = ops.reshape(x, (batch * height * width, x.shape[-1]))
+    return ops.sum(ops.take(pixels, index, axis=0) * weights[..., None], axis=1)
 
 
 def cosine_correspondence(a, b):
-    def unit(v):
-        return v / ops.maximum(ops.sqrt(ops.maximum(ops.sum(v * v, -1, keepdims=True), 1e-20)), 1e-10)
+    """Cosine similarity of every vector of ``a`` with every vector of ``b``.
 
-    return ops.matmul(unit(a), ops.transpose(unit(b), (0, 2, 1)))
+    tscd.md section 3.5: vectors are divided by max(length, 1e-10), so a zero vector stays zero.
+
+    Args:
+        a: float `[B,P,C]`.
+        b: float `[B,Q,C]`.
+
+    Returns:
+        float32 `[B,P,Q]` in [-1,1].
+
+    Example:
+
+    >>> cosine_correspondence([[[1.0, 0.0]]], [[[2.0, 0.0], [0.0, 3.0]]])[0, 0]
+    [1.0, 0.0]
+    """
+    return ops.matmul(_unit(a), ops.transpose(_unit(b), (0, 2, 1)))
+
+
+def _unit(x):
+    x = ops.cast(x, "float32")
+    # The bound inside the root: the gradient of a zero vector is zero instead of not a number.
+    squared = ops.sum(ops.square(x), axis=-1, keepdims=True)
+    return x / ops.sqrt(ops.maximum(squared, EPSILON**2))

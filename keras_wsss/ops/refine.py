@@ -1,4 +1,9 @@
-"""Local refinement of scores by the image: PAR (AFA) and VARM (TSCD)."""
+"""Local refinement of class scores by the image: PAR (AFA) and VARM (TSCD).
+
+Both replace every score, again and again, by a weighted sum over 48 neighbours (8 directions at 6
+distances) whose weights depend on the image alone. Inside, maps are channels-first, so that a
+shifted map is a contiguous piece of memory and XLA turns the sum into one vectorised loop.
+"""
 
 import numpy as np
 from keras import ops
@@ -6,71 +11,137 @@ from keras import ops
 from keras_wsss.ops.resize import resize
 
 DILATIONS = (1, 2, 4, 8, 12, 24)
-DIRECTIONS = ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1))
+DIRECTIONS = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if (dy, dx) != (0, 0)]
 EPSILON = 1e-8
+PAR_BANDWIDTH = 0.3  # of colour and of position, in standard deviations of the neighbours
+PAR_POSITION_WEIGHT = 0.01
+VARM_COLOUR_FACTOR = 4.0
+VARM_VARIATION_WEIGHT = 0.01
 
 
 def pixel_adaptive_refinement(image, scores, iterations=10, dilations=DILATIONS):
-    def kernel(neighbours, centre, deviation):
-        colour = [ops.square((n - centre) / (deviation + EPSILON) / 0.3) for n in neighbours]
-        distance = np.array([d * np.hypot(*step) for d in dilations for step in DIRECTIONS])
-        position = -((distance / (np.std(distance, ddof=1) + EPSILON) / 0.3) ** 2)
-        position = np.exp(position) / np.sum(np.exp(position))
-        weights = ops.softmax(-ops.stack([ops.mean(c, axis=1, keepdims=True) for c in colour]), 0)
-        offset = (0.01 * position).astype("float32").reshape(-1, 1, 1, 1, 1)
-        return weights + offset
+    """PAR: neighbours of similar colour, and near ones a little, share their scores.
 
-    return _refine(image, scores, kernel, iterations, dilations)
+    AFA (Ru et al., CVPR 2022, arXiv 2203.02664), afa.md section 4. The weights of a pixel sum to
+    1.01, so each iteration adds 1 % of mass; take an argmax, not a threshold.
+
+    Args:
+        image: float `[B,H,W,3]` in 0..1.
+        scores: float `[B,h,w,K]`; resized (corner-aligned) to the image if it differs in size.
+        iterations: int, number of sweeps.
+        dilations: distances of the neighbours in pixels.
+
+    Returns:
+        float32 `[B,H,W,K]`.
+
+    Example:
+
+    >>> pixel_adaptive_refinement(image, ops.softmax(cam)).shape
+    (2, 160, 160, 4)
+    """
+    image = _channels_first(image)
+    distance = np.array([d * np.hypot(*step) for d in dilations for step in DIRECTIONS])
+    position = -np.square(distance / (np.std(distance, ddof=1) + EPSILON) / PAR_BANDWIDTH)
+    position = np.exp(position) / np.sum(np.exp(position))
+    position = np.reshape(PAR_POSITION_WEIGHT * position, (-1, 1, 1, 1)).astype("float32")
+    weights = _colour_weights(image, 1 / PAR_BANDWIDTH, dilations) + position
+    return _spread(scores, weights, iterations, dilations)
 
 
 def variation_aware_refinement(image, scores, iterations=10, dilations=DILATIONS):
-    def kernel(neighbours, centre, deviation):
-        colour = [ops.square(4 * (n - centre) / (deviation + EPSILON)) for n in neighbours]
-        weights = ops.softmax(-ops.stack([ops.mean(c, axis=1, keepdims=True) for c in colour]), 0)
-        variation = ops.stack([ops.mean(_variation(n), axis=1, keepdims=True) for n in neighbours])
-        return weights - 0.01 * ops.softmax(variation, 0)
+    """VARM: as PAR, but neighbours that lie in a locally varying area lose weight.
 
-    return _refine(image, scores, kernel, iterations, dilations)
+    TSCD (Xu et al., AAAI 2023, arXiv 2302.13765), tscd.md section 4. The weights of a pixel sum to
+    0.99 and single ones may be slightly negative.
+
+    Args:
+        image: float `[B,H,W,3]` in 0..1.
+        scores: float `[B,h,w,K]`; resized (corner-aligned) to the image if it differs in size.
+        iterations: int, number of sweeps.
+        dilations: distances of the neighbours in pixels.
+
+    Returns:
+        float32 `[B,H,W,K]`.
+
+    Example:
+
+    >>> variation_aware_refinement(image, ops.softmax(cam)).shape
+    (2, 160, 160, 4)
+    """
+    image = _channels_first(image)
+    variation = ops.softmax(_variation(image, dilations), axis=0)
+    weights = _colour_weights(image, VARM_COLOUR_FACTOR, dilations)
+    weights = weights - VARM_VARIATION_WEIGHT * variation
+    return _spread(scores, weights, iterations, dilations)
 
 
-def _refine(image, scores, kernel, iterations, dilations):
-    image, scores = ops.cast(image, "float32"), ops.cast(scores, "float32")
-    height, width = ops.shape(image)[1:3]
-    scores = resize(scores, (height, width), align_corners=True)
-    centre = ops.transpose(image, (0, 3, 1, 2))
-    neighbours = _neighbours(centre, dilations)
-    stack = ops.stack(neighbours)
-    deviation = ops.sqrt(
-        ops.sum(ops.square(stack - ops.mean(stack, axis=0)), axis=0) / (len(neighbours) - 1)
-    )
-    weights = kernel(neighbours, centre, deviation)
+def _colour_weights(image, factor, dilations):
+    """Softmax over the neighbours of -(factor x colour difference / deviation)^2: `[N,B,H,W]`."""
+    neighbours = _neighbours(image, dilations)
+    count = len(neighbours)
+    mean = sum(neighbours) / count
+    variance = sum(ops.square(each - mean) for each in neighbours) / (count - 1)
+    scale = factor / (ops.sqrt(variance) + EPSILON)
+    closeness = [-ops.mean(ops.square((each - image) * scale), axis=1) for each in neighbours]
+    return ops.softmax(ops.stack(closeness), axis=0)
 
-    def iterate(_, x):
-        shifted = _neighbours(x, dilations)
-        return sum(weights[k] * shifted[k] for k in range(len(shifted)))
 
-    refined = ops.fori_loop(0, iterations, iterate, ops.transpose(scores, (0, 3, 1, 2)))
-    return ops.transpose(refined, (0, 2, 3, 1))
+def _variation(image, dilations):
+    """Squared forward differences of the image as seen from each neighbour: `[N,B,H,W]`.
+
+    The image that is shifted and continued at its borders has differences like the image itself,
+    but none across the last row and column of the *unshifted* grid.
+    """
+    height, width = ops.shape(image)[2:4]
+    margin = max(dilations) + 1  # one more, for the difference at the far end
+    padded = _extend(image, margin)
+    down = padded[:, :, 1:, :-1] - padded[:, :, :-1, :-1]
+    right = padded[:, :, :-1, 1:] - padded[:, :, :-1, :-1]
+    down, right = (ops.mean(ops.square(each), axis=1, keepdims=True) for each in (down, right))
+    down = ops.stack(_shifted(down, margin, (height, width), dilations))[:, :, 0]
+    right = ops.stack(_shifted(right, margin, (height, width), dilations))[:, :, 0]
+    inside_rows = ops.cast(ops.arange(height) < height - 1, "float32")[:, None]
+    inside_columns = ops.cast(ops.arange(width) < width - 1, "float32")
+    return down * inside_rows + right * inside_columns
+
+
+def _spread(scores, weights, iterations, dilations):
+    """``iterations`` weighted sums over the neighbours; back to channels-last."""
+    scores = resize(ops.cast(scores, "float32"), ops.shape(weights)[2:4], align_corners=True)
+
+    def sweep(_, scores):
+        neighbours = _neighbours(scores, dilations)
+        return sum(weights[i][:, None] * each for i, each in enumerate(neighbours))
+
+    scores = ops.fori_loop(0, iterations, sweep, ops.transpose(scores, (0, 3, 1, 2)))
+    return ops.transpose(scores, (0, 2, 3, 1))
 
 
 def _neighbours(x, dilations):
-    height, width = ops.shape(x)[2:4]
-    pad = max(dilations)
-    x = ops.concatenate(
-        [ops.repeat(x[:, :, :1], pad, axis=2), x, ops.repeat(x[:, :, -1:], pad, axis=2)], axis=2
-    )
-    x = ops.concatenate(
-        [ops.repeat(x[:, :, :, :1], pad, axis=3), x, ops.repeat(x[:, :, :, -1:], pad, axis=3)],
-        axis=3,
-    )
+    """The maps `[B,C,H,W]` of all neighbours, dilation by dilation; borders are repeated."""
+    margin = max(dilations)
+    return _shifted(_extend(x, margin), margin, ops.shape(x)[2:4], dilations)
+
+
+def _shifted(padded, margin, size, dilations):
+    height, width = size
+    tops = [margin + dy * d for d in dilations for dy, _ in DIRECTIONS]
+    lefts = [margin + dx * d for d in dilations for _, dx in DIRECTIONS]
     return [
-        x[:, :, pad + dy * d : pad + dy * d + height, pad + dx * d : pad + dx * d + width]
-        for d in dilations
-        for dy, dx in DIRECTIONS
+        padded[:, :, top : top + height, left : left + width]
+        for top, left in zip(tops, lefts, strict=True)
     ]
 
 
-def _variation(x):
-    down = ops.concatenate([x[:, :, 1:], x[:, :, -1:]], axis=2)
-    right = ops.concatenate([x[:, :, :, 1:], x[:, :, :, -1:]], axis=3)
-    return ops.square(x - down) + ops.square(x - right)
+def _extend(x, margin):
+    """Repeats the border rows and columns ``margin`` times."""
+    x = ops.concatenate(
+        [ops.repeat(x[:, :, :1], margin, 2), x, ops.repeat(x[:, :, -1:], margin, 2)], axis=2
+    )
+    return ops.concatenate(
+        [ops.repeat(x[..., :1], margin, 3), x, ops.repeat(x[..., -1:], margin, 3)], axis=3
+    )
+
+
+def _channels_first(image):
+    return ops.transpose(ops.cast(image, "float32"), (0, 3, 1, 2))

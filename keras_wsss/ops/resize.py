@@ -6,18 +6,38 @@ from keras_wsss.ops._backend import resize_bilinear
 
 
 def resize(x, size, align_corners=False):
-    height, width = ops.shape(x)[1:3]
+    """Bilinear resize without anti-aliasing.
+
+    Args:
+        x: float tensor `[B,H,W,C]`.
+        size: pair (height, width) of the result, ints or scalar int tensors.
+        align_corners: bool. False: pixels are areas and their centres lie at half positions
+            (``tf.image.resize``). True: the centres of the corner pixels of input and output
+            coincide (``align_corners=True`` of the released methods).
+
+    Returns:
+        Tensor `[B,height,width,C]` of the dtype of ``x``.
+
+    Example:
+
+    >>> resize(ops.reshape([0.0, 2.0], (1, 1, 2, 1)), (1, 3), align_corners=True)[0, 0, :, 0]
+    [0.0, 1.0, 2.0]
+    """
     if not align_corners:
-        return resize_bilinear(x, size)
-    rows = interpolation_matrix(height, size[0], x.dtype)
-    columns = interpolation_matrix(width, size[1], x.dtype)
-    x = ops.einsum("ih,bhwc->biwc", rows, x)
-    return ops.einsum("jw,biwc->bijc", columns, x)
+        return ops.cast(resize_bilinear(x, size), x.dtype)
+    height, width = ops.shape(x)[1:3]
+    rows = _interpolation_matrix(height, size[0], x.dtype)
+    columns = _interpolation_matrix(width, size[1], x.dtype)
+    # Columns first: each is one product of a matrix with the rows of the image.
+    x = ops.matmul(columns, x)
+    x = ops.transpose(x, (0, 2, 1, 3))
+    return ops.transpose(ops.matmul(rows, x), (0, 2, 1, 3))
 
 
-def interpolation_matrix(source, target, dtype):
-    position = ops.arange(target, dtype="float32")
-    step = (ops.cast(source, "float32") - 1) / ops.maximum(ops.cast(target, "float32") - 1, 1)
-    position = ops.expand_dims(position * step, -1)
-    nodes = ops.expand_dims(ops.arange(source, dtype="float32"), 0)
-    return ops.cast(ops.relu(1 - ops.abs(position - nodes)), dtype)
+def _interpolation_matrix(source, target, dtype):
+    """Weights `[target, source]` of the corner-aligned bilinear read along one axis."""
+    last_source = ops.cast(source - 1, "float32")
+    last_target = ops.maximum(ops.cast(target - 1, "float32"), 1.0)
+    position = ops.arange(target, dtype="float32") * (last_source / last_target)
+    distance = ops.abs(position[:, None] - ops.arange(source, dtype="float32")[None])
+    return ops.cast(ops.relu(1.0 - distance), dtype)

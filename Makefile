@@ -1,0 +1,32 @@
+# `make demo` and `make test` do everything on a fresh machine with Python 3.11 or newer.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+RUN := runs/demo
+
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+.PHONY: install demo test lint
+
+install: $(INSTALLED)
+
+$(INSTALLED): setup.cfg pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install -qq \
+		--disable-pip-version-check --editable ".[test]"
+	touch $@
+
+# Trains TSCD on generated images from their tags alone; starts over when run again.
+demo: $(INSTALLED)
+	rm -rf $(RUN)
+	$(BIN)/python -m keras_wsss.train --config shapes_tscd --run-dir $(RUN)
+	@echo "Scores: $(RUN)/summary.json   pictures: $(RUN)/contact_sheet.png"
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check --quiet .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint
+	$(BIN)/python -m pytest -q

@@ -1,0 +1,97 @@
+"""TensorFlow Datasets builder for folders in VOC layout."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from keras_wsss.config import DataConfig
+from keras_wsss.data.decode import decode_image
+from keras_wsss.data.labels import VOC_CLASSES
+from keras_wsss.data.split import IGNORE
+from keras_wsss.data.voc import load_voc
+
+
+@dataclasses.dataclass
+class VocFolderConfig(tfds.core.BuilderConfig):  # type: ignore[misc]
+    """Which lists, tags and classes of the folder to build.
+
+    Attributes:
+        class_names: foreground classes; other known classes are left out.
+        lists: names under ``ImageSets/Segmentation``; each becomes a split of that name.
+        labels_key: which tags of a labels.json, see :class:`~keras_wsss.config.DataConfig`.
+    """
+
+    class_names: tuple[str, ...] = VOC_CLASSES
+    lists: tuple[str, ...] = ("train", "val")
+    labels_key: str = "labels_from_boxes"
+
+
+class VocFolder(tfds.core.GeneratorBasedBuilder):  # type: ignore[misc]
+    """Images with tags, and masks where the list has any (else all 255, ignore).
+
+    An example has ``id``, ``image`` uint8 [H, W, 3] as displayed, ``tags`` (class numbers from 0)
+    and ``mask`` uint8 [H, W, 1]: 0 background, class number + 1, 255 ignore.
+
+    Example:
+
+    >>> classes = VocFolderConfig(name="pets", class_names=("cat", "dog"))
+    >>> builder = VocFolder(data_dir="prepared", config=classes)
+    >>> builder.download_and_prepare(
+    ...     download_config=tfds.download.DownloadConfig(manual_dir="photos"))
+    >>> builder.as_dataset(split="train")
+    """
+
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES = {"1.0.0": "First version."}
+    MANUAL_DOWNLOAD_INSTRUCTIONS = (
+        "manual_dir is a folder in VOC layout: JPEGImages, ImageSets/Segmentation and the tags in "
+        "labels.json, labels.csv or Annotations; SegmentationClass if there are masks."
+    )
+    BUILDER_CONFIGS = [VocFolderConfig(name="voc", description="The 20 classes of VOC.")]
+
+    def _info(self) -> Any:
+        names = list(self.builder_config.class_names)
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description="Images with tags and masks from a folder in VOC layout.",
+            features=tfds.features.FeaturesDict(
+                {
+                    "id": tfds.features.Text(),
+                    # Stored without loss: training is to see the pixels of the original file.
+                    "image": tfds.features.Image(shape=(None, None, 3), encoding_format="png"),
+                    "tags": tfds.features.Sequence(tfds.features.ClassLabel(names=names)),
+                    "mask": tfds.features.Image(shape=(None, None, 1), encoding_format="png"),
+                }
+            ),
+        )
+
+    def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
+        root = dl_manager.manual_dir
+        return {name: self._generate_examples(root, name) for name in self.builder_config.lists}
+
+    def _generate_examples(self, root: Any, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        config = self.builder_config
+        data = DataConfig(
+            kind="voc", root=root, labels_key=config.labels_key, classes=config.class_names
+        )
+        split = load_voc(data, name)
+        for position, image_id in enumerate(split.ids):
+            image = decode_image(tf.io.read_file(split.image_paths[position])).numpy()
+            mask = np.full(image.shape[:2], IGNORE)
+            if split.mask_paths is not None:
+                mask = split.mask(position)
+            yield (
+                image_id,
+                {
+                    "id": image_id,
+                    "image": image,
+                    "tags": np.flatnonzero(split.labels[position]).tolist(),
+                    "mask": mask.astype(np.uint8)[..., None],
+                },
+            )
