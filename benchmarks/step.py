@@ -128,7 +128,7 @@ def components(model, batch):
             tf.image.resize(cam, (crop // 16,) * 2), small_cam, tags
         ),
     }
-    return {name: tf.function(part) for name, part in parts.items()}
+    return {name: tf.function(part, autograph=False) for name, part in parts.items()}
 
 
 def main():

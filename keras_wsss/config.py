@@ -126,7 +126,6 @@ class CamConfig(Section):
     """Views whose class activations are fused."""
 
     scales: Scales = (1.0, 0.5, 1.5)
-    flip: bool = True
 
 
 class PseudoLabelConfig(Section):
@@ -201,7 +200,6 @@ class EvaluationConfig(Section):
 
     scales: Scales = (1.0,)
     flip: bool = False
-    crf: bool = False
     max_images: Count | None = None
 
 

@@ -27,13 +27,19 @@ def two_logical_cpus():
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 
 
+LABELLED_TERMS = ("segmentation", "affinity", "correspondence", "energy", "equivariance")
+ALL_TERMS_AT_ONCE = [f"losses.{name}.start_step=0" for name in LABELLED_TERMS]
+
+
 def tiny_config(*overrides, config="shapes_tscd"):
-    """The demo's configuration on the smallest network, crops of 64 and batches of 2."""
+    """The demo on the smallest network: crops of 64, batches of 2, all terms from step 3."""
     from keras_wsss.config import load_config
 
+    terms = LABELLED_TERMS if config == "shapes_tscd" else ("segmentation",)
     return load_config(
         config,
         [
+            *(f"losses.{name}.start_step=3" for name in terms),
             "backbone.name=mit_tiny",
             "backbone.weights=none",
             "backbone.drop_path_rate=0",
@@ -52,12 +58,6 @@ def tiny_config(*overrides, config="shapes_tscd"):
             *overrides,
         ],
     )
-
-
-ALL_TERMS_AT_ONCE = [
-    f"losses.{name}.start_step=0"
-    for name in ("segmentation", "affinity", "correspondence", "energy", "equivariance")
-]
 
 
 def random_batch(size=2, classes=6, side=64, seed=0):

@@ -1,4 +1,4 @@
-"""Reference vectors of whole methods: schedule, one step on given outputs, one step of a network."""
+"""Reference vectors of whole methods: schedule, a step on given outputs, a network's step."""
 
 import numpy as np
 import tensorflow as tf

@@ -85,7 +85,7 @@ def test_published_recipe(name, steps, start, batch, validate):
     assert (optimizer.learning_rate, optimizer.head_multiplier) == (6e-5, 10.0)
     assert (optimizer.warmup_steps, optimizer.warmup_ratio, optimizer.power) == (1500, 1e-6, 1.0)
     assert (optimizer.weight_decay, optimizer.beta_2) == (0.01, 0.999)
-    assert config.cam.scales == (1.0, 0.5, 1.5) and config.cam.flip
+    assert config.cam.scales == (1.0, 0.5, 1.5)
     label = config.pseudo_label
     assert (label.refiner, label.iterations, label.high, label.low) == ("varm", 10, 0.55, 0.35)
     assert config.backbone.strides == (4, 2, 2, 1) and config.backbone.name == "mit_b1"

@@ -12,6 +12,7 @@ EVERY = frozenset(
     {"classification", "segmentation", "affinity", "correspondence", "energy", "equivariance"}
 )
 CLASSES = 6
+PARTS = ("backbone", "classifier", "decoder", "affinity")
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["corrected", "parity"])
@@ -35,7 +36,7 @@ def gradients_by_part(model, term):
     gradients = tape.gradient(value, [v.value for v in variables], unconnected_gradients="zero")
     parts = {}
     for variable, gradient in zip(variables, gradients, strict=True):
-        part = next(p for p in ("backbone", "classifier", "decoder", "affinity") if p in variable.path)
+        part = next(part for part in PARTS if part in variable.path)
         parts[part] = max(parts.get(part, 0.0), float(tf.reduce_max(tf.abs(gradient))))
     return {part for part, size in parts.items() if size > 0}
 

@@ -83,7 +83,7 @@ def test_resumed_run_equals_the_uninterrupted_one(tmp_path, finished_run):
     train(tiny_config(*overrides), whole)
     stopped = tiny_config(*overrides)
 
-    class Kill(Exception):
+    class KilledError(Exception):
         pass
 
     fit = keras.Model.fit
@@ -92,13 +92,13 @@ def test_resumed_run_equals_the_uninterrupted_one(tmp_path, finished_run):
         class Killer(keras.callbacks.Callback):
             def on_train_batch_end(self, batch, logs=None):
                 if batch == 5:  # two steps after the checkpoint
-                    raise Kill
+                    raise KilledError
 
         return fit(self, dataset, callbacks=[*callbacks, Killer()], **kwargs)
 
     keras.Model.fit = killed_fit
     try:
-        with pytest.raises(Kill):
+        with pytest.raises(KilledError):
             train(stopped, halted)
     finally:
         keras.Model.fit = fit
@@ -177,7 +177,7 @@ def test_fit_in_a_notebook():
 
 
 def test_supervised_twin_learns_from_masks(tmp_path):
-    config = tiny_config("method=supervised", config="shapes_supervised")
+    config = tiny_config(config="shapes_supervised")
     summary = train(config, tmp_path / "run")
     assert summary["method"] == "supervised"
 

@@ -1,10 +1,14 @@
 """Backbones by name, as the configuration gives them."""
 
+from collections.abc import Callable
+
+import keras
+
 from keras_wsss.backbones.efficientnet_lite import EfficientNetLite0
 from keras_wsss.backbones.mit import VARIANTS, MiT
 from keras_wsss.errors import ConfigError
 
-_BUILDERS = {}
+_BUILDERS: dict[str, Callable[..., keras.Model]] = {}
 
 
 def register_backbone(name):

@@ -314,8 +314,8 @@ def _bolt() -> Floats:
 
 def _clover() -> Floats:
     t = np.linspace(0, 2 * np.pi, 64, endpoint=False)
-    radius: Floats = (0.66 + 0.42 * np.cos(3 * t + np.pi / 2))[:, None]
-    return radius * np.stack([np.cos(t), np.sin(t)], -1)
+    radius = (0.66 + 0.42 * np.cos(3 * t + np.pi / 2))[:, None]
+    return np.asarray(radius * np.stack([np.cos(t), np.sin(t)], -1))
 
 
 def _arrow() -> Floats:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -78,7 +80,10 @@ class VocFolder(tfds.core.GeneratorBasedBuilder):  # type: ignore[misc]
     def _generate_examples(self, root: Any, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
         config = self.builder_config
         data = DataConfig(
-            kind="voc", root=root, labels_key=config.labels_key, classes=config.class_names
+            kind="voc",
+            root=Path(os.fspath(root)),
+            labels_key=config.labels_key,
+            classes=config.class_names,
         )
         split = load_voc(data, name)
         for position, image_id in enumerate(split.ids):

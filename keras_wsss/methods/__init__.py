@@ -28,7 +28,9 @@ def build_model(config, num_classes, synchronized=False):
     """
     model = METHODS[config.method](config, num_classes, synchronized=synchronized)
     model.build()
-    load_weights(model.backbone, config.backbone.weights)
+    load_weights(
+        model.backbone, config.backbone.weights, config.backbone.allow_pixel_supervision
+    )
     return model
 
 

@@ -14,9 +14,8 @@ from keras_wsss.ops.resize import resize
 if keras.backend.backend() == "tensorflow":
     from keras_wsss.methods._step_tensorflow import TrainingStep
 else:
-
-    class TrainingStep:
-        """No training step has been written for this backend yet."""
+    # The numerics run on every backend, training only on TensorFlow.
+    TrainingStep = object  # type: ignore[assignment, misc]
 
 
 REFINERS = {
@@ -144,12 +143,17 @@ class WSSSModel(TrainingStep, keras.Model):
 
     # ---- CAM and pseudo labels --------------------------------------------------------------
 
-    def multi_scale_cam(self, images, training=False):
+    def multi_scale_cam(self, images, training=False, own_cam=None):
         """CAM fused over scales and horizontal flip, float32 `[B,H,W,C]` in [0,1), no gradient.
 
-        afa.md, section 2.3. Not masked by the image tags. With ``training=True`` the passes run
-        as in the released code: stochastic depth is active and the decoder is evaluated too, so
-        that its batch-norm statistics see these images.
+        afa.md, section 2.3. Not masked by the image tags.
+
+        Args:
+            images: float `[B,H,W,3]`, 0..255.
+            training: bool; True runs the passes as in the released code: stochastic depth is
+                active and the decoder is evaluated too, so that its batch-norm statistics see
+                these images.
+            own_cam: raw CAM `[B,h,w,C]` of ``images`` where a pass has computed it already.
         """
         height, width = ops.shape(images)[1:3]
         cams = []
@@ -157,13 +161,18 @@ class WSSSModel(TrainingStep, keras.Model):
             view = images
             if scale != 1:
                 view = resize(images, (_scaled(height, scale), _scaled(width, scale)))
-            features = self.backbone(
-                ops.concatenate([view, ops.flip(view, axis=2)]), training=training
-            )
-            if training:
-                self.decoder(features, training=True)
-            cams.append(self.classifier.cam(features[-1]))
+            mirrored = ops.flip(view, axis=2)
+            if scale == 1 and own_cam is not None:
+                cams.append(ops.concatenate([own_cam, self._raw_cam(mirrored, training)]))
+            else:
+                cams.append(self._raw_cam(ops.concatenate([view, mirrored]), training))
         return ops.stop_gradient(fuse_multi_scale(cams, (height, width)))
+
+    def _raw_cam(self, images, training):
+        features = self.backbone(images, training=training)
+        if training:
+            self.decoder(features, training=True)
+        return self.classifier.cam(features[-1])
 
     def refined_labels(self, batch, cam, high=None, low=None):
         """Three-way pseudo label of a CAM (``THREEWAY``, afa.md 3.2), int32 `[B,H,W]`.

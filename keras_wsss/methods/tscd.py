@@ -34,19 +34,25 @@ class TSCD(WSSSModel):
     """
 
     def forward(self, batch, active):
-        images, parity = batch["image"], self.settings.parity
+        images = batch["image"]
         request = ["cam", "affinity"] if "affinity" in active else ["cam"]
-        outputs = {"view": self(images, training=True, request=request)}
+        view = self(images, training=True, request=request)
         if active == {"classification"}:
-            return outputs
-        outputs["cam"] = self.multi_scale_cam(images, training=parity)
+            return {"view": view}
+        outputs = {"view": view, "cam": self.view_cam(images, view)}
         if active & TWO_VIEWS:
             height, width = images.shape[1:3]
             size = int(SMALL_VIEW * height), int(SMALL_VIEW * width)
             small = resize(images, size, align_corners=True)
             outputs["small_view"] = self(small, training=True, request=["cam"])
-            outputs["small_cam"] = self.multi_scale_cam(small, training=parity)
+            outputs["small_cam"] = self.view_cam(small, outputs["small_view"])
         return outputs
+
+    def view_cam(self, images, view):
+        """Multi-scale CAM; the released code repeats the pass that ``view`` has made already."""
+        if self.settings.parity:
+            return self.multi_scale_cam(images, training=True)
+        return self.multi_scale_cam(images, own_cam=view["cam"])
 
     def pseudo_labels(self, batch, outputs, active):
         if active & LABELLED:

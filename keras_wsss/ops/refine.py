@@ -69,7 +69,7 @@ def variation_aware_refinement(image, scores, iterations=10, dilations=DILATIONS
     (2, 160, 160, 4)
     """
     image = _channels_first(image)
-    variation = ops.softmax(_variation(image, dilations), axis=0)
+    variation = _softmax(_variation(image, dilations))
     weights = _colour_weights(image, VARM_COLOUR_FACTOR, dilations)
     weights = weights - VARM_VARIATION_WEIGHT * variation
     return _spread(scores, weights, iterations, dilations)
@@ -83,7 +83,7 @@ def _colour_weights(image, factor, dilations):
     variance = sum(ops.square(each - mean) for each in neighbours) / (count - 1)
     scale = factor / (ops.sqrt(variance) + EPSILON)
     closeness = [-ops.mean(ops.square((each - image) * scale), axis=1) for each in neighbours]
-    return ops.softmax(ops.stack(closeness), axis=0)
+    return _softmax(ops.stack(closeness))
 
 
 def _variation(image, dilations):
@@ -92,17 +92,23 @@ def _variation(image, dilations):
     The image that is shifted and continued at its borders has differences like the image itself,
     but none across the last row and column of the *unshifted* grid.
     """
-    height, width = ops.shape(image)[2:4]
+    height, width = size = ops.shape(image)[2:4]
     margin = max(dilations) + 1  # one more, for the difference at the far end
     padded = _extend(image, margin)
-    down = padded[:, :, 1:, :-1] - padded[:, :, :-1, :-1]
-    right = padded[:, :, :-1, 1:] - padded[:, :, :-1, :-1]
-    down, right = (ops.mean(ops.square(each), axis=1, keepdims=True) for each in (down, right))
-    down = ops.stack(_shifted(down, margin, (height, width), dilations))[:, :, 0]
-    right = ops.stack(_shifted(right, margin, (height, width), dilations))[:, :, 0]
+    down = ops.mean(ops.square(padded[:, :, 1:] - padded[:, :, :-1]), axis=1, keepdims=True)
+    right = ops.mean(ops.square(padded[..., 1:] - padded[..., :-1]), axis=1, keepdims=True)
     inside_rows = ops.cast(ops.arange(height) < height - 1, "float32")[:, None]
     inside_columns = ops.cast(ops.arange(width) < width - 1, "float32")
-    return down * inside_rows + right * inside_columns
+    pairs = zip(
+        _shifted(down, margin, size, dilations), _shifted(right, margin, size, dilations), strict=True
+    )
+    return ops.stack([d[:, 0] * inside_rows + r[:, 0] * inside_columns for d, r in pairs])
+
+
+def _softmax(x):
+    """Softmax over the first axis; the library's own moves that axis last: 7 times slower."""
+    x = ops.exp(x - ops.max(x, axis=0))
+    return x / ops.sum(x, axis=0)
 
 
 def _spread(scores, weights, iterations, dilations):

@@ -1,4 +1,4 @@
-"""AdamW with a learning rate per group, and the warm-up + polynomial schedule (afa.md, section 5)."""
+"""AdamW with a learning rate per group, and warm-up with polynomial decay (afa.md, section 5)."""
 
 import keras
 from keras import ops

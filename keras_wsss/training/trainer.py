@@ -7,7 +7,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from keras_wsss.data import load_split, step_ids, training_dataset
+from keras_wsss.data import explain_errors, load_split, step_ids, training_dataset
 from keras_wsss.errors import ConfigError
 from keras_wsss.inference.checkpoints import load_checkpoint
 from keras_wsss.inference.runs import evaluate_run
@@ -85,16 +85,18 @@ def _train_stage(config, run_dir, resume):
         def ids_of_step(step):
             return step_ids(training, config.seed, step, config.data.batch_size)
 
+        watched = validation.take(config.evaluation.max_images)
         callbacks = [
             StopOnNaN(ids_of_step, run),
-            Validation(validation, run, settings.validate_every, steps, state["best"]),
+            Validation(watched, run, settings.validate_every, steps, state["best"]),
             StepLog(run, settings.log_every, steps, config.data.batch_size),
         ]
         if settings.pictures:
             batch = next(iter(_dataset(config, training, 1, 0)))
             batch = {name: value[: settings.pictures] for name, value in batch.items()}
             callbacks.insert(2, Pictures(batch, training, run, settings.validate_every))
-        model.fit(dataset, callbacks=callbacks, verbose=0)
+        with explain_errors(training):
+            model.fit(dataset, callbacks=callbacks, verbose=0)
     seconds = time.perf_counter() - started
     if validation.mask_paths is None:
         logger.warning("the validation list has no masks: no scores, no summary.json")

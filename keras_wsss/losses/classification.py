@@ -1,0 +1,22 @@
+"""Image classification from tags."""
+
+from keras import ops
+
+
+def multilabel_soft_margin(labels, logits):
+    """Mean over images and classes of the binary cross-entropy (afa.md section 3.1).
+
+    Args:
+        labels: `[B,C]` in 0..1, 1 = class present.
+        logits: float `[B,C]`.
+
+    Returns:
+        float32 scalar, at least 0.
+
+    Example:
+
+    >>> multilabel_soft_margin([[1.0, 0.0]], [[0.0, 0.0]])
+    0.6931472
+    """
+    labels, logits = ops.cast(labels, "float32"), ops.cast(logits, "float32")
+    return ops.mean(ops.softplus(logits) - logits * labels)

@@ -1,0 +1,40 @@
+"""Self correspondence distillation: pairs of places alike for the CAM be alike for the decoder."""
+
+from keras import ops
+
+from keras_wsss.ops.correspondence import cosine_correspondence, sample_points
+
+
+def correspondence_distillation(
+    cam, small_cam, logits, small_logits, coordinates, small_coordinates
+):
+    """Mean of -(teacher x student) over all pairs of a place in the image and one in a small view.
+
+    TSCD, tscd.md section 3.5. Teacher: cosine similarity of the CAM vectors, minus its mean over
+    the places of the small view, plus its mean over all pairs; no gradient. Student: cosine
+    similarity of the decoder's logits where positive. Negative in normal operation.
+
+    Args:
+        cam, small_cam: float `[B,H,W,C]` and `[B,h,w,C]`, CAM of the image and of its small view.
+        logits, small_logits: float `[B,H',W',K]` and `[B,h',w',K]`.
+        coordinates, small_coordinates: float `[B,P,2]` and `[B,Q,2]`, places (x, y) in [-1,1] as in
+            :func:`~keras_wsss.ops.correspondence.sample_points`.
+
+    Returns:
+        float32 scalar.
+
+    Example:
+
+    >>> points = keras.random.uniform((2, 1600, 2), -1, 1)
+    >>> correspondence_distillation(cam, small_cam, logits, small_logits, points, points)
+    -0.31
+    """
+    cam, small_cam = ops.stop_gradient(cam), ops.stop_gradient(small_cam)
+    teacher = cosine_correspondence(
+        sample_points(cam, coordinates), sample_points(small_cam, small_coordinates)
+    )
+    teacher = teacher - ops.mean(teacher, axis=2, keepdims=True) + ops.mean(teacher)
+    student = cosine_correspondence(
+        sample_points(logits, coordinates), sample_points(small_logits, small_coordinates)
+    )
+    return -ops.mean(ops.relu(student) * teacher)
