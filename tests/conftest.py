@@ -32,7 +32,7 @@ ALL_TERMS_AT_ONCE = [f"losses.{name}.start_step=0" for name in LABELLED_TERMS]
 
 
 def tiny_config(*overrides, config="shapes_tscd"):
-    """The demo on the smallest network: crops of 64, batches of 2, all terms from step 3."""
+    """The demo on the smallest network: crops of 128, batches of 2, all terms from step 3."""
     from keras_wsss.config import load_config
 
     terms = LABELLED_TERMS if config == "shapes_tscd" else ("segmentation",)
@@ -45,11 +45,12 @@ def tiny_config(*overrides, config="shapes_tscd"):
             "backbone.drop_path_rate=0",
             "heads.embedding_dim=16",
             "heads.dropout=0",
-            "data.crop_size=64",
+            "cam.scales=[1.0, 1.5]",
+            "data.crop_size=128",
             "data.batch_size=2",
             "data.shapes.train_images=12",
             "data.shapes.val_images=4",
-            "data.shapes.image_size=72",
+            "data.shapes.image_size=144",
             "optimizer.warmup_steps=2",
             "training.steps=8",
             "training.validate_every=4",
@@ -60,7 +61,7 @@ def tiny_config(*overrides, config="shapes_tscd"):
     )
 
 
-def random_batch(size=2, classes=6, side=64, seed=0):
+def random_batch(size=2, classes=6, side=128, seed=0):
     """Noise images, two tags each, the second image padded at its right and bottom."""
     import numpy as np
     import tensorflow as tf

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import ALL_TERMS_AT_ONCE, random_batch, tiny_config
+from data_folder import write_voc
 
 from keras_wsss.data import load_split, training_dataset
 from keras_wsss.errors import ConfigError, TrainingError, WSSSError
@@ -149,8 +150,9 @@ def test_loss_that_is_not_a_number_stops_with_the_images(tmp_path):
         guard.on_step({"loss": math.nan, "classification": 0.5, "affinity": math.nan})
 
 
-def test_masks_are_not_read_by_training(tmp_path, voc_folder):
+def test_masks_are_not_read_by_training(tmp_path):
     """Bit-identical weights with the mask folder deleted."""
+    voc_folder = write_voc(tmp_path / "data")
     weights = []
     for name in ("with", "without"):
         if name == "without":

@@ -33,7 +33,7 @@ OVERSAMPLING = 3
 SIDES = {1: (0.65, 0.9), 2: (0.54, 0.7), 3: (0.5, 0.6)}
 """Animals in an image -> range of their side, in image sides."""
 
-BODY, HEAD = np.array([-0.12, 0.22]), np.array([0.46, -0.46])
+BODY, HEAD = np.array([-0.14, 0.26]), np.array([0.38, -0.40])
 """Centres in an animal's own coordinates, x to the right and y down, -1..1."""
 
 
@@ -205,7 +205,7 @@ def _animal(rng: np.random.Generator, name: str, hue: float, side: int) -> Float
     """float [side, side, 4]: colour times opacity, opacity, both 0..1."""
     width = side * OVERSAMPLING
     saturation, value = rng.uniform(0.6, 0.9), rng.uniform(0.6, 0.95)
-    mirror, angle = rng.choice([-1.0, 1.0]), rng.uniform(-0.35, 0.35)
+    mirror, angle = rng.choice([-1.0, 1.0]), rng.uniform(-0.25, 0.25)
     canvas = Image.new("RGB", (width, width))
     opacity, trunk = (Image.new("L", (width, width)) for _ in range(2))
 
@@ -219,7 +219,7 @@ def _animal(rng: np.random.Generator, name: str, hue: float, side: int) -> Float
         paint(canvas, points, _integers(tone))
         paint(opacity, points, 255)
 
-    a, b = rng.uniform(0.50, 0.58), rng.uniform(0.33, 0.40)
+    a, b = rng.uniform(0.48, 0.56), rng.uniform(0.30, 0.36)
     body = _ellipse(a, b, power=2.8) + BODY
     part(_arc((BODY[0] - a, BODY[1] - 0.16), 0.22, 1.6, 4.4, 0.2), 0.8)  # tail
     for x in np.array([-0.36, -0.06, 0.26]) * (a / 0.54) + rng.uniform(-0.03, 0.03, 3):
@@ -229,8 +229,9 @@ def _animal(rng: np.random.Generator, name: str, hue: float, side: int) -> Float
     part(body, 1.0)
     paint(trunk, body, 255)
     outline, hole = HEADS[name]
-    turn = _rotation(rng.uniform(-0.3, 0.3)) * rng.uniform(0.36, 0.42)
-    part(outline() @ turn + HEAD, rng.uniform(0.95, 1.1))
+    turn = _rotation(rng.uniform(-0.3, 0.3)) * rng.uniform(0.43, 0.47)
+    part(outline() @ turn + HEAD, 0.6)  # a rim, so that the outline shows against any background
+    part(outline() @ turn * 0.82 + HEAD, 1.25)
     if hole is not None:
         paint(canvas, hole() @ turn + HEAD, 0)
         paint(opacity, hole() @ turn + HEAD, 0)

@@ -3,7 +3,6 @@
 import json
 
 import h5py
-import tensorflow as tf
 
 from keras_wsss.config import Config
 from keras_wsss.errors import WeightsError
@@ -25,7 +24,7 @@ def save_checkpoint(model, run, which, **state):
         model.save_weights(path)
         with h5py.File(path, "a") as file:
             # Keras leaves random states out of weight files, and exact resume needs them.
-            random = [tf.convert_to_tensor(v).numpy().tolist() for v in _random_states(model)]
+            random = [v.numpy().tolist() for v in _random_states(model)]
             file.attrs["state"] = json.dumps({**state, "random": random})
 
     run.write(run.checkpoint(which), write)

@@ -1,7 +1,7 @@
 """Evaluation of a trained run on any list."""
 
 from keras_wsss.config import Config
-from keras_wsss.data import load_split
+from keras_wsss.data import explain_errors, load_split
 from keras_wsss.inference.checkpoints import load_run
 from keras_wsss.inference.evaluation import evaluate
 from keras_wsss.run import RunDirectory
@@ -35,20 +35,19 @@ def evaluate_run(path, config=None, scales=None, flip=None, sheet=False):
         "scales": config.evaluation.scales if scales is None else scales,
         "flip": config.evaluation.flip if flip is None else flip,
     }
-    model, state = load_run(run.path, len(split.class_names))
-    if sheet:
-        views["sheet"] = run.contact_sheet
-    report = {
+    classes, sheet_file = len(split.class_names), run.contact_sheet if sheet else None
+    with explain_errors(split):
+        last, state = load_run(run.path, classes)
+        scores = evaluate(last, split, sheet=sheet_file, **views)
+        best, best_state = load_run(run.path, classes, "best")
+        best_scores = evaluate(best, split, tags=False, **views)
+    return {
         "run": config.name,
         "method": config.method,
         "parity": config.parity,
         "seed": config.seed,
         "checkpoint": "last",
         "step": state["step"],
-        **evaluate(model, split, **views),
+        **scores,
+        "best": {"step": best_state["step"], "decoder": best_scores["decoder"]},
     }
-    views.pop("sheet", None)
-    model, state = load_run(run.path, len(split.class_names), "best")
-    best = evaluate(model, split, tags=False, **views)
-    report["best"] = {"step": state["step"], "decoder": best["decoder"]}
-    return report

@@ -16,7 +16,7 @@ class TrainingStep:
     def make_train_function(self, force=False):
         if force or self.train_function is None:
             self._phase_functions = {}
-        next_step = int(self.optimizer.iterations)
+        next_step = int(self.optimizer.iterations.numpy())
 
         def train_function(iterator):
             nonlocal next_step

@@ -44,9 +44,7 @@ class MeanIoU(keras.metrics.Metric):
         truth, predicted = (ops.reshape(ops.cast(y, "int32"), (-1,)) for y in (y_true, y_pred))
         counted = (truth != self.ignore_id) & (predicted != self.ignore_id)
         cell = ops.where(counted, truth * self.num_classes + predicted, 0)
-        cells = ops.segment_sum(
-            ops.cast(counted, "int32"), cell, num_segments=self.num_classes**2
-        )
+        cells = ops.segment_sum(ops.cast(counted, "int32"), cell, num_segments=self.num_classes**2)
         self.counts.assign_add(ops.cast(ops.reshape(cells, self.counts.shape), "int64"))
 
     def result(self):

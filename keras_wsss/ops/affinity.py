@@ -71,10 +71,10 @@ def propagate(cam, affinity, labels, background_score=None, radius=8):
     Args:
         cam: float `[B,h,w,C]` of known size, in 0..1.
         affinity: float `[B,N,N]` in 0..1, N = h * w.
-        labels: `[B,C]`, > 0 = class present; scores of absent classes become 0.
+        labels: `[B,C]`, > 0 = class present. Not used without a background score.
         background_score: float, constant score of the background, which is put in front; scores
-            are then a softmax over background and present classes. None: the CAM itself is spread,
-            and 1e-4 added to the column sums.
+            are then a softmax over background and present classes, absent ones 0. None: the CAM
+            itself is spread, with 1e-4 in place of 0.1.
         radius: int, side of the window as in :func:`radius_mask`, or None for all pairs.
 
     Returns:
@@ -87,16 +87,15 @@ def propagate(cam, affinity, labels, background_score=None, radius=8):
     """
     height, width, classes = cam.shape[1:]
     scores = ops.reshape(ops.cast(cam, "float32"), (-1, height * width, classes))
-    present = ops.cast(labels > 0, "float32")[:, None, :]
     walk = ops.cast(affinity, "float32")
     if radius is not None:
         walk = walk * radius_mask(height, width, radius).astype("float32")
     walk = ops.square(walk)
-    damping = 0.1
     if background_score is None:
-        scores = scores * present
-        damping += 1e-4
+        damping = 1e-4
     else:
+        damping = 0.1
+        present = ops.cast(labels > 0, "float32")[:, None, :]
         weight = ops.exp(scores) * present
         background = ops.full_like(scores[..., :1], np.exp(background_score))
         weight = ops.concatenate([background, weight], axis=-1)

@@ -93,9 +93,7 @@ def cam_to_label(
     return ops.where(inside(valid_box, ops.shape(cam)[1:3]), label, ignore_id)
 
 
-def refined_pseudo_label(
-    cam, labels, image, valid_box, refine, high=0.55, low=0.35, iterations=10
-):
+def refined_pseudo_label(cam, labels, image, valid_box, refine, high=0.55, low=0.35, iterations=10):
     """Three-way pseudo label: confident class, confident background, or ignored.
 
     The CAM is refined at half resolution against two constant background scores. What is a class
@@ -237,9 +235,7 @@ def _take_channels(x, channels):
 
 def _read(group, index):
     """Class ids at ``index`` `[B,H,W,T]` of ``group`` `[B,G]`."""
-    return sum(
-        ops.where(index == i, group[:, i, None, None, None], 0) for i in range(GROUP)
-    )
+    return sum(ops.where(index == i, group[:, i, None, None, None], 0) for i in range(GROUP))
 
 
 def _merge_last(x):

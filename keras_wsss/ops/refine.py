@@ -100,7 +100,9 @@ def _variation(image, dilations):
     inside_rows = ops.cast(ops.arange(height) < height - 1, "float32")[:, None]
     inside_columns = ops.cast(ops.arange(width) < width - 1, "float32")
     pairs = zip(
-        _shifted(down, margin, size, dilations), _shifted(right, margin, size, dilations), strict=True
+        _shifted(down, margin, size, dilations),
+        _shifted(right, margin, size, dilations),
+        strict=True,
     )
     return ops.stack([d[:, 0] * inside_rows + r[:, 0] * inside_columns for d, r in pairs])
 

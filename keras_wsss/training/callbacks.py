@@ -18,7 +18,7 @@ class StepCallback(keras.callbacks.Callback):
     """Callback that counts optimiser steps, so that a resumed run goes on counting."""
 
     def on_train_begin(self, logs=None):
-        self.step = int(self.model.optimizer.iterations)
+        self.step = int(self.model.optimizer.iterations.numpy())
 
     def on_train_batch_end(self, batch, logs=None):
         self.step += 1

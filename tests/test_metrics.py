@@ -1,0 +1,46 @@
+"""Mean IoU and F1 against counting by hand."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_wsss.metrics import MeanIoU, multilabel_f1
+
+
+def test_mean_over_the_classes_of_the_truth():
+    metric = MeanIoU(4)
+    metric.update_state([[0, 0, 1, 1]], [[0, 1, 1, 2]])
+    metric.update_state([255, 1, 0], [0, 255, 0])
+    # Class 0: 2 hits of 2 + 1; class 1: 1 of 2 + 1; class 2 is only predicted, class 3 nowhere.
+    np.testing.assert_array_equal(metric.confusion[:2], [[2, 1, 0, 0], [0, 1, 1, 0]])
+    assert float(metric.result()) == pytest.approx((2 / 3 + 1 / 3) / 2)
+    np.testing.assert_allclose(metric.per_class(), [2 / 3, 1 / 3, np.nan, np.nan])
+
+
+def test_no_pixel_yet_and_reset():
+    metric = MeanIoU(3)
+    assert metric.result() == 0 and np.all(np.isnan(metric.per_class()))
+    metric.update_state([1], [1])
+    metric.reset_state()
+    assert metric.confusion.sum() == 0
+
+
+def test_counts_beyond_float32():
+    metric = MeanIoU(2)
+    metric.counts.assign(np.array([[2**24, 0], [0, 2**24]]))
+    metric.update_state([0, 1], [0, 0])
+    np.testing.assert_array_equal(metric.confusion, [[2**24 + 1, 0], [1, 2**24]])
+
+
+def test_compiles_into_a_model_and_comes_back_from_its_config():
+    metric = MeanIoU.from_config(MeanIoU(3, ignore_id=9).get_config())
+    assert (metric.num_classes, metric.ignore_id) == (3, 9)
+    metric = keras.metrics.deserialize(keras.metrics.serialize(metric))
+    metric.update_state([9, 2], [1, 2])
+    assert metric.result() == 1
+
+
+def test_f1():
+    labels = [[1, 0, 1], [0, 0, 0], [1, 0, 0]]
+    predictions = [[1, 1, 0], [0, 0, 0], [1, 0, 0]]
+    assert multilabel_f1(labels, predictions) == pytest.approx((0.5 + 0 + 1) / 3)
