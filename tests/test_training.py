@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -108,6 +109,17 @@ def test_resumed_run_equals_the_uninterrupted_one(tmp_path, finished_run):
     two, _ = load_run(halted, 6)
     for a, b in zip(one.weights, two.weights, strict=True):
         np.testing.assert_array_equal(a.numpy(), b.numpy(), err_msg=a.path)
+
+
+def test_images_of_one_pixel_can_be_scored(finished_run):
+    path, _ = finished_run
+    model, _ = load_run(path, 6)
+    split = load_split(tiny_config().data, "val").take(3)
+    sizes = [(1, 1), (1, 90), (40, 3)]
+    images = [np.full((*size, 3), 100, np.uint8) for size in sizes]
+    masks = [np.zeros(size, np.uint8) for size in sizes]
+    tiny = replace(split, read_image=images.__getitem__, read_mask=masks.__getitem__)
+    assert evaluate(model, tiny)["protocol"]["images"] == 3
 
 
 def test_a_run_is_never_overwritten(finished_run):

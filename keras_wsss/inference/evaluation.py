@@ -5,9 +5,10 @@ import tensorflow as tf
 
 from keras_wsss.data import evaluation_dataset
 from keras_wsss.inference.contact_sheet import contact_sheet
-from keras_wsss.inference.predictor import Predictor
+from keras_wsss.inference.predictor import Predictor, enlarged
 from keras_wsss.metrics import MeanIoU, multilabel_f1
 from keras_wsss.ops.cam import cam_to_label
+from keras_wsss.ops.resize import resize
 
 BACKGROUND_SCORES = tuple(round(0.05 * i, 2) for i in range(1, 20))
 IGNORE = 255
@@ -107,15 +108,22 @@ def _describe(model):
         ]
     )
     def describe(image, labels):
+        height, width = tf.unstack(tf.shape(image)[1:3])
+        image = enlarged(image)
         size = tf.shape(image)
         box = tf.stack([0, size[1], 0, size[2]])
         batch = {"image": image, "labels": labels, "valid_box": tf.tile(box[None], [size[0], 1])}
         cam = model.multi_scale_cam(image)
+
+        def own_size(label):
+            label = tf.image.resize(label[..., None], (height, width), method="nearest")
+            return label[..., 0]
+
         return (
             model(image, training=False)["image_logits"],
-            cam,
-            model.refined_labels(batch, cam),
-            model.refined_labels(batch, cam, high=middle, low=middle),
+            resize(cam, (height, width)),
+            own_size(model.refined_labels(batch, cam)),
+            own_size(model.refined_labels(batch, cam, high=middle, low=middle)),
         )
 
     return describe

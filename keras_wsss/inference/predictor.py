@@ -4,6 +4,20 @@ import tensorflow as tf
 
 from keras_wsss.ops.resize import resize
 
+SMALLEST_SIDE = 64  # so that half the size still suits every backbone
+
+
+def enlarged(images):
+    """Images float `[B,H,W,3]` with both sides brought up to 64 pixels where they are smaller.
+
+    Example:
+
+    >>> enlarged(tf.zeros([1, 1, 300, 3])).shape
+    TensorShape([1, 64, 300, 3])
+    """
+    height, width = tf.unstack(tf.maximum(tf.shape(images)[1:3], SMALLEST_SIDE))
+    return resize(images, (height, width))
+
 
 def fuse_logits(logits, flip=True):
     """Fuses decoder logits over flip and scales (afa.md, section 6).
@@ -67,10 +81,8 @@ class Predictor:
         size = tf.shape(images)[1:3]
         views = []
         for scale in self.scales:
-            view = images
-            if scale != 1:
-                scaled = tf.cast(tf.cast(size, tf.float32) * scale, tf.int32)
-                view = resize(images, (scaled[0], scaled[1]))
+            scaled = tf.cast(tf.cast(size, tf.float32) * scale, tf.int32)
+            view = enlarged(resize(images, (scaled[0], scaled[1])) if scale != 1 else images)
             if self.flip:
                 view = tf.concat([view, tf.reverse(view, axis=[2])], axis=0)
             views.append(self.model(view, training=False)["segmentation_logits"])

@@ -28,9 +28,16 @@ TWO_VIEWS = {"correspondence", "equivariance"}
 class TSCD(WSSSModel):
     """TSCD end to end; with ``parity: true`` it follows the released code, bugs included.
 
-    Losses (weights and start in the configuration; 3.x are sections of the method page):
+    Losses (weights and start in the configuration; 3.x are sections of tscd.md):
     ``classification`` (3.1), ``segmentation`` (3.4), ``affinity`` (3.3), ``correspondence``
-    (3.5), ``equivariance`` (3.6; a constant without gradient in the released code) and ``energy`` (3.7).
+    (3.5), ``equivariance`` (3.6; a constant without gradient in the released code) and
+    ``energy`` (3.7).
+
+    Example:
+
+    >>> model = build_model(load_config("voc_tscd", ["data.root=VOC2012"]), num_classes=20)
+    >>> model.compile(build_optimizer(config.optimizer, config.training.steps))
+    >>> model.fit(training_dataset(split, config.data, seed=1, steps=20000, batch_size=4))
     """
 
     def forward(self, batch, active):
