@@ -5,7 +5,7 @@ import tensorflow as tf
 from conftest import ALL_TERMS_AT_ONCE, random_batch, tiny_config
 
 from keras_wsss.methods import TSCD
-from keras_wsss.training import build_optimizer
+from keras_wsss.training import GroupedAdamW
 
 STEPS, HALF, CLASSES = 10, 2, 6
 
@@ -21,7 +21,9 @@ def build(config, strategy, synchronized):
         model = TSCD(config, CLASSES, synchronized=synchronized)
         model.build()
         given_points(model)
-        optimizer = build_optimizer(config.optimizer, STEPS)
+        # Biases before a batch norm have no gradient but rounding, which Adam's usual epsilon of
+        # 1e-8 would blow up to full steps in random directions.
+        optimizer = GroupedAdamW(1e-3, epsilon=1e-4)
         model.compile(optimizer)
         optimizer.build(model.trainable_variables)
     return model
@@ -54,7 +56,7 @@ def pooled_step(model, batch):
 
 
 def test_two_replicas_equal_the_mean_of_half_batch_gradients():
-    config = tiny_config(*ALL_TERMS_AT_ONCE, "optimizer.learning_rate=1e-3")
+    config = tiny_config(*ALL_TERMS_AT_ONCE)
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     replicated = build(config, strategy, synchronized=True)
     single = build(config, tf.distribute.get_strategy(), synchronized=False)
@@ -66,7 +68,7 @@ def test_two_replicas_equal_the_mean_of_half_batch_gradients():
         tf.nest.map_structure(lambda *x: tf.concat(x, 0), *batches())
     ).batch(2 * HALF)
     replicated.fit(data, verbose=0, shuffle=False)
-    step = tf.function(pooled_step)
+    step = tf.function(pooled_step, autograph=False)
     for batch in batches():
         step(single, batch)
 

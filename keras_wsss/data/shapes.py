@@ -221,17 +221,17 @@ def _animal(rng: np.random.Generator, name: str, hue: float, side: int) -> Float
 
     a, b = rng.uniform(0.48, 0.56), rng.uniform(0.30, 0.36)
     body = _ellipse(a, b, power=2.8) + BODY
-    part(_arc((BODY[0] - a, BODY[1] - 0.16), 0.22, 1.6, 4.4, 0.2), 0.8)  # tail
+    part(_arc((BODY[0] - a, BODY[1] - 0.16), 0.22, 1.6, 4.4, 0.2), 0.9)  # tail
     for x in np.array([-0.36, -0.06, 0.26]) * (a / 0.54) + rng.uniform(-0.03, 0.03, 3):
         length = rng.uniform(0.26, 0.30)
-        part(_ellipse(0.11, length, power=5) + BODY + [x, b * 0.6 + length * 0.5], 0.72)
-    part(_ellipse(0.16, 0.34, power=4) @ _rotation(-0.6) + BODY + [a - 0.16, -b], 0.88)  # neck
+        part(_ellipse(0.11, length, power=5) + BODY + [x, b * 0.6 + length * 0.5], 0.85)
+    part(_ellipse(0.16, 0.34, power=4) @ _rotation(-0.6) + BODY + [a - 0.16, -b], 0.95)  # neck
     part(body, 1.0)
     paint(trunk, body, 255)
     outline, hole = HEADS[name]
     turn = _rotation(rng.uniform(-0.3, 0.3)) * rng.uniform(0.43, 0.47)
-    part(outline() @ turn + HEAD, 0.6)  # a rim, so that the outline shows against any background
-    part(outline() @ turn * 0.82 + HEAD, 1.25)
+    part(outline() @ turn + HEAD, 0.8)  # a rim, so that the outline shows against any background
+    part(outline() @ turn * 0.82 + HEAD, 1.12)
     if hole is not None:
         paint(canvas, hole() @ turn + HEAD, 0)
         paint(opacity, hole() @ turn + HEAD, 0)
@@ -253,7 +253,7 @@ def _coat(rng: np.random.Generator, side: int) -> Floats:
     along = np.sin(period * (np.cos(angle) * x + np.sin(angle) * y))
     across = np.sin(period * (np.cos(angle) * y - np.sin(angle) * x))
     pattern = [along > 0.3, along * across > 0.35, np.zeros_like(along, bool)][rng.integers(3)]
-    return np.asarray(np.float32(rng.uniform(0.15, 0.3)) * pattern)
+    return np.asarray(np.float32(rng.uniform(0.06, 0.15)) * pattern)
 
 
 # --- outlines, float [P, 2] in unit coordinates -----------------------------------------------

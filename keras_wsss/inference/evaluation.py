@@ -46,6 +46,12 @@ def evaluate(model, split, *, scales=(1.0,), flip=False, tags=True, sheet=None, 
     labelled = valid = 0
     predicted_tags, rows = [], []
     describe = _describe(model)
+
+    @tf.function(autograph=False, reduce_retracing=True)
+    def record_cam(truth, cam, labels):
+        for score, metric in zip(BACKGROUND_SCORES, cams, strict=True):
+            metric.update_state(truth, cam_to_label(cam, labels, score))
+
     chosen = set(np.linspace(0, len(split.ids) - 1, sheet_images).astype(int))
 
     for position, batch in enumerate(evaluation_dataset(split, masks=True)):
@@ -56,8 +62,7 @@ def evaluate(model, split, *, scales=(1.0,), flip=False, tags=True, sheet=None, 
             continue
         logits, cam, label, full = describe(batch["image"], batch["labels"])
         predicted_tags.append(logits.numpy()[0] > 0)
-        for score, metric in zip(BACKGROUND_SCORES, cams, strict=True):
-            metric.update_state(truth, cam_to_label(cam, batch["labels"], score))
+        record_cam(truth, cam, batch["labels"])
         pseudo.update_state(truth, full)
         three_way.update_state(truth, label)
         valid += np.sum(truth != IGNORE)

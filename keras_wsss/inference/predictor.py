@@ -69,6 +69,7 @@ class Predictor:
         self.flip = flip
         self._labels = tf.function(
             lambda images: tf.argmax(self.logits(images), axis=-1, output_type=tf.int32),
+            autograph=False,
             input_signature=[tf.TensorSpec([None, None, None, 3], tf.float32)],
         )
 
