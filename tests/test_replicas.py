@@ -23,7 +23,7 @@ def build(config, strategy, synchronized):
         given_points(model)
         # Biases before a batch norm have no gradient but rounding, which Adam's usual epsilon of
         # 1e-8 would blow up to full steps in random directions.
-        optimizer = GroupedAdamW(1e-3, epsilon=1e-4)
+        optimizer = GroupedAdamW(1e-4, epsilon=1e-4)
         model.compile(optimizer)
         optimizer.build(model.trainable_variables)
     return model
@@ -77,5 +77,5 @@ def test_two_replicas_equal_the_mean_of_half_batch_gradients():
         np.testing.assert_allclose(
             ours.numpy(), expected.numpy(), rtol=0, atol=1e-5, err_msg=expected.path
         )
-        moved += np.abs(weight - expected.numpy()).max() > 1e-3
-    assert moved > 50  # the comparison is of trained weights, not of initial ones
+        moved += np.abs(weight - expected.numpy()).max() > 1e-4
+    assert moved > 30  # the comparison is of trained weights, not of initial ones

@@ -30,7 +30,7 @@ Floats = npt.NDArray[np.floating[Any]]
 
 CLASSES = ("star", "heart", "moon", "ring", "cross", "bolt", "clover", "arrow")
 OVERSAMPLING = 3
-SIDES = {1: (0.65, 0.9), 2: (0.54, 0.7), 3: (0.5, 0.6)}
+SIDES = {1: (0.5, 0.65), 2: (0.48, 0.62), 3: (0.45, 0.58)}
 """Animals in an image -> range of their side, in image sides."""
 
 BODY, HEAD = np.array([-0.14, 0.26]), np.array([0.38, -0.40])

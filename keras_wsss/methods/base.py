@@ -23,6 +23,9 @@ REFINERS = {
     "varm": refine.variation_aware_refinement,
 }
 
+# XLA compiles once per size: right for training crops, wrong for photographs of any size.
+_compiled_refinement = compiled(refined_pseudo_label)
+
 
 class WSSSModel(TrainingStep, keras.Model):
     """Network, multi-scale CAM and refined pseudo labels that all methods share.
@@ -82,7 +85,6 @@ class WSSSModel(TrainingStep, keras.Model):
             if not self.backbone.attention_heads:
                 self.neck = heads.AttentionNeck()
         self.random = keras.random.SeedGenerator(config.seed)
-        self.compiled_refinement = compiled(refined_pseudo_label)
 
         self.trackers = {
             name: keras.metrics.Mean(name=name) for name in ("loss", *self.loss_settings)
@@ -181,10 +183,8 @@ class WSSSModel(TrainingStep, keras.Model):
         ones leave nothing to ignore but what lies outside the valid box.
         """
         settings = self.settings.pseudo_label
-        # XLA compiles once per size: right for training crops, wrong for photographs of any size.
         any_size = None in batch["image"].shape
-        refined = refined_pseudo_label if any_size else self.compiled_refinement
-        return refined(
+        return (refined_pseudo_label if any_size else _compiled_refinement)(
             cam,
             batch["labels"],
             batch["image"],
