@@ -46,6 +46,7 @@ def tiny_config(*overrides, config="shapes_tscd"):
             "heads.embedding_dim=16",
             "heads.dropout=0",
             "cam.scales=[1.0, 1.5]",
+            "pseudo_label.iterations=3",
             "data.crop_size=128",
             "data.batch_size=2",
             "data.shapes.train_images=12",

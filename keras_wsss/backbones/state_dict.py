@@ -49,7 +49,10 @@ def read_state_dict(path):
     """
     path = Path(path)
     if not path.is_file():
-        raise WeightsError(f"{path}: no such weight file.")
+        raise WeightsError(
+            f"{path}: no such weight file; put it there, or set `backbone.weights` to another file "
+            "or to none (random weights)."
+        )
     readers = {
         ".pth": _read_pytorch,
         ".pt": _read_pytorch,
