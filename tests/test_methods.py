@@ -146,7 +146,8 @@ def test_saved_and_loaded_model_predicts_the_same(tmp_path, method):
 
 def test_the_largest_cam_is_the_tagged_object():
     """A planted feature: CAM and label find the place where the class evidence is."""
-    model = TSCD(tiny_config(), CLASSES)
+    labelling = ("high=0.4", "low=0.2", "iterations=10")
+    model = TSCD(tiny_config(*(f"pseudo_label.{pair}" for pair in labelling)), CLASSES)
     batch = random_batch()
     image = np.full((2, 64, 64, 3), 30.0, np.float32)
     image[:, 16:48, 16:48] = 220.0
