@@ -207,7 +207,9 @@ def test_head_rates_are_ten_times_the_backbone_rate_and_norms_stay():
     for variable in model.weights:
         change = np.abs(variable.numpy() - before[variable.path])
         if "backbone" not in variable.path:
-            if variable.trainable and change.max() > 0:
+            # A bias in front of the decoder's batch norm has no gradient but rounding.
+            no_gradient = "projection" in variable.path and variable.path.endswith("bias")
+            if variable.trainable and not no_gradient:
                 # Adam's first step is the rate itself wherever the gradient is not tiny.
                 assert 0.5e-2 < change.max() <= 1.001e-2, variable.path
         elif "norm" in variable.path:
