@@ -4,8 +4,9 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw
 
+from keras_wsss.data.split import IGNORE
+
 TITLES = ("image", "CAM", "pseudo label", "prediction", "truth")
-IGNORE = 255
 IGNORE_COLOUR = (224, 224, 192)  # that of the VOC palette
 TILE, GAP, HEADER = 192, 4, 22
 

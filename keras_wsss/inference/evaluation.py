@@ -4,6 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_wsss.data import evaluation_dataset
+from keras_wsss.data.split import IGNORE
 from keras_wsss.inference.contact_sheet import contact_sheet
 from keras_wsss.inference.predictor import Predictor, enlarged
 from keras_wsss.metrics import MeanIoU, multilabel_f1
@@ -11,7 +12,6 @@ from keras_wsss.ops.cam import cam_to_label
 from keras_wsss.ops.resize import resize
 
 BACKGROUND_SCORES = tuple(round(0.05 * i, 2) for i in range(1, 20))
-IGNORE = 255
 
 
 def evaluate(model, split, *, scales=(1.0,), flip=False, tags=True, sheet=None, sheet_images=12):

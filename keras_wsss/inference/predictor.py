@@ -49,7 +49,7 @@ def fuse_logits(logits, flip=True):
 
 
 class Predictor:
-    """Class probabilities of images of any size from the decoder alone.
+    """Label maps of images of any size from the decoder alone.
 
     Args:
         model: a built :class:`~keras_wsss.methods.WSSSModel`.

@@ -2,7 +2,7 @@
 
 from keras_wsss.config import Config
 from keras_wsss.data import explain_errors, load_split
-from keras_wsss.inference.checkpoints import load_run
+from keras_wsss.inference.checkpoints import load_checkpoint, load_run
 from keras_wsss.inference.evaluation import evaluate
 from keras_wsss.run import RunDirectory
 
@@ -35,12 +35,12 @@ def evaluate_run(path, config=None, scales=None, flip=None, sheet=False):
         "scales": config.evaluation.scales if scales is None else scales,
         "flip": config.evaluation.flip if flip is None else flip,
     }
-    classes, sheet_file = len(split.class_names), run.contact_sheet if sheet else None
+    model, state = load_run(run.path, len(split.class_names))
     with explain_errors(split):
-        last, state = load_run(run.path, classes)
-        scores = evaluate(last, split, sheet=sheet_file, **views)
-        best, best_state = load_run(run.path, classes, "best")
-        best_scores = evaluate(best, split, tags=False, **views)
+        scores = evaluate(model, split, sheet=run.contact_sheet if sheet else None, **views)
+        best_state, best_scores = load_checkpoint(model, run.checkpoint("best")), scores
+        if best_state["step"] != state["step"]:
+            best_scores = evaluate(model, split, tags=False, **views)
     return {
         "run": config.name,
         "method": config.method,

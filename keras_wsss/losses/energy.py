@@ -3,11 +3,10 @@
 from keras import ops
 
 from keras_wsss.ops._backend import compiled
-from keras_wsss.ops.cam import inside
+from keras_wsss.ops.cam import IGNORE_ID, inside
 from keras_wsss.ops.energy import gaussian_filter
 from keras_wsss.ops.resize import resize
 
-IGNORE_ID = 255
 UNIT = 1e-7  # internal weight of the released implementation
 
 # XLA joins differences, squares and exponential into one pass: three times faster, also on CPU.

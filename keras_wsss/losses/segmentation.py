@@ -2,7 +2,7 @@
 
 from keras import ops
 
-IGNORE_ID = 255
+from keras_wsss.ops.cam import IGNORE_ID
 
 
 def cross_entropy(labels, logits, ignore_id=IGNORE_ID):

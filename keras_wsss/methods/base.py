@@ -52,6 +52,8 @@ class WSSSModel(TrainingStep, keras.Model):
     (2, 56, 56, 6)
     """
 
+    needs_masks = False  # whether training batches hold ``mask``
+
     def __init__(self, config, num_classes, synchronized=False, **kwargs):
         super().__init__(**kwargs)
         if isinstance(config, dict):

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-IGNORE_ID = 255
+from keras_wsss.ops.cam import IGNORE_ID
 
 
 @keras.saving.register_keras_serializable("keras_wsss")

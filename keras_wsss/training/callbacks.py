@@ -9,7 +9,7 @@ import tensorflow as tf
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from keras_wsss.errors import TrainingError
-from keras_wsss.inference import evaluate
+from keras_wsss.inference import Predictor, evaluate
 from keras_wsss.inference.checkpoints import save_checkpoint
 from keras_wsss.inference.contact_sheet import contact_sheet
 
@@ -137,14 +137,16 @@ class Pictures(StepCallback):
         super().__init__()
         self.batch, self.split, self.run, self.every = batch, split, run, every
 
+    def on_train_begin(self, logs=None):
+        super().on_train_begin()
+        self.predictor = Predictor(self.model)
+
     def on_step(self, logs):
         if self.step % self.every:
             return
         model, batch = self.model, self.batch
         cam = model.multi_scale_cam(batch["image"])
-        logits = model(batch["image"], training=False)["segmentation_logits"]
-        size = batch["image"].shape[1:3]
-        prediction = tf.argmax(tf.image.resize(logits, size), axis=-1)
+        prediction = self.predictor(batch["image"])
         pseudo = model.refined_labels(batch, cam)
         shown = cam * batch["labels"][:, None, None, :]
         columns = (batch["image"], shown, pseudo, prediction)

@@ -89,12 +89,12 @@ def _train_stage(config, run_dir, resume):
         callbacks = [
             StopOnNaN(ids_of_step, run),
             Validation(watched, run, settings.validate_every, steps, state["best"]),
-            StepLog(run, settings.log_every, steps, config.data.batch_size),
         ]
         if settings.pictures:
             batch = next(iter(_dataset(config, training, 1, 0)))
             batch = {name: value[: settings.pictures] for name, value in batch.items()}
-            callbacks.insert(2, Pictures(batch, training, run, settings.validate_every))
+            callbacks.append(Pictures(batch, training, run, settings.validate_every))
+        callbacks.append(StepLog(run, settings.log_every, steps, config.data.batch_size))
         with explain_errors(training):
             model.fit(dataset, callbacks=callbacks, verbose=0)
     seconds = time.perf_counter() - started
@@ -143,8 +143,9 @@ def peak_memory_mb():
 
 def _prepare(config):
     configure(config.training, config.seed)
-    masks = getattr(METHODS[config.method], "needs_masks", False)
-    training = load_split(config.data, "train", require_masks=masks)
+    training = load_split(
+        config.data, "train", require_masks=METHODS[config.method].needs_masks
+    )
     validation = load_split(config.data, "val")
     for split in (training, validation):
         for reason, count in split.dropped.items():
@@ -174,5 +175,5 @@ def _dataset(config, split, steps, start_step):
         steps=steps,
         start_step=start_step,
         batch_size=config.data.batch_size,
-        masks=getattr(METHODS[config.method], "needs_masks", False),
+        masks=METHODS[config.method].needs_masks,
     ).prefetch(tf.data.AUTOTUNE)
