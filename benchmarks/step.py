@@ -35,9 +35,7 @@ def torch_unit(batch_size, crop, threads):
     except ImportError:
         return None
     torch.set_num_threads(threads)
-    config = SegformerConfig(
-        depths=[2, 2, 2, 2], hidden_sizes=[64, 128, 320, 512], strides=STRIDES
-    )
+    config = SegformerConfig(depths=[2, 2, 2, 2], hidden_sizes=[64, 128, 320, 512], strides=STRIDES)
     model = SegformerModel(config).eval()
     images = torch.rand(batch_size, 3, crop, crop)
 
@@ -110,9 +108,7 @@ def components(model, batch):
             lambda a: losses.affinity_loss(affinity_targets(labels, 8, 16), a),
             tf.random.uniform([len(images), (crop // 16) ** 2, (crop // 16) ** 2]),
         ),
-        "segmentation_loss": gradient(
-            lambda x: losses.balanced_cross_entropy(labels, x), logits
-        ),
+        "segmentation_loss": gradient(lambda x: losses.balanced_cross_entropy(labels, x), logits),
         "energy": gradient(
             lambda x: losses.dense_energy(
                 images, labels, x, batch["valid_box"], stride=model.loss_settings["energy"].stride

@@ -22,10 +22,18 @@ from keras_wsss.errors import ConfigError
 
 CONFIG_FOLDER = Path(__file__).resolve().parent / "configs"
 
-Method = Literal["tscd", "supervised"]
+Method = Literal["afa", "bmp", "i2crc", "rrm", "sgn", "tscd", "supervised"]
 METHODS: tuple[str, ...] = get_args(Method)
 
+# Usable with every method; they read saliency maps.
+RELATION_LOSSES = ("object_distance", "background_distance", "class_distance")
+
 METHOD_LOSSES = {
+    "afa": ("classification", "segmentation", "affinity", "energy"),
+    "bmp": ("classification", "c2s", "s2c", "affinity"),
+    "i2crc": ("classification",),
+    "rrm": ("classification", "segmentation", "energy"),
+    "sgn": ("classification", "segmentation", "agreement"),
     "tscd": (
         "classification",
         "segmentation",
@@ -35,6 +43,24 @@ METHOD_LOSSES = {
         "equivariance",
     ),
     "supervised": ("classification", "segmentation"),
+}
+
+# What a method's pseudo labels may be refined with; the first is its default.
+METHOD_REFINERS = {
+    "afa": ("par", "varm"),
+    "bmp": ("par", "varm"),
+    "i2crc": ("par", "varm"),
+    "rrm": ("par", "varm", "crf"),
+    "sgn": ("guided_filter",),
+    "tscd": ("varm", "par"),
+    "supervised": ("par", "varm"),
+}
+
+# How a method may spread its CAM before it is refined.
+METHOD_PROPAGATIONS = {
+    "afa": ("none", "random_walk", "affinity_processing"),
+    "bmp": ("none", "random_walk", "affinity_processing", "background_aware"),
+    "tscd": ("none", "random_walk", "affinity_processing"),
 }
 
 Count = Annotated[int, Field(ge=1)]
@@ -119,6 +145,7 @@ class HeadsConfig(Section):
     embedding_dim: Count = 256
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
     pooling: Literal["max", "average"] = "max"
+    object_gate: bool = True
     symmetric_affinity: bool | None = None
 
 
@@ -131,10 +158,13 @@ class CamConfig(Section):
 class PseudoLabelConfig(Section):
     """From class activation map to three-way label."""
 
-    refiner: Literal["varm", "par"] = "varm"
+    refiner: Literal["varm", "par", "guided_filter", "crf"] | None = None
     iterations: Count = 10
     high: OpenFraction = 0.55
     low: OpenFraction = 0.35
+    propagation: Literal["none", "random_walk", "affinity_processing", "background_aware"] = "none"
+    propagation_start: StepNumber = 0
+    confidence: OpenFraction = 0.5
 
     @pydantic.model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -156,6 +186,20 @@ class EnergyConfig(LossConfig):
     stride: Count = 4
 
 
+class C2SConfig(LossConfig):
+    """BMP's first direction: the CAM's labels teach the decoder."""
+
+    form: Literal["bce", "ce"] = "bce"
+
+
+class S2CConfig(LossConfig):
+    """BMP's second direction: what the decoder is sure of teaches the CAM."""
+
+    form: Literal["ce", "bce"] = "ce"
+    threshold: float = 0.75
+    threshold_on: Literal["logit", "probability"] = "logit"
+
+
 class Losses(TypedDict, total=False):
     """The terms of a training objective; a term that is not named is not computed."""
 
@@ -167,6 +211,12 @@ class Losses(TypedDict, total=False):
     correspondence: LossConfig
     energy: EnergyConfig
     equivariance: LossConfig
+    c2s: C2SConfig
+    s2c: S2CConfig
+    agreement: LossConfig
+    object_distance: LossConfig
+    background_distance: LossConfig
+    class_distance: LossConfig
 
 
 class OptimizerConfig(Section):
@@ -233,16 +283,41 @@ class Config(Section):
         steps = self.training.steps
         terms: dict[str, LossConfig] = dict(self.losses)  # type: ignore[arg-type]
         for name, term in terms.items():
-            if name not in METHOD_LOSSES[self.method]:
-                allowed = f"the terms of {self.method}: {', '.join(METHOD_LOSSES[self.method])}"
+            known = METHOD_LOSSES[self.method] + RELATION_LOSSES
+            if name not in known:
+                allowed = f"the terms of {self.method}: {', '.join(known)}"
                 raise _impossible(f"losses.{name}", term.model_dump(), allowed)
             if term.start_step >= steps:
                 allowed = f"less than training.steps ({steps})"
                 raise _impossible(f"losses.{name}.start_step", term.start_step, allowed)
+        refiners = METHOD_REFINERS[self.method]
+        if self.pseudo_label.refiner not in (None, *refiners):
+            allowed = f"the refiners of {self.method}: {', '.join(refiners)}"
+            raise _impossible("pseudo_label.refiner", self.pseudo_label.refiner, allowed)
+        propagations = METHOD_PROPAGATIONS.get(self.method, ("none",))
+        if self.pseudo_label.propagation not in propagations:
+            allowed = f"the propagations of {self.method}: {', '.join(propagations)}"
+            raise _impossible("pseudo_label.propagation", self.pseudo_label.propagation, allowed)
+        if self.pseudo_label.propagation_start >= steps:
+            start, allowed = (
+                self.pseudo_label.propagation_start,
+                f"less than training.steps ({steps})",
+            )
+            raise _impossible("pseudo_label.propagation_start", start, allowed)
         if self.optimizer.warmup_steps >= steps:
             allowed = f"less than training.steps ({steps})"
             raise _impossible("optimizer.warmup_steps", self.optimizer.warmup_steps, allowed)
         return self
+
+    @property
+    def refiner(self) -> str:
+        """The refiner of the pseudo labels: the one that is set, or the method's own."""
+        return self.pseudo_label.refiner or METHOD_REFINERS[self.method][0]
+
+    @property
+    def needs_saliency(self) -> bool:
+        """Whether a loss term reads saliency maps."""
+        return any(name in RELATION_LOSSES for name in self.losses)
 
     def to_yaml(self) -> str:
         """The complete configuration as YAML that :func:`load_config` reads back unchanged."""

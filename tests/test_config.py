@@ -10,6 +10,7 @@ import pytest
 from keras_wsss.config import (
     METHOD_LOSSES,
     METHODS,
+    RELATION_LOSSES,
     Config,
     known_keys,
     load_config,
@@ -87,7 +88,7 @@ def test_published_recipe(name, steps, start, batch, validate):
     assert (optimizer.weight_decay, optimizer.beta_2) == (0.01, 0.999)
     assert config.cam.scales == (1.0, 0.5, 1.5)
     label = config.pseudo_label
-    assert (label.refiner, label.iterations, label.high, label.low) == ("varm", 10, 0.55, 0.35)
+    assert (label.refiner, label.iterations, label.high, label.low) == (None, 10, 0.55, 0.35)
     assert config.backbone.strides == (4, 2, 2, 1) and config.backbone.name == "mit_b1"
     assert config.seed == 1 and not config.parity
 
@@ -370,4 +371,6 @@ def test_every_key_is_documented():
 def test_losses_of_methods_are_known_terms():
     terms = {key.split(".")[1] for key in known_keys() if key.startswith("losses.")}
     assert set(METHOD_LOSSES) == set(METHODS)
-    assert terms == {term for names in METHOD_LOSSES.values() for term in names}
+    assert terms == {term for names in METHOD_LOSSES.values() for term in names} | set(
+        RELATION_LOSSES
+    )

@@ -102,15 +102,13 @@ def evaluate(model, split, *, scales=(1.0,), flip=False, tags=True, sheet=None, 
 
 def _describe(model):
     """Function of (image, tags) to image logits, CAM, three-way label and full label."""
-    settings = model.settings.pseudo_label
-    middle = (settings.high + settings.low) / 2
 
     @tf.function(
         autograph=False,
         input_signature=[
             tf.TensorSpec([None, None, None, 3], tf.float32),
             tf.TensorSpec([None, model.num_classes], tf.float32),
-        ]
+        ],
     )
     def describe(image, labels):
         height, width = tf.unstack(tf.shape(image)[1:3])
@@ -118,7 +116,7 @@ def _describe(model):
         size = tf.shape(image)
         box = tf.stack([0, size[1], 0, size[2]])
         batch = {"image": image, "labels": labels, "valid_box": tf.tile(box[None], [size[0], 1])}
-        cam = model.multi_scale_cam(image)
+        cam, label, full = model.seeds(batch)
 
         def own_size(label):
             label = tf.image.resize(label[..., None], (height, width), method="nearest")
@@ -127,8 +125,8 @@ def _describe(model):
         return (
             model(image, training=False)["image_logits"],
             resize(cam, (height, width)),
-            own_size(model.refined_labels(batch, cam)),
-            own_size(model.refined_labels(batch, cam, high=middle, low=middle)),
+            own_size(label),
+            own_size(full),
         )
 
     return describe

@@ -28,9 +28,7 @@ def build_model(config, num_classes, synchronized=False):
     """
     model = METHODS[config.method](config, num_classes, synchronized=synchronized)
     model.build()
-    load_weights(
-        model.backbone, config.backbone.weights, config.backbone.allow_pixel_supervision
-    )
+    load_weights(model.backbone, config.backbone.weights, config.backbone.allow_pixel_supervision)
     return model
 
 

@@ -31,8 +31,8 @@ class TrainingStep:
         self.train_function = train_function
 
     def train_step(self, batch, active=None):
-        """One optimisation step on ``batch`` with the loss terms ``active``; returns the logs."""
-        active = active or frozenset(self.loss_settings)
+        """One optimisation step on ``batch`` with the terms ``active`` (all); returns the logs."""
+        active = active or self.active_terms(self.settings.training.steps)
         gradients_of = compiled(self.terms_and_gradients) if self.xla else self.terms_and_gradients
         terms, gradients = gradients_of(batch, active)
         self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))

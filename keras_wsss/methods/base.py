@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_wsss import backbones, heads
+from keras_wsss import backbones, heads, losses
 from keras_wsss.config import Config
 from keras_wsss.metrics import MeanIoU
 from keras_wsss.ops import refine
@@ -35,6 +35,9 @@ class WSSSModel(TrainingStep, keras.Model):
     * ``forward(batch, active)``: the network passes it needs (gradients flow);
     * ``pseudo_labels(batch, outputs, active)``: what supervises the decoder (no gradient);
     * ``loss_terms(batch, outputs, labels, active)``: ``{name: scalar}`` of the active terms.
+
+    ``active`` holds the names of the loss terms that count at this step, and ``"propagation"``
+    once ``pseudo_label.propagation_start`` has come.
 
     Args:
         config: :class:`~keras_wsss.config.Config`; data paths and schedule lengths are not used.
@@ -107,25 +110,45 @@ class WSSSModel(TrainingStep, keras.Model):
         """Scalar of each loss term named in ``active``, before weighting."""
         raise NotImplementedError
 
+    def common_terms(self, batch, view, active):
+        """Terms that every method has: the image tags, and I2CRC's relation constraints.
+
+        Args:
+            view: outputs of the gradient pass on ``batch["image"]``, with ``cam`` where a relation
+                term is active.
+        """
+        terms = {
+            "classification": losses.multilabel_soft_margin(batch["labels"], view["image_logits"])
+        }
+        return {name: value for name, value in terms.items() if name in active}
+
     # ---- network ----------------------------------------------------------------------------
 
     def call(self, inputs, training=None, request=()):
         images = inputs["image"] if isinstance(inputs, dict) else inputs
-        attention = None
-        if "affinity" in request and self.neck is None:
-            features, attention = self.backbone(images, training=training, return_attention=True)
-        else:
-            features = self.backbone(images, training=training)
+        features, attention = self.encode(images, "affinity" in request, training)
         outputs = {
             "image_logits": self.classifier.image_logits(features[-1]),
-            "segmentation_logits": self.decoder(features, training=training),
+            "segmentation_logits": self.decode(features, training),
         }
         if "cam" in request:
             outputs["cam"] = self.classifier.cam(features[-1])
         if "affinity" in request:
-            attention = attention or self.neck(features[-1], training=training)
             outputs["affinity"] = self.affinity_head(attention)
         return outputs
+
+    def encode(self, images, return_attention=False, training=None):
+        """Features F1..F4 and, if asked for, queries and keys for the affinity head, else None."""
+        if not return_attention:
+            return self.backbone(images, training=training), None
+        if self.neck is None:
+            return self.backbone(images, training=training, return_attention=True)
+        features = self.backbone(images, training=training)
+        return features, self.neck(features[-1], training=training)
+
+    def decode(self, features, training=None):
+        """Decoder logits of the features F1..F4."""
+        return self.decoder(features, training=training)
 
     def build(self, input_shape=None):
         """Creates all variables, independent of the shape that the model is first called on."""
@@ -150,33 +173,54 @@ class WSSSModel(TrainingStep, keras.Model):
     def multi_scale_cam(self, images, training=False, own_cam=None):
         """CAM fused over scales and horizontal flip, float32 `[B,H,W,C]` in [0,1), no gradient.
 
-        afa.md, section 2.3. Not masked by the image tags.
+        afa.md, section 2.3. Not masked by the image tags. Arguments as of
+        :meth:`multi_scale_views`.
+        """
+        views = self.multi_scale_views(images, training=training, own_cam=own_cam)
+        size = ops.shape(images)[1:3]
+        return fuse_multi_scale([view["cam"] for view in views], size)
+
+    def multi_scale_views(self, images, request=("cam",), training=False, own_cam=None):
+        """Gradient-free outputs for every scale, of the images and then of their mirror images.
 
         Args:
             images: float `[B,H,W,3]`, 0..255.
+            request: outputs as of the call; only these are computed.
             training: bool; True runs the passes as in the released code: stochastic depth is
                 active and the decoder is evaluated too, so that its batch-norm statistics see
                 these images.
-            own_cam: raw CAM `[B,h,w,C]` of ``images`` where a pass has computed it already.
+            own_cam: raw CAM `[B,h,w,C]` of ``images`` where a pass has computed it already; for
+                requests of the CAM alone.
+
+        Returns:
+            List, one dict a scale of outputs with the batch axis `2B`.
         """
         height, width = ops.shape(images)[1:3]
-        cams = []
+        views = []
         for scale in self.settings.cam.scales:
             view = images
             if scale != 1:
-                view = resize(images, (_scaled(height, scale), _scaled(width, scale)))
+                view = resize(images, (scaled(height, scale), scaled(width, scale)))
             mirrored = ops.flip(view, axis=2)
             if scale == 1 and own_cam is not None:
-                cams.append(ops.concatenate([own_cam, self._raw_cam(mirrored, training)]))
+                mirrored = self.gradient_free(mirrored, request, training)["cam"]
+                views.append({"cam": ops.concatenate([own_cam, mirrored])})
             else:
-                cams.append(self._raw_cam(ops.concatenate([view, mirrored]), training))
-        return ops.stop_gradient(fuse_multi_scale(cams, (height, width)))
+                both = ops.concatenate([view, mirrored])
+                views.append(self.gradient_free(both, request, training))
+        return [{name: ops.stop_gradient(x) for name, x in view.items()} for view in views]
 
-    def _raw_cam(self, images, training):
-        features = self.backbone(images, training=training)
-        if training:
-            self.decoder(features, training=True)
-        return self.classifier.cam(features[-1])
+    def gradient_free(self, images, request, training):
+        """Requested outputs of one pass; see :meth:`multi_scale_views`."""
+        features, attention = self.encode(images, "affinity" in request, training)
+        outputs = {}
+        if training or "segmentation_logits" in request:
+            outputs["segmentation_logits"] = self.decode(features, training)
+        if "cam" in request:
+            outputs["cam"] = self.classifier.cam(features[-1])
+        if "affinity" in request:
+            outputs["affinity"] = self.affinity_head(attention)
+        return outputs
 
     def refined_labels(self, batch, cam, high=None, low=None):
         """Three-way pseudo label of a CAM (``THREEWAY``, afa.md 3.2), int32 `[B,H,W]`.
@@ -191,19 +235,35 @@ class WSSSModel(TrainingStep, keras.Model):
             batch["labels"],
             batch["image"],
             batch["valid_box"],
-            refine=REFINERS[settings.refiner],
+            refine=REFINERS[self.settings.refiner],
             high=high or settings.high,
             low=low or settings.low,
             iterations=settings.iterations,
         )
 
+    def seeds(self, batch):
+        """What the tags of images are worth: their CAM and the labels that train the decoder.
+
+        Evaluation alone calls it, with images of any size.
+
+        Returns:
+            Triple of the CAM, float32 `[B,H,W,C]`, the label as in training, int32 `[B,H,W]`, and
+            a label without ignored pixels.
+        """
+        settings = self.settings.pseudo_label
+        middle = (settings.high + settings.low) / 2
+        cam = self.multi_scale_cam(batch["image"])
+        full = self.refined_labels(batch, cam, high=middle, low=middle)
+        return cam, self.refined_labels(batch, cam), full
+
     # ---- schedule and Keras -----------------------------------------------------------------
 
     def active_terms(self, step):
         """Names of the loss terms that count at the 0-based ``step``."""
-        return frozenset(
-            name for name, term in self.loss_settings.items() if step >= term.start_step
-        )
+        starts = {name: term.start_step for name, term in self.loss_settings.items()}
+        if self.settings.pseudo_label.propagation != "none":
+            starts["propagation"] = self.settings.pseudo_label.propagation_start
+        return frozenset(name for name, start in starts.items() if step >= start)
 
     def compile(self, optimizer="rmsprop", xla=False, **kwargs):
         """As Keras' ``compile``; ``xla`` compiles network, losses and gradients of a replica.
@@ -230,7 +290,8 @@ class WSSSModel(TrainingStep, keras.Model):
         }
 
 
-def _scaled(size, scale):
+def scaled(size, scale):
+    """``size * scale`` rounded down, for an int or a scalar tensor."""
     if isinstance(size, int):
         return int(size * scale)
     return ops.cast(ops.cast(size, "float32") * scale, "int32")

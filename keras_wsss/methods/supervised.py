@@ -18,18 +18,14 @@ class Supervised(WSSSModel):
     needs_masks = True
 
     def forward(self, batch, active):
-        return self(batch["image"], training=True)
+        return {"view": self(batch["image"], training=True, request=["cam"])}
 
     def pseudo_labels(self, batch, outputs, active):
         return batch["mask"]
 
     def loss_terms(self, batch, outputs, labels, active):
-        terms = {}
-        if "classification" in active:
-            terms["classification"] = losses.multilabel_soft_margin(
-                batch["labels"], outputs["image_logits"]
-            )
+        terms = self.common_terms(batch, outputs["view"], active)
         if "segmentation" in active:
-            logits = resize(outputs["segmentation_logits"], labels.shape[1:3])
+            logits = resize(outputs["view"]["segmentation_logits"], labels.shape[1:3])
             terms["segmentation"] = losses.cross_entropy(labels, logits)
         return terms

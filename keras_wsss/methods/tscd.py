@@ -44,7 +44,7 @@ class TSCD(WSSSModel):
         images = batch["image"]
         request = ["cam", "affinity"] if "affinity" in active else ["cam"]
         view = self(images, training=True, request=request)
-        if active == {"classification"}:
+        if not active & (LABELLED | TWO_VIEWS):
             return {"view": view}
         outputs = {"view": view, "cam": self.view_cam(images, view)}
         if active & TWO_VIEWS:
@@ -68,8 +68,8 @@ class TSCD(WSSSModel):
 
     def loss_terms(self, batch, outputs, labels, active):
         view, tags, size = outputs["view"], batch["labels"], batch["image"].shape[1:3]
-        terms = {"classification": losses.multilabel_soft_margin(tags, view["image_logits"])}
-        if active == {"classification"}:
+        terms = self.common_terms(batch, view, active)
+        if "cam" not in outputs:
             return terms
 
         logits = resize(view["segmentation_logits"], size, align_corners=True)
@@ -109,7 +109,7 @@ class TSCD(WSSSModel):
             terms["equivariance"] = losses.cam_equivariance(
                 view["cam"], outputs["small_view"]["cam"], tags
             )
-        return {name: terms[name] for name in terms if name in active}
+        return terms
 
     def draw_points(self, batch_size):
         """Two unrelated sets of places, float32 `[B,POINTS,2]`, uniform in [-1,1]."""

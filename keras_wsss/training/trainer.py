@@ -144,7 +144,10 @@ def peak_memory_mb():
 def _prepare(config):
     configure(config.training, config.seed)
     training = load_split(
-        config.data, "train", require_masks=METHODS[config.method].needs_masks
+        config.data,
+        "train",
+        require_masks=METHODS[config.method].needs_masks,
+        require_saliency=config.needs_saliency,
     )
     validation = load_split(config.data, "val")
     for split in (training, validation):
@@ -176,4 +179,5 @@ def _dataset(config, split, steps, start_step):
         start_step=start_step,
         batch_size=config.data.batch_size,
         masks=METHODS[config.method].needs_masks,
+        saliency=config.needs_saliency,
     ).prefetch(tf.data.AUTOTUNE)
