@@ -74,6 +74,13 @@ class BMP(WSSSModel):
             ),
         }
 
+    def gradient_free(self, images, request, training):
+        """The released network returns maps of its input's size, which are then fused."""
+        outputs = super().gradient_free(images, request, training)
+        if self.settings.parity and "affinity" not in request:
+            outputs = {name: resize(x, ops.shape(images)[1:3]) for name, x in outputs.items()}
+        return outputs
+
     def pseudo_labels(self, batch, outputs, active):
         """Labels of each term that needs some."""
         labels = {}
