@@ -194,6 +194,12 @@ class EnergyConfig(LossConfig):
     stride: Count = 4
 
 
+class AffinityConfig(LossConfig):
+    """The affinity, and whether its labels are made before or after the CAM is propagated."""
+
+    labels: Literal["cam", "propagated"] = "cam"
+
+
 class C2SConfig(LossConfig):
     """BMP's first direction: the CAM's labels teach the decoder."""
 
@@ -215,7 +221,7 @@ class Losses(TypedDict, total=False):
 
     classification: LossConfig
     segmentation: LossConfig
-    affinity: LossConfig
+    affinity: AffinityConfig
     correspondence: LossConfig
     energy: EnergyConfig
     equivariance: LossConfig

@@ -2,11 +2,13 @@
 
 from keras_wsss.backbones import load_weights
 from keras_wsss.config import allow_method
+from keras_wsss.methods.afa import AFA
 from keras_wsss.methods.base import WSSSModel
+from keras_wsss.methods.bmp import BMP
 from keras_wsss.methods.supervised import Supervised
 from keras_wsss.methods.tscd import TSCD
 
-METHODS = {"tscd": TSCD, "supervised": Supervised}
+METHODS = {"afa": AFA, "bmp": BMP, "tscd": TSCD, "supervised": Supervised}
 
 
 def register_method(name, method, losses, **tables):
@@ -54,4 +56,13 @@ def build_model(config, num_classes, synchronized=False):
     return model
 
 
-__all__ = ["METHODS", "TSCD", "Supervised", "WSSSModel", "build_model", "register_method"]
+__all__ = [
+    "AFA",
+    "BMP",
+    "METHODS",
+    "TSCD",
+    "Supervised",
+    "WSSSModel",
+    "build_model",
+    "register_method",
+]
