@@ -16,6 +16,7 @@ SMALL = [
     "backbone.name=mit_tiny",
     "backbone.weights=none",
     "heads.embedding_dim=16",
+    "cam.scales=[1.0]",
     "data.crop_size=64",
     "data.batch_size=2",
     "data.shapes={train_images: 4, val_images: 2, image_size: 64}",

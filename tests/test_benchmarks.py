@@ -125,9 +125,9 @@ def test_ablation_begins_with_the_method_of_the_comparison():
 @pytest.fixture
 def suite(tmp_path, monkeypatch):
     """A suite of one run of four steps and one that cannot be started."""
-    config = tiny_config(
-        "training.steps=4", "training.validate_every=2", config="shapes_supervised"
-    )
+    small = ("data.crop_size=64", "data.shapes.image_size=64", "data.shapes.val_images=2")
+    steps = ("training.steps=4", "training.validate_every=2")
+    config = tiny_config(*small, *steps, "cam.scales=[1.0]", config="shapes_supervised")
     path = tmp_path / "shapes_tiny.yaml"
     path.write_text(config.to_yaml())
     rows = (
