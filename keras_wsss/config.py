@@ -204,6 +204,12 @@ class EnergyConfig(LossConfig):
     stride: Count = 4
 
 
+class AffinityConfig(LossConfig):
+    """The affinity, and whether its labels are made before or after the CAM is propagated."""
+
+    labels: Literal["cam", "propagated"] = "cam"
+
+
 class C2SConfig(LossConfig):
     """BMP's first direction: the CAM's labels teach the decoder."""
 
@@ -225,7 +231,7 @@ class Losses(TypedDict, total=False):
 
     classification: LossConfig
     segmentation: SegmentationConfig
-    affinity: LossConfig
+    affinity: AffinityConfig
     correspondence: LossConfig
     energy: EnergyConfig
     equivariance: LossConfig

@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from keras_wsss import losses
 from keras_wsss.metrics import MeanIoU, multilabel_f1
-from keras_wsss.ops import affinity, cam, correspondence, energy, refine
+from keras_wsss.ops import affinity, box, cam, correspondence, energy, refine
 from keras_wsss.ops.resize import resize
 
 MEAN = np.array((123.675, 116.28, 103.53), np.float32)
@@ -78,6 +78,51 @@ def refined_label(refine_function):
         assert np.mean(ours == case["out_label"]) >= 0.999
 
     return check
+
+
+def refine_cls_label_par(case, file):
+    """Given scores of background and present classes, refined inside the box."""
+    image, labels = floats(case, "in_image_u8"), floats(case, "in_cls_label_with_bkg")
+    maps = floats(case, "in_cam") * labels[:, None, None, :]
+    channels = case["out_nonzero_channels"]
+    soft = box.refined_in_box(
+        tf.gather(maps, channels, axis=-1),
+        image,
+        ints(case, "in_box"),
+        refine.pixel_adaptive_refinement,
+    )
+    check_maps(soft, case["out_refined_at_nonzero_channels"])
+    ours = tf.gather(channels, tf.argmax(soft, axis=-1))
+    assert np.mean(ours == case["out_label"]) >= 0.999
+
+
+def bmp_background_aware_propagation(case, file):
+    image, maps = floats(case, "in_image_u8"), floats(case, "in_cam")
+    labels, valid_box = floats(case, "in_cls_label_with_bkg")[:, 1:], ints(case, "in_box")
+    background = floats(case, "in_seg_channel0")[..., 0]
+    channels = case["out_nonzero_channels"]
+    stacked = tf.concat([background[..., None], maps * labels[:, None, None, :]], axis=-1)
+    soft = box.refined_in_box(
+        tf.gather(stacked, channels, axis=-1), image, valid_box, refine.pixel_adaptive_refinement
+    )
+    check_maps(soft, case["out_propagated_at_nonzero_channels"])
+    ours = box.background_aware_label(
+        background, maps, labels, image, valid_box, refine.pixel_adaptive_refinement
+    )
+    assert np.mean(ours == case["out_label_sigma_c_050"]) >= 0.999
+
+
+def bmp_multiscale_cam_seg(case, file):
+    _, height, width = (int(n) for n in case["in_batch_height_width"])
+    for kind, fuse, key in [
+        ("cam", cam.fuse_multi_scale, "out_cam"),
+        ("seg", cam.fuse_segmentation, "out_seg"),
+    ]:
+        views = []
+        for scale in case["in_scales"]:
+            grid = floats(case, f"in_{kind}_grid_scale_{round(100 * scale):03d}")
+            views.append(resize(grid, (int(scale * height), int(scale * width))))
+        check_maps(fuse(views, (height, width)), case[key])
 
 
 def radius_mask(case, file):
@@ -265,6 +310,9 @@ CHECKS = {
     "cam_to_label": cam_to_label,
     "refine_with_bkg_par": refined_label(refine.pixel_adaptive_refinement),
     "refine_with_bkg_varm": refined_label(refine.variation_aware_refinement),
+    "refine_cls_label_par": refine_cls_label_par,
+    "bmp_background_aware_propagation": bmp_background_aware_propagation,
+    "bmp_multiscale_cam_seg": bmp_multiscale_cam_seg,
     "radius_mask": radius_mask,
     "affinity_label": affinity_label,
     "propagate_affinity": propagate_affinity,

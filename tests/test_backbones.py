@@ -357,7 +357,7 @@ def test_imagenet_weights_recognise_photographs(shared):
     assert right >= 18, f"{right} of {len(chosen)}"
 
 
-# ---- VGG16 ----------------------------------------------------------------------------------------
+# ---- VGG16 ---------------------------------------------------------------------------------------
 
 
 def dyadic_state(backbone, seed=0):
@@ -462,7 +462,7 @@ def test_initial_weights_of_added_layers_follow_the_pages():
         assert np.std(kernel) == pytest.approx(deviation, rel=0.01) and not np.any(bias)
 
 
-# ---- ResNet ---------------------------------------------------------------------------------------
+# ---- ResNet --------------------------------------------------------------------------------------
 
 
 def test_dilated_resnet_keeps_its_stages():

@@ -1,6 +1,11 @@
 """Loss terms, one file each. Arguments in Keras' order: what is true first."""
 
 from keras_wsss.losses.affinity import affinity_loss
+from keras_wsss.losses.branch_consistency import (
+    class_to_segmentation,
+    confident_classes,
+    segmentation_to_class,
+)
 from keras_wsss.losses.classification import multilabel_soft_margin
 from keras_wsss.losses.correspondence import correspondence_distillation
 from keras_wsss.losses.energy import dense_energy
@@ -15,8 +20,11 @@ __all__ = [
     "cam_equivariance_released",
     "class_agnostic_distance",
     "class_specific_distance",
+    "class_to_segmentation",
+    "confident_classes",
     "correspondence_distillation",
     "cross_entropy",
     "dense_energy",
     "multilabel_soft_margin",
+    "segmentation_to_class",
 ]

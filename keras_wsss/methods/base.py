@@ -1,5 +1,7 @@
 """A method = a network + a pseudo-labeller + a list of weighted, scheduled loss terms."""
 
+import functools
+
 import keras
 from keras import ops
 
@@ -8,6 +10,7 @@ from keras_wsss.config import RELATION_LOSSES, Config
 from keras_wsss.metrics import MeanIoU
 from keras_wsss.ops import refine
 from keras_wsss.ops._backend import compiled
+from keras_wsss.ops.box import propagated_pseudo_label
 from keras_wsss.ops.cam import fuse_multi_scale, inside, refined_pseudo_label
 from keras_wsss.ops.resize import resize
 
@@ -23,8 +26,11 @@ REFINERS = {
     "varm": refine.variation_aware_refinement,
 }
 
+# Propagations that read the affinity of the largest view.
+BY_AFFINITY = ("random_walk", "affinity_processing")
+
 # XLA compiles once per size: right for training crops, wrong for photographs of any size.
-_compiled_refinement = compiled(refined_pseudo_label)
+_compiled = functools.cache(compiled)
 
 
 class WSSSModel(TrainingStep, keras.Model):
@@ -86,9 +92,9 @@ class WSSSModel(TrainingStep, keras.Model):
         )
         self.neck = self.affinity_head = None
         if "affinity" in self.loss_settings:
-            symmetric = config.heads.symmetric_affinity
+            chosen = config.heads.symmetric_affinity
             self.affinity_head = heads.AffinityHead(
-                symmetric=not config.parity if symmetric is None else symmetric
+                symmetric=self.symmetric_affinity if chosen is None else chosen
             )
             if not self.backbone.attention_heads:
                 self.neck = heads.AttentionNeck()
@@ -98,6 +104,11 @@ class WSSSModel(TrainingStep, keras.Model):
             name: keras.metrics.Mean(name=name) for name in ("loss", *self.loss_settings)
         }
         self.mean_iou = MeanIoU(num_classes + 1, name="miou")
+
+    @property
+    def symmetric_affinity(self):
+        """Whether attention scores are made symmetric where the configuration does not say."""
+        return True
 
     # ---- the three functions of a method ----------------------------------------------------
 
@@ -141,7 +152,7 @@ class WSSSModel(TrainingStep, keras.Model):
         features, attention = self.encode(images, "affinity" in request, training)
         outputs = {
             "image_logits": self.classifier.image_logits(features[-1]),
-            "segmentation_logits": self.decode(features, training),
+            "segmentation_logits": self.decode(features, ops.shape(images)[1:3], training),
         }
         if "cam" in request:
             outputs["cam"] = self.classifier.cam(features[-1])
@@ -158,8 +169,8 @@ class WSSSModel(TrainingStep, keras.Model):
         features = self.backbone(images, training=training)
         return features, self.neck(features[-1], training=training)
 
-    def decode(self, features, training=None):
-        """Decoder logits of the features F1..F4."""
+    def decode(self, features, size, training=None):
+        """Decoder logits of the features F1..F4 of images of ``size`` (H, W)."""
         return self.decoder(features, training=training)
 
     def build(self, input_shape=None):
@@ -182,17 +193,32 @@ class WSSSModel(TrainingStep, keras.Model):
 
     # ---- CAM and pseudo labels --------------------------------------------------------------
 
-    def multi_scale_cam(self, images, training=False, own_cam=None):
+    def multi_scale_cam(self, images):
         """CAM fused over scales and horizontal flip, float32 `[B,H,W,C]` in [0,1), no gradient.
 
-        afa.md, section 2.3. Not masked by the image tags. Arguments as of
-        :meth:`multi_scale_views`.
+        afa.md, section 2.3. Not masked by the image tags.
         """
-        views = self.multi_scale_views(images, training=training, own_cam=own_cam)
-        size = ops.shape(images)[1:3]
-        return fuse_multi_scale([view["cam"] for view in views], size)
+        cams = [view["cam"] for view in self.multi_scale_views(images)]
+        return fuse_multi_scale(cams, ops.shape(images)[1:3])
 
-    def multi_scale_views(self, images, request=("cam",), training=False, own_cam=None):
+    def cam_and_large_view(self, images, view=None):
+        """:meth:`multi_scale_cam`, and the outputs of the largest view, whose affinity spreads it.
+
+        Args:
+            view: outputs of the gradient pass on ``images``, which are not computed again (with
+                ``parity`` they are, as in the released code); None outside training.
+        """
+        released = self.settings.parity and view is not None
+        by_affinity = self.settings.pseudo_label.propagation in BY_AFFINITY
+        request = ("cam", "affinity") if by_affinity else ("cam",)
+        views = self.multi_scale_views(
+            images, request, training=released, own=None if released else view
+        )
+        cam = fuse_multi_scale([each["cam"] for each in views], ops.shape(images)[1:3])
+        scales = self.settings.cam.scales
+        return cam, views[scales.index(max(scales))]
+
+    def multi_scale_views(self, images, request=("cam",), training=False, own=None):
         """Gradient-free outputs for every scale, of the images and then of their mirror images.
 
         Args:
@@ -201,11 +227,10 @@ class WSSSModel(TrainingStep, keras.Model):
             training: bool; True runs the passes as in the released code: stochastic depth is
                 active and the decoder is evaluated too, so that its batch-norm statistics see
                 these images.
-            own_cam: raw CAM `[B,h,w,C]` of ``images`` where a pass has computed it already; for
-                requests of the CAM alone.
+            own: outputs of ``images`` where a pass has computed them already.
 
         Returns:
-            List, one dict a scale of outputs with the batch axis `2B`.
+            List, one dict a scale of the requested outputs with the batch axis `2B`.
         """
         height, width = ops.shape(images)[1:3]
         views = []
@@ -214,22 +239,23 @@ class WSSSModel(TrainingStep, keras.Model):
             if scale != 1:
                 view = resize(images, (scaled(height, scale), scaled(width, scale)))
             mirrored = ops.flip(view, axis=2)
-            if scale == 1 and own_cam is not None:
-                mirrored = self.gradient_free(mirrored, request, training)["cam"]
-                views.append({"cam": ops.concatenate([own_cam, mirrored])})
+            if scale == 1 and own is not None and set(request) <= set(own):
+                mirrored = self.gradient_free(mirrored, request, training)
+                outputs = {name: ops.concatenate([own[name], x]) for name, x in mirrored.items()}
             else:
                 both = ops.concatenate([view, mirrored])
-                views.append(self.gradient_free(both, request, training))
-        return [{name: ops.stop_gradient(x) for name, x in view.items()} for view in views]
+                outputs = self.gradient_free(both, request, training)
+            views.append({name: ops.stop_gradient(x) for name, x in outputs.items()})
+        return views
 
     def gradient_free(self, images, request, training):
         """Requested outputs of one pass; see :meth:`multi_scale_views`."""
         features, attention = self.encode(images, "affinity" in request, training)
-        outputs = {}
+        outputs = {"cam": self.classifier.cam(features[-1])}
         if training or "segmentation_logits" in request:
-            outputs["segmentation_logits"] = self.decode(features, training)
-        if "cam" in request:
-            outputs["cam"] = self.classifier.cam(features[-1])
+            logits = self.decode(features, ops.shape(images)[1:3], training)
+            if "segmentation_logits" in request:
+                outputs["segmentation_logits"] = logits
         if "affinity" in request:
             outputs["affinity"] = self.affinity_head(attention)
         return outputs
@@ -241,17 +267,51 @@ class WSSSModel(TrainingStep, keras.Model):
         ones leave nothing to ignore but what lies outside the valid box.
         """
         settings = self.settings.pseudo_label
-        any_size = None in batch["image"].shape
-        return (refined_pseudo_label if any_size else _compiled_refinement)(
+        return self.refined(
+            refined_pseudo_label,
+            batch,
             cam,
             batch["labels"],
+            high=high or settings.high,
+            low=low or settings.low,
+        )
+
+    def propagated_labels(self, batch, cam, large_view, high=None, low=None):
+        """As :meth:`refined_labels`, of a CAM that is first spread by the affinity of a view.
+
+        Args:
+            large_view: outputs ``cam`` and ``affinity`` of a view with the images in front.
+        """
+        settings, tags = self.settings.pseudo_label, batch["labels"]
+        grid = ops.shape(large_view["cam"])[1:3]
+        affinity = large_view["affinity"][: ops.shape(tags)[0]]
+        return self.refined(
+            propagated_pseudo_label,
+            batch,
+            resize(cam, grid),
+            affinity,
+            tags,
+            high=high or settings.high,
+            low=low or settings.low,
+        )
+
+    def refined(self, function, batch, *maps, **options):
+        """``function`` of maps, image and box with the configured refiner, compiled if possible."""
+        any_size = None in batch["image"].shape
+        return (function if any_size else _compiled(function))(
+            *maps,
             batch["image"],
             batch["valid_box"],
             refine=REFINERS[self.settings.refiner],
-            high=high or settings.high,
-            low=low or settings.low,
-            iterations=settings.iterations,
+            iterations=self.settings.pseudo_label.iterations,
+            **options,
         )
+
+    def decoder_labels(self, batch, cam, large_view, propagated, **scores):
+        """:meth:`propagated_labels` or :meth:`refined_labels`."""
+        if propagated:
+            return self.propagated_labels(batch, cam, large_view, **scores)
+        return self.refined_labels(batch, cam, **scores)
 
     def seeds(self, batch):
         """What the tags of images are worth: their CAM and the labels that train the decoder.
@@ -263,10 +323,14 @@ class WSSSModel(TrainingStep, keras.Model):
             a label without ignored pixels.
         """
         settings = self.settings.pseudo_label
+        cam, large_view = self.cam_and_large_view(batch["image"])
+        inputs = batch, cam, large_view, settings.propagation != "none"
         middle = (settings.high + settings.low) / 2
-        cam = self.multi_scale_cam(batch["image"])
-        full = self.refined_labels(batch, cam, high=middle, low=middle)
-        return cam, self.refined_labels(batch, cam), full
+        return (
+            cam,
+            self.decoder_labels(*inputs),
+            self.decoder_labels(*inputs, high=middle, low=middle),
+        )
 
     # ---- schedule and Keras -----------------------------------------------------------------
 

@@ -39,30 +39,30 @@ class TSCD(WSSSModel):
     >>> model.fit(training_dataset(split, config.data, seed=1, steps=20000, batch_size=4))
     """
 
+    @property
+    def symmetric_affinity(self):
+        return not self.settings.parity
+
     def forward(self, batch, active):
         images = batch["image"]
         request = ["cam", "affinity"] if "affinity" in active else ["cam"]
         view = self(images, training=True, request=request)
         if not active & (LABELLED | TWO_VIEWS):
             return {"view": view}
-        outputs = {"view": view, "cam": self.view_cam(images, view)}
+        outputs = {"view": view}
+        outputs["cam"], outputs["large_view"] = self.cam_and_large_view(images, view)
         if active & TWO_VIEWS:
             height, width = images.shape[1:3]
             size = int(SMALL_VIEW * height), int(SMALL_VIEW * width)
             small = resize(images, size, align_corners=True)
             outputs["small_view"] = self(small, training=True, request=["cam"])
-            outputs["small_cam"] = self.view_cam(small, outputs["small_view"])
+            outputs["small_cam"], _ = self.cam_and_large_view(small, outputs["small_view"])
         return outputs
-
-    def view_cam(self, images, view):
-        """Multi-scale CAM; the released code repeats the pass that ``view`` has made already."""
-        if self.settings.parity:
-            return self.multi_scale_cam(images, training=True)
-        return self.multi_scale_cam(images, own_cam=view["cam"])
 
     def pseudo_labels(self, batch, outputs, active):
         if active & LABELLED:
-            return self.refined_labels(batch, outputs["cam"])
+            cam, large_view = outputs["cam"], outputs["large_view"]
+            return self.decoder_labels(batch, cam, large_view, "propagation" in active)
         return None
 
     def loss_terms(self, batch, outputs, labels, active):

@@ -13,21 +13,21 @@ def radius_mask(height, width, radius=8):
     """Which pairs of tokens lie in each other's square window: |dy| <= radius and |dx| <= radius.
 
     Args:
-        height, width: ints, size of the token grid.
+        height, width: ints or scalar int tensors, size of the token grid.
         radius: int, in tokens.
 
     Returns:
-        numpy bool `[N,N]`.
+        bool `[N,N]`.
 
     Example:
 
-    >>> radius_mask(20, 20, radius=8).sum()
+    >>> ops.sum(ops.cast(radius_mask(20, 20, radius=8), "int32"))
     71824
     """
-    rows, columns = np.divmod(np.arange(height * width), width)
-    row_distance = np.abs(rows[:, None] - rows)
-    column_distance = np.abs(columns[:, None] - columns)
-    return np.maximum(row_distance, column_distance) <= radius
+    tokens = ops.arange(height * width, dtype="int32")
+    rows, columns = tokens // width, tokens % width
+    near_rows = ops.abs(rows[:, None] - rows) <= radius
+    return near_rows & (ops.abs(columns[:, None] - columns) <= radius)
 
 
 def affinity_targets(label, radius=8, stride=16):
@@ -57,7 +57,7 @@ def affinity_targets(label, radius=8, stride=16):
     known = tokens != IGNORE_ID
     known = known[:, :, None] & known[:, None, :]
     if radius is not None:
-        known = known & ops.convert_to_tensor(radius_mask(height, width, radius))
+        known = known & radius_mask(height, width, radius)
     same = ops.cast(tokens[:, :, None] == tokens[:, None, :], "int32")
     return ops.where(known, same, IGNORE_ID)
 
@@ -69,7 +69,7 @@ def propagate(cam, affinity, labels, background_score=None, radius=8):
     the new score of token j is `sum_i score_i R_ij`.
 
     Args:
-        cam: float `[B,h,w,C]` of known size, in 0..1.
+        cam: float `[B,h,w,C]` in 0..1.
         affinity: float `[B,N,N]` in 0..1, N = h * w.
         labels: `[B,C]`, > 0 = class present. Not used without a background score.
         background_score: float, constant score of the background, which is put in front; scores
@@ -85,11 +85,11 @@ def propagate(cam, affinity, labels, background_score=None, radius=8):
     >>> propagate(cam, affinity, labels, background_score=0.35).shape
     (2, 20, 20, 21)
     """
-    height, width, classes = cam.shape[1:]
+    height, width, classes = ops.shape(cam)[1:]
     scores = ops.reshape(ops.cast(cam, "float32"), (-1, height * width, classes))
     walk = ops.cast(affinity, "float32")
     if radius is not None:
-        walk = walk * radius_mask(height, width, radius).astype("float32")
+        walk = walk * ops.cast(radius_mask(height, width, radius), "float32")
     walk = ops.square(walk)
     if background_score is None:
         damping = 1e-4

@@ -31,6 +31,30 @@ def normalize_cam(cam):
     return cam / (ops.max(cam, axis=(1, 2), keepdims=True) + EPSILON)
 
 
+def fuse_segmentation(logits, size):
+    """Fuses decoder logits like :func:`fuse_multi_scale` does CAMs: mean of view and mirror, sum.
+
+    BMP, bmp.md section 2.3.
+
+    Args:
+        logits: list, one `[2B,h,w,K]` a scale: first the images, then the mirrored images.
+        size: pair (H, W), ints or scalar int tensors.
+
+    Returns:
+        float32 `[B,H,W,K]` in [0,1), each channel of each image stretched.
+
+    Example:
+
+    >>> fuse_segmentation([logits_100, logits_050, logits_150], (320, 320)).shape
+    (2, 320, 320, 21)
+    """
+    total = 0.0
+    for view in logits:
+        plain, mirrored = ops.split(resize(ops.cast(view, "float32"), size), 2, axis=0)
+        total = total + (plain + ops.flip(mirrored, axis=2)) / 2
+    return normalize_cam(total)
+
+
 def fuse_multi_scale(cams, size):
     """Fuses the CAMs of several scales, each with its mirrored view, into one normalised CAM.
 
@@ -100,10 +124,6 @@ def refined_pseudo_label(cam, labels, image, valid_box, refine, high=0.55, low=0
     against the strong background (``high``) is trusted; what is background even against the weak
     one (``low``) is trusted; all else is ignored. ``THREEWAY`` of afa.md section 3.2.
 
-    An image has few of the classes, so only present ones are refined: in groups of four, as many
-    as the image with the most tags needs. A loop over groups, rather than one branch for each
-    number of channels, makes XLA compile a single refinement.
-
     Args:
         cam: float `[B,H,W,C]` in 0..1 (:func:`fuse_multi_scale`).
         labels: `[B,C]`, > 0 = class present.
@@ -124,33 +144,66 @@ def refined_pseudo_label(cam, labels, image, valid_box, refine, high=0.55, low=0
     """
     size = ops.shape(cam)[1:3]
     cam, guide = half_size(cam, image)
+
+    def scores_of(slots):
+        maps = refined_scores(cam, guide, slots, labels, refine, (high, low), iterations)
+        return ops.reshape(resize(merge_last(maps), size), (ops.shape(cam)[0], *size, 2, GROUP))
+
+    _, label = strongest_class(scores_of, labels, (ops.shape(cam)[0], *size, 2))
+    return three_way(label, valid_box)
+
+
+def strongest_class(scores_of, labels, shape):
+    """Strongest among background and the present classes of each image, and its score.
+
+    An image has few of the classes, so only present ones are looked at: in groups of four, as many
+    as the image with the most tags needs. A loop over groups, rather than one branch for each
+    number of channels, makes XLA compile ``scores_of`` once.
+
+    Args:
+        scores_of: function of int32 `[B,4]` class ids (0 = background) to float `[*shape,4]`, at
+            least 0; what it gives for an absent class is not used.
+        labels: `[B,C]`, > 0 = class present.
+        shape: tuple (B, ...).
+
+    Returns:
+        Pair of float32 and int32 of ``shape``: the score and the class id. The lowest id wins a
+        tie.
+    """
     slots, kept = present_slots(labels)
     used = ops.max(ops.sum(kept, axis=1))
 
-    def unfinished(first, best, label):
+    def unfinished(first, best, winner):
         return first < used
 
-    def next_group(first, best, label):
+    def next_group(first, best, winner):
         group = ops.slice(slots, (0, first), (ops.shape(slots)[0], GROUP))
         present = ops.slice(kept, (0, first), (ops.shape(kept)[0], GROUP))
-        maps = refined_scores(cam, guide, group, labels, refine, (high, low), iterations)
-        maps = ops.reshape(resize(_merge_last(maps), size), (*ops.shape(best), GROUP))
-        maps = ops.where(present[:, None, None, None] > 0, maps, ABSENT)
-        score, winner = ops.max(maps, axis=-1), ops.argmax(maps, axis=-1)
-        winner = _read(group, winner)
-        better = score > best  # a tie goes to the lower class, which came first
-        return (
-            first + GROUP,
-            ops.where(better, score, best),
-            ops.where(better, winner, label),
+        maps = scores_of(group)
+        for_pixels = (-1, *[1] * (len(shape) - 1), GROUP)
+        maps = ops.where(ops.reshape(present, for_pixels) > 0, maps, ABSENT)
+        score, place = ops.max(maps, axis=-1), ops.argmax(maps, axis=-1)
+        chosen = sum(
+            ops.where(place == i, ops.reshape(group[:, i], for_pixels[:-1]), 0)
+            for i in range(GROUP)
         )
+        better = score > best  # a tie goes to the lower class, which came first
+        return first + GROUP, ops.where(better, score, best), ops.where(better, chosen, winner)
 
-    shape = (ops.shape(cam)[0], *size, 2)  # last axis: strong and weak background
     start = 0, ops.full(shape, ABSENT, "float32"), ops.zeros(shape, "int32")
-    _, _, label = ops.while_loop(unfinished, next_group, start)
+    _, best, winner = ops.while_loop(unfinished, next_group, start)
+    return best, winner
+
+
+def three_way(label, valid_box):
+    """Joins the labels against a strong and a weak background, `[B,H,W,2]`, into one `[B,H,W]`.
+
+    A class that beats the strong background is kept, so is background that beats all classes even
+    when it is weak; all else, and what lies outside ``valid_box``, is ignored.
+    """
     strict, loose = label[..., 0], label[..., 1]
     label = ops.where((strict == 0) & (loose != 0), IGNORE_ID, strict)
-    return ops.where(inside(valid_box, size), label, IGNORE_ID)
+    return ops.where(inside(valid_box, ops.shape(label)[1:3]), label, IGNORE_ID)
 
 
 def half_size(cam, image):
@@ -204,10 +257,10 @@ def refined_scores(cam, guide, slots, labels, refine, backgrounds, iterations=10
     backgrounds = ops.exp(ops.convert_to_tensor(backgrounds, "float32"))[:, None]
     evidence = ops.exp(cam)
     total = ops.sum(evidence * ops.cast(labels > 0, "float32")[:, None, None, :], axis=-1)
-    chosen = _take_channels(evidence, ops.clip(slots - 1, 0, classes - 1))[:, :, :, None]
+    chosen = take_channels(evidence, ops.clip(slots - 1, 0, classes - 1))[:, :, :, None]
     chosen = ops.where((slots == 0)[:, None, None, None], backgrounds, chosen)
     scores = chosen / (total[..., None, None] + backgrounds)
-    refined = refine(guide, _merge_last(scores), iterations=iterations)
+    refined = refine(guide, merge_last(scores), iterations=iterations)
     return ops.reshape(refined, ops.shape(scores))
 
 
@@ -224,7 +277,7 @@ def inside(valid_box, size):
     return rows[:, :, None] & columns[:, None, :]
 
 
-def _take_channels(x, channels):
+def take_channels(x, channels):
     """Channels `[B,K]` of each image of ``x`` `[B,H,W,C]`: `[B,H,W,K]`."""
     batch, height, width = ops.shape(x)[:3]
     count = x.shape[-1]
@@ -233,11 +286,6 @@ def _take_channels(x, channels):
     return ops.transpose(chosen, (0, 2, 3, 1))
 
 
-def _read(group, index):
-    """Class ids at ``index`` `[B,H,W,T]` of ``group`` `[B,G]`."""
-    return sum(ops.where(index == i, group[:, i, None, None, None], 0) for i in range(GROUP))
-
-
-def _merge_last(x):
+def merge_last(x):
     """`[B,H,W,T,K]` to `[B,H,W,T*K]`."""
     return ops.reshape(x, (*ops.shape(x)[:3], x.shape[3] * x.shape[4]))

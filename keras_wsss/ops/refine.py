@@ -19,7 +19,7 @@ VARM_COLOUR_FACTOR = 4.0
 VARM_VARIATION_WEIGHT = 0.01
 
 
-def pixel_adaptive_refinement(image, scores, iterations=10, dilations=DILATIONS):
+def pixel_adaptive_refinement(image, scores, iterations=10, dilations=DILATIONS, extent=None):
     """PAR: neighbours of similar colour, and near ones a little, share their scores.
 
     AFA (Ru et al., CVPR 2022, arXiv 2203.02664), afa.md section 4. The weights of a pixel sum to
@@ -30,6 +30,8 @@ def pixel_adaptive_refinement(image, scores, iterations=10, dilations=DILATIONS)
         scores: float `[B,h,w,K]`; resized (corner-aligned) to the image if it differs in size.
         iterations: int, number of sweeps.
         dilations: distances of the neighbours in pixels.
+        extent: int `[B,2]`, the rows and columns that count, from the upper left corner; the rest
+            must repeat the last ones, and what it gives means nothing. None: all count.
 
     Returns:
         float32 `[B,H,W,K]`.
@@ -45,10 +47,10 @@ def pixel_adaptive_refinement(image, scores, iterations=10, dilations=DILATIONS)
     position = np.exp(position) / np.sum(np.exp(position))
     position = np.reshape(PAR_POSITION_WEIGHT * position, (-1, 1, 1, 1)).astype("float32")
     weights = _colour_weights(image, 1 / PAR_BANDWIDTH, dilations) + position
-    return _spread(scores, weights, iterations, dilations)
+    return _spread(scores, weights, iterations, dilations, extent)
 
 
-def variation_aware_refinement(image, scores, iterations=10, dilations=DILATIONS):
+def variation_aware_refinement(image, scores, iterations=10, dilations=DILATIONS, extent=None):
     """VARM: as PAR, but neighbours that lie in a locally varying area lose weight.
 
     TSCD (Xu et al., AAAI 2023, arXiv 2302.13765), tscd.md section 4. The weights of a pixel sum to
@@ -59,6 +61,8 @@ def variation_aware_refinement(image, scores, iterations=10, dilations=DILATIONS
         scores: float `[B,h,w,K]`; resized (corner-aligned) to the image if it differs in size.
         iterations: int, number of sweeps.
         dilations: distances of the neighbours in pixels.
+        extent: int `[B,2]`, the rows and columns that count, from the upper left corner; the rest
+            must repeat the last ones, and what it gives means nothing. None: all count.
 
     Returns:
         float32 `[B,H,W,K]`.
@@ -69,10 +73,10 @@ def variation_aware_refinement(image, scores, iterations=10, dilations=DILATIONS
     (2, 160, 160, 4)
     """
     image = _channels_first(image)
-    variation = _softmax(_variation(image, dilations))
+    variation = _softmax(_variation(image, dilations, extent))
     weights = _colour_weights(image, VARM_COLOUR_FACTOR, dilations)
     weights = weights - VARM_VARIATION_WEIGHT * variation
-    return _spread(scores, weights, iterations, dilations)
+    return _spread(scores, weights, iterations, dilations, extent)
 
 
 def _colour_weights(image, factor, dilations):
@@ -86,7 +90,7 @@ def _colour_weights(image, factor, dilations):
     return _softmax(ops.stack(closeness))
 
 
-def _variation(image, dilations):
+def _variation(image, dilations, extent):
     """Squared forward differences of the image as seen from each neighbour: `[N,B,H,W]`.
 
     The image that is shifted and continued at its borders has differences like the image itself,
@@ -97,8 +101,9 @@ def _variation(image, dilations):
     padded = _extend(image, margin)
     down = ops.mean(ops.square(padded[:, :, 1:] - padded[:, :, :-1]), axis=1, keepdims=True)
     right = ops.mean(ops.square(padded[..., 1:] - padded[..., :-1]), axis=1, keepdims=True)
-    inside_rows = ops.cast(ops.arange(height) < height - 1, "float32")[:, None]
-    inside_columns = ops.cast(ops.arange(width) < width - 1, "float32")
+    rows, columns = (height, width) if extent is None else _rows_and_columns(extent)
+    inside_rows = ops.cast(ops.arange(height)[:, None] < rows - 1, "float32")
+    inside_columns = ops.cast(ops.arange(width) < columns - 1, "float32")
     pairs = zip(
         _shifted(down, margin, size, dilations),
         _shifted(right, margin, size, dilations),
@@ -113,16 +118,34 @@ def _softmax(x):
     return x / ops.sum(x, axis=0)
 
 
-def _spread(scores, weights, iterations, dilations):
+def _spread(scores, weights, iterations, dilations, extent):
     """``iterations`` weighted sums over the neighbours; back to channels-last."""
     scores = resize(ops.cast(scores, "float32"), ops.shape(weights)[2:4], align_corners=True)
 
     def sweep(_, scores):
+        if extent is not None:
+            scores = _repeat_last(scores, extent)
         neighbours = _neighbours(scores, dilations)
         return sum(weights[i][:, None] * each for i, each in enumerate(neighbours))
 
     scores = ops.fori_loop(0, iterations, sweep, ops.transpose(scores, (0, 3, 1, 2)))
     return ops.transpose(scores, (0, 2, 3, 1))
+
+
+def _repeat_last(x, extent):
+    """``x`` `[B,K,H,W]` with its last row and column that count repeated to the end."""
+    height, width = ops.shape(x)[2:4]
+    rows, columns = _rows_and_columns(extent[:, None])
+    row, column = ops.arange(height)[:, None], ops.arange(width)
+    last = ops.sum(ops.where(row == rows - 1, x, 0.0), axis=2, keepdims=True)
+    x = ops.where(row < rows, x, last)
+    last = ops.sum(ops.where(column == columns - 1, x, 0.0), axis=3, keepdims=True)
+    return ops.where(column < columns, x, last)
+
+
+def _rows_and_columns(extent):
+    """The two numbers of ``extent`` `[...,2]`, each with two axes of length 1 behind it."""
+    return extent[..., 0, None, None], extent[..., 1, None, None]
 
 
 def _neighbours(x, dilations):
