@@ -16,7 +16,6 @@ from keras_wsss.ops.box import background_aware_label
 from keras_wsss.ops.cam import fuse_multi_scale, fuse_segmentation, inside
 from keras_wsss.ops.resize import resize
 
-TOKEN_STRIDE = 16
 AFFINITY_RADIUS = 8  # in tokens
 LABELLED = {"c2s", "affinity"}  # terms that read pseudo labels
 
@@ -121,7 +120,9 @@ class BMP(WSSSModel):
             logits, form = resize(view["cam"], size), self.loss_settings["s2c"].form
             terms["s2c"] = losses.segmentation_to_class(labels["s2c"], logits, form)
         if "affinity" in active:
-            targets = affinity_targets(labels["affinity"], AFFINITY_RADIUS, TOKEN_STRIDE)
+            targets = affinity_targets(
+                labels["affinity"], AFFINITY_RADIUS, self.backbone.output_stride
+            )
             terms["affinity"] = losses.affinity_loss(targets, view["affinity"])
         return terms
 
