@@ -5,6 +5,7 @@ from keras_wsss.heads.affinity import AffinityHead
 from keras_wsss.heads.attention_neck import AttentionNeck
 from keras_wsss.heads.classifier import CAMClassifier
 from keras_wsss.heads.largefov import LargeFOVDecoder
+from keras_wsss.heads.linear import LinearDecoder
 from keras_wsss.heads.segformer import SegFormerDecoder
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "AttentionNeck",
     "CAMClassifier",
     "LargeFOVDecoder",
+    "LinearDecoder",
     "SegFormerDecoder",
     "build_decoder",
 ]
@@ -21,7 +23,8 @@ def build_decoder(name, num_classes, embedding_dim=256, dropout=0.1, synchronize
     """Decoder by its name in the configuration.
 
     Args:
-        name: ``"segformer"`` or ``"largefov"`` (which has no dropout and no batch norm).
+        name: ``"segformer"``, or ``"largefov"`` or ``"linear"`` (which have no dropout and no batch
+            norm).
         num_classes: int, channels of the logits, background included.
 
     Raises:
@@ -36,4 +39,6 @@ def build_decoder(name, num_classes, embedding_dim=256, dropout=0.1, synchronize
         return SegFormerDecoder(num_classes, embedding_dim, dropout, synchronized, seed)
     if name == "largefov":
         return LargeFOVDecoder(num_classes, embedding_dim)
-    raise ConfigError(f"`heads.decoder` is segformer or largefov, not {name!r}.")
+    if name == "linear":
+        return LinearDecoder(num_classes)
+    raise ConfigError(f"`heads.decoder` is segformer, largefov or linear, not {name!r}.")

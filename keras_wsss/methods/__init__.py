@@ -2,10 +2,11 @@
 
 from keras_wsss.backbones import load_weights
 from keras_wsss.methods.base import WSSSModel
+from keras_wsss.methods.sgn import SGN
 from keras_wsss.methods.supervised import Supervised
 from keras_wsss.methods.tscd import TSCD
 
-METHODS = {"tscd": TSCD, "supervised": Supervised}
+METHODS = {"tscd": TSCD, "sgn": SGN, "supervised": Supervised}
 
 
 def build_model(config, num_classes, synchronized=False):
@@ -32,4 +33,4 @@ def build_model(config, num_classes, synchronized=False):
     return model
 
 
-__all__ = ["METHODS", "TSCD", "Supervised", "WSSSModel", "build_model"]
+__all__ = ["METHODS", "SGN", "TSCD", "Supervised", "WSSSModel", "build_model"]
