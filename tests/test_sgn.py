@@ -202,11 +202,11 @@ def test_guided_filter_on_a_ramp():  # [6]
     guide = np.stack([COLUMN, ROW, 0 * ROW + 0.5], axis=-1)[None]
     scores = np.zeros((1, 8, 8, 1))
     scores[:, 2:6, 2:6] = 1
-    result = guided_filter(guide, scores, 2, 1e-2)[0, ..., 0]
+    result = guided_filter(guide, scores, 2, 1e-2).numpy()[0, ..., 0]
     assert result[3, 3] == pytest.approx(0.782646, abs=1e-5)
     assert result[0, 0] == pytest.approx(-0.154316, abs=1e-5)
     assert result[3, 6] == pytest.approx(0.398816, abs=1e-5)
-    assert float(tf.reduce_sum(result)) == pytest.approx(17.610533, abs=1e-4)
+    assert result.sum() == pytest.approx(17.610533, abs=1e-4)
 
 
 def test_guided_filter_at_its_limits():  # [7]
@@ -410,7 +410,7 @@ def test_seeds_of_photographs_of_any_size(sgn):
 
 
 def test_the_image_gives_the_label_its_edges(sgn):
-    """A planted object: a coarse map beside it becomes a label that fits it."""
+    """A planted object: a coarse map around it becomes a label that fits it."""
     truth = np.zeros((1, 96, 96), int)
     truth[:, 29:75, 21:70] = 3
     image = np.where(truth[..., None] > 0, [200.0, 120, 40], [60.0, 90, 80])
@@ -425,12 +425,12 @@ def test_the_image_gives_the_label_its_edges(sgn):
 
     def overlap(model):
         found = model.strongest_classes(batch, tf.constant(coarse))
-        label = three_way_label(*found, batch["valid_box"], 0.25, 0.25, 0.0).numpy()
+        label = three_way_label(*found, batch["valid_box"], 0.35, 0.35, 0.0).numpy()
         assert set(np.unique(label)) == {0, 3}
         return np.sum((label == 3) & (truth == 3)) / np.sum((label == 3) | (truth == 3))
 
-    assert overlap(sgn) > 0.93
-    assert overlap(build("sgn.labels_from=affinity")) < 0.85
+    assert overlap(sgn) > 0.98
+    assert overlap(build("sgn.labels_from=affinity")) < 0.8
 
 
 # ---- training --------------------------------------------------------------------------------
@@ -530,8 +530,11 @@ def test_recipe_of_the_page():
         ("sgn.mix_start=14000", ["sgn.mix_start", "less than sgn.mix_end (14000)"]),
         ("sgn.background_score=0.4", ["sgn.background_score", "less than sgn.class_score (0.35)"]),
         ("sgn.levels=[4]", ["sgn.levels", "4"]),
-        ("sgn.epsilon=0", ["sgn.epsilon", "1e-05"]),
-        ("sgn.labels_from=M2", ["sgn.labels_from", "'M2'", "'localization', 'affinity' or 'image'"]),
+        ("sgn.epsilon=0", ["sgn.epsilon", "0.00001"]),
+        (
+            "sgn.labels_from=M2",
+            ["sgn.labels_from", "'M2'", "'localization', 'affinity' or 'image'"],
+        ),
     ],
 )
 def test_wrong_values_are_one_message(override, parts):
