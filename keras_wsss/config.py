@@ -152,7 +152,7 @@ class BackboneConfig(Section):
 class HeadsConfig(Section):
     """Decoder, image classifier and affinity head."""
 
-    decoder: Literal["segformer", "largefov", "deeplabv2"] = "segformer"
+    decoder: Literal["segformer", "largefov", "deeplabv2", "linear"] = "segformer"
     embedding_dim: Count = 256
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
     pooling: Literal["max", "average"] = "max"
@@ -182,6 +182,34 @@ class PseudoLabelConfig(Section):
     def _ordered(self) -> Self:
         if self.low >= self.high:
             raise _impossible("low", self.low, f"less than pseudo_label.high ({self.high})")
+        return self
+
+
+class SGNConfig(Section):
+    """SGN's way from class maps to labels (its `losses.agreement` replaces the random walk)."""
+
+    labels_from: Literal["localization", "affinity", "image"] = "image"
+    mix: Fraction = 0.5
+    mix_start: StepNumber = 8000
+    mix_end: StepNumber = 14000
+    levels: Annotated[tuple[Literal[1, 2, 3], ...], Field(min_length=1)] = (1, 2, 3)
+    affinity_radius: Count = 8
+    walk_steps: Count = 8
+    restart: Fraction = 0.2
+    guided_radius: Count = 16
+    epsilon: Annotated[float, Field(ge=1e-5)] = 1e-3
+    class_score: OpenFraction = 0.35
+    background_score: OpenFraction = 0.15
+    margin: Fraction = 0.05
+
+    @pydantic.model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.mix_start >= self.mix_end:
+            allowed = f"less than sgn.mix_end ({self.mix_end})"
+            raise _impossible("mix_start", self.mix_start, allowed)
+        if self.background_score >= self.class_score:
+            allowed = f"less than sgn.class_score ({self.class_score})"
+            raise _impossible("background_score", self.background_score, allowed)
         return self
 
 
@@ -303,6 +331,7 @@ class Config(Section):
     heads: HeadsConfig = HeadsConfig()
     cam: CamConfig = CamConfig()
     pseudo_label: PseudoLabelConfig = PseudoLabelConfig()
+    sgn: SGNConfig = SGNConfig()
     losses: Annotated[Losses, Field(min_length=1)]
     optimizer: OptimizerConfig = OptimizerConfig()
     training: TrainingConfig = TrainingConfig()

@@ -63,6 +63,7 @@ class WSSSModel(TrainingStep, keras.Model):
     """
 
     needs_masks = False  # whether training batches hold ``mask``
+    trained_steps = 0  # of the checkpoint that was loaded last
 
     def __init__(self, config, num_classes, synchronized=False, **kwargs):
         super().__init__(**kwargs)
