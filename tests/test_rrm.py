@@ -22,7 +22,6 @@ from keras_wsss.ops.reliability import (
     reliable_pseudo_label,
     scaled_cam,
 )
-from keras_wsss.training import train
 
 CLASSES = 6
 EVERY = frozenset({"classification", "segmentation", "energy"})
@@ -99,7 +98,7 @@ def label_oracle(cam, labels, image, box, name, iterations=10, confidence=0.8):
 
 
 def mined(cam, labels, image, box, name, function=reliable_pseudo_label):
-    cam, labels, image, box = map(tf.constant, (cam, labels, image, box))
+    cam, labels, image, box = map(tf.convert_to_tensor, (cam, labels, image, box))
     return function(scaled_cam(cam, labels), labels, image, box, refine=REFINERS[name])[0]
 
 
@@ -119,33 +118,28 @@ def test_scaled_cam_keeps_its_minimum():
     assert not np.any(scaled_cam(np.zeros((1, 2, 2, 1)), [[1]]))
 
 
-@pytest.mark.parametrize("name", ["par", "varm"])
-@pytest.mark.parametrize("present", [(2, 1), (3, 0), (6, 4)])
+@pytest.mark.parametrize(
+    ("name", "present"), [("par", (2, 1)), ("varm", (3, 0)), ("par", (6, 4)), ("varm", (2, 2))]
+)
 def test_labels_equal_those_of_numpy(name, present):
     arguments = scene(present)
     wanted = label_oracle(*arguments, name)
     tagged = [set(np.flatnonzero(tags) + 1) for tags in arguments[1]]
     for label, tags in zip(wanted, tagged, strict=True):
         assert set(np.unique(label)) == tags | {0, 255}  # the scene has every kind
-    for function in (reliable_pseudo_label, compiled_label()):
-        assert np.mean(mined(*arguments, name, function) == wanted) >= 0.999
+    function = compiled(reliable_pseudo_label) if present == (2, 1) else reliable_pseudo_label
+    assert np.mean(mined(*arguments, name, function) == wanted) >= 0.999
 
 
-@functools.cache
-def compiled_label():
-    return compiled(reliable_pseudo_label)
-
-
-def test_shares_are_divided_by_the_growth_of_the_refiner():
-    cam, labels, image, _ = scene()
-    cam = scaled_cam(cam, labels)
-    for name, mass in (("par", 1.01), ("varm", 0.99)):
-        grown = REFINERS[name](image / 255, np.ones((2, 48, 64, 1), np.float32))
-        np.testing.assert_allclose(grown, mass**10, rtol=1e-4)
-        share, winner = refined_winners(cam, labels, image, REFINERS[name])
-        # A pixel far from all evidence: against 1e-5 for each tag the background has all of it.
-        assert np.all(winner[:, 0, 0] == 0)
-        np.testing.assert_allclose(share[0, 0, 0], 1 / (1 + 2e-5), rtol=1e-4)
+@pytest.mark.parametrize("name", ["par", "varm"])
+def test_share_is_free_of_the_growth_of_the_refiner(name):
+    """PAR adds 1 % of mass at each sweep and VARM loses it, which 0.8 must not notice."""
+    cam, labels, image, _ = scene((1, 1))
+    cam = np.broadcast_to(0.5 * labels[:, None, None], cam.shape).astype(np.float32)
+    share, winner = refined_winners(cam, labels, image, REFINERS[name])
+    assert np.all(winner == labels.argmax(axis=1)[:, None, None, None] + 1)
+    np.testing.assert_allclose(share[..., 0], 0.5 / (0.5 + 0.5**4), rtol=1e-5)
+    np.testing.assert_allclose(share[..., 1], 0.5 / (0.5 + 1e-5), rtol=1e-5)
 
 
 def test_constant_map_has_no_leading_pixel():
@@ -158,15 +152,15 @@ def test_constant_map_has_no_leading_pixel():
 
 def test_upper_forty_percent_lead_and_padding_is_not_ranked():
     values = np.array([0.5, 0.9, 0.7, 0.6, 0.8, 0.55, 0.65, 0.0, 0.006, 0.008])
-    cam = np.zeros((1, 1, 10, 3))
+    cam = np.zeros((1, 1, 10, 3), np.float32)
     cam[..., 1] = values
     valid = np.ones((1, 1, 10), bool)
     valid[..., 5:7] = False
-    found = np.full((1, 1, 10), 2)
+    tags, found = np.array([[0, 1, 0]]), np.full((1, 1, 10), 2)
     # Of five ranked pixels position 3 is 0.8, so 0.9 alone leads; c_max < 0.00695 is background.
-    ours = leading_pixels(cam, [[0, 1, 0]], found, valid)[0, 0]
+    ours = leading_pixels(cam, tags, found, valid)[0, 0]
     np.testing.assert_array_equal(np.flatnonzero(ours), [1, 7, 8])
-    nowhere = leading_pixels(cam, [[0, 1, 0]], 0 * found, valid)[0, 0]
+    nowhere = leading_pixels(cam, tags, 0 * found, valid)[0, 0]
     np.testing.assert_array_equal(np.flatnonzero(nowhere), [7, 8])
 
 
@@ -182,16 +176,6 @@ def test_planted_object_is_labelled_in_its_middle_only():
     assert label[32, 32] == 2 and label[2, 2] == 0 and label[18, 18] != 2 and label[2, 62] == 255
     inside = label[16:48, 16:48]
     assert np.all(inside != 0) and 0.1 < np.mean(inside == 2) < 0.6
-
-
-def test_any_size_in_one_trace():
-    shapes = [[None, None, None, CLASSES], [None, CLASSES], [None, None, None, 3]]
-    signature = [tf.TensorSpec(shape) for shape in shapes] + [tf.TensorSpec([None, 4], tf.int32)]
-    function = tf.function(lambda *x: mined(*x, "par"), input_signature=signature, autograph=False)
-    for size, present in [((48, 64), (2, 1)), ((37, 51), (5, 3))]:
-        arguments = scene(present, size=size)
-        assert np.mean(function(*arguments) == mined(*arguments, "par")) >= 0.999
-    assert function.experimental_get_tracing_count() == 1
 
 
 def test_dense_crf_on_the_host():
@@ -220,11 +204,11 @@ def rrm(request):
 
 def gradients(model, term, labels=None):
     """Parts of the network that a term reaches; its value."""
-    batch = random_batch(classes=CLASSES)
+    batch = random_batch(classes=CLASSES, side=64)
     with tf.GradientTape() as tape:
         outputs = model.forward(batch, EVERY)
         if labels is None:
-            labels = tf.random.stateless_uniform((2, 128, 128), [1, 2], 0, 4, tf.int32)
+            labels = tf.random.stateless_uniform((2, 64, 64), [1, 2], 0, 4, tf.int32)
         value = model.loss_terms(batch, outputs, labels, EVERY)[term]
     variables = model.trainable_variables
     found = tape.gradient(value, [v.value for v in variables], unconnected_gradients="zero")
@@ -271,9 +255,9 @@ def test_segmentation_is_the_sum_of_both_sides(rrm):
     labels[:, 2:6] = 3
     labels[:, :, 7] = 255
     image = np.zeros((1, 8, 8, 3), np.float32)
-    terms = given(rrm, labels, tf.zeros((1, 2, 2, 21)), image)
+    terms = given(exact_energy(rrm.settings.parity), labels, tf.zeros((1, 2, 2, 21)), image)
     np.testing.assert_allclose(terms["segmentation"], 6.089, rtol=1e-4)
-    one_side = given(rrm, 0 * labels, tf.zeros((1, 2, 2, 21)), image)
+    one_side = given(exact_energy(rrm.settings.parity), 0 * labels, tf.zeros((1, 2, 2, 21)), image)
     np.testing.assert_allclose(one_side["segmentation"], np.log(21), rtol=1e-6)
 
 
@@ -283,7 +267,7 @@ def test_energy_of_two_pixels(rrm):
     logits = tf.constant(np.log([0.6, 0.4]), tf.float32) * tf.ones((1, 2, 4, 1))
     amplitude = 0.46e-7 if rrm.settings.parity else 1e-7
     labels = np.full((1, 2, 4), 255, np.int32)
-    model = rrm if rrm.loss_settings["energy"].stride == 1 else exact_energy(rrm.settings.parity)
+    model = exact_energy(rrm.settings.parity)
     unlabelled = given(model, labels, logits, image)["energy"]
     np.testing.assert_allclose(unlabelled, -2.079792 * amplitude, rtol=1e-5)
     labels[..., :2] = 1
@@ -316,7 +300,7 @@ def test_cam_is_the_mean_over_scales_without_mirror():
 
 
 def degenerate(kind):
-    batch = random_batch(classes=CLASSES)
+    batch = random_batch(classes=CLASSES, side=64)
     if kind == "no tags":
         batch["labels"] = tf.zeros_like(batch["labels"])
     elif kind == "all tags":
@@ -341,9 +325,9 @@ def test_losses_and_gradients_stay_finite(rrm, kind):
 
 
 def test_only_tags_and_no_padding_in_the_labels(rrm):
-    batch = random_batch(classes=CLASSES)
+    batch = random_batch(classes=CLASSES, side=64)
     labels = rrm.pseudo_labels(batch, rrm.forward(batch, EVERY), EVERY).numpy()
-    assert labels.dtype == np.int32 and labels.shape == (2, 128, 128)
+    assert labels.dtype == np.int32 and labels.shape == (2, 64, 64)
     y0, y1, x0, x1 = batch["valid_box"][1].numpy()
     outside = np.ones(labels.shape[1:], bool)
     outside[y0:y1, x0:x1] = False
@@ -352,11 +336,9 @@ def test_only_tags_and_no_padding_in_the_labels(rrm):
         assert set(np.unique(label)) <= set(np.flatnonzero(tags) + 1) | {0, 255}
 
 
-@pytest.mark.parametrize("refiner", ["par", "crf"])
-def test_seeds_of_any_size(refiner):
-    if refiner == "crf":
-        pytest.importorskip("pydensecrf", reason="optional extra: pip install keras_wsss[crf]")
-    model = tiny_rrm(f"pseudo_label.refiner={refiner}")
+def test_seeds_of_any_size():
+    model = tiny_rrm()
+    model.build()
     signature = [tf.TensorSpec([None, None, None, 3]), tf.TensorSpec([None, CLASSES])]
 
     @tf.function(input_signature=signature, autograph=False)
@@ -365,25 +347,22 @@ def test_seeds_of_any_size(refiner):
         box = tf.tile([[0, size[1], 0, size[2]]], [size[0], 1])
         return model.seeds({"image": image, "labels": labels, "valid_box": box})
 
-    for side in (64, 75):
+    for side, present in ((64, 2), (71, 5)):  # one trace, one and two groups of classes
         batch = random_batch(1, CLASSES, side)
-        cam, label, full = seeds(batch["image"], batch["labels"])
+        labels = tf.cast(tf.range(CLASSES) < present, tf.float32)[None]
+        cam, label, full = seeds(batch["image"], labels)
         assert cam.shape == (1, side, side, CLASSES) and float(tf.reduce_max(cam)) < 1
-        assert label.shape == full.shape == (1, side, side)
-        known = label != 255
-        assert not np.any(full == 255) and np.all((label == full)[known] | (label == 0)[known])
+        options = {"refine": REFINERS["par"], "iterations": 3}
+        wanted = reliable_pseudo_label(cam, labels, batch["image"], batch["valid_box"], **options)
+        for ours, eager in zip((label, full), wanted, strict=True):
+            assert np.mean(ours == eager) >= 0.999
+        assert np.any(label != 255) and not np.any(full == 255)
+    assert seeds.experimental_get_tracing_count() == 1
 
 
 def test_crf_is_not_compiled():
     with pytest.raises(ConfigError, match=r"training\.xla"):
         tiny_rrm("pseudo_label.refiner=crf").compile("adam", xla=True)
-
-
-def test_a_few_steps_train(tmp_path):
-    summary = train(
-        tiny_config("losses.energy.start_step=3", config="shapes_rrm"), tmp_path / "run"
-    )
-    assert summary["method"] == "rrm" and 0 <= summary["decoder"]["miou"] <= 100
 
 
 # ---- shipped configurations ----------------------------------------------------------------------
