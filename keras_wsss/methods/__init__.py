@@ -4,11 +4,12 @@ from keras_wsss.backbones import load_weights
 from keras_wsss.methods.afa import AFA
 from keras_wsss.methods.base import WSSSModel
 from keras_wsss.methods.bmp import BMP
+from keras_wsss.methods.rrm import RRM
 from keras_wsss.methods.sgn import SGN
 from keras_wsss.methods.supervised import Supervised
 from keras_wsss.methods.tscd import TSCD
 
-METHODS = {"afa": AFA, "bmp": BMP, "sgn": SGN, "tscd": TSCD, "supervised": Supervised}
+METHODS = {"afa": AFA, "bmp": BMP, "rrm": RRM, "sgn": SGN, "tscd": TSCD, "supervised": Supervised}
 
 
 def build_model(config, num_classes, synchronized=False):
@@ -35,4 +36,4 @@ def build_model(config, num_classes, synchronized=False):
     return model
 
 
-__all__ = ["AFA", "BMP", "METHODS", "SGN", "TSCD", "Supervised", "WSSSModel", "build_model"]
+__all__ = ["AFA", "BMP", "METHODS", "RRM", "SGN", "TSCD", "Supervised", "WSSSModel", "build_model"]

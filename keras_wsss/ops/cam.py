@@ -247,13 +247,13 @@ def refined_scores(cam, guide, slots, labels, refine, backgrounds, iterations=10
         slots: int `[B,K]` class ids, 0 = background. An absent class gets meaningless scores.
         labels: `[B,C]`, > 0 = class present.
         refine: refinement function.
-        backgrounds: T constant background scores.
+        backgrounds: background scores, T constants or maps `[B,h,w,T]`.
         iterations: int, sweeps of ``refine``.
 
     Returns:
         float32 `[B,h,w,T,K]`.
     """
-    backgrounds = ops.exp(ops.convert_to_tensor(backgrounds, "float32"))[:, None]
+    backgrounds = ops.exp(ops.convert_to_tensor(backgrounds, "float32"))[..., None]
     evidence = ops.exp(cam)
     total = ops.sum(evidence * ops.cast(labels > 0, "float32")[:, None, None, :], axis=-1)
     chosen = take_channels(evidence, ops.maximum(slots - 1, 0))[:, :, :, None]
