@@ -138,7 +138,18 @@ class BackboneConfig(Section):
     """The encoder and where its weights come from."""
 
     name: Literal[
-        "mit_b0", "mit_b1", "mit_b2", "mit_b3", "mit_b4", "mit_b5", "mit_tiny", "efficientnet_lite0"
+        "mit_b0",
+        "mit_b1",
+        "mit_b2",
+        "mit_b3",
+        "mit_b4",
+        "mit_b5",
+        "mit_tiny",
+        "efficientnet_lite0",
+        "vgg16",
+        "vgg16_largefov",
+        "resnet50",
+        "resnet101",
     ] = "mit_b1"
     weights: str = "none"
     strides: tuple[Count, Count, Count, Count] = (4, 2, 2, 1)
@@ -149,10 +160,11 @@ class BackboneConfig(Section):
 class HeadsConfig(Section):
     """Decoder, image classifier and affinity head."""
 
-    decoder: Literal["segformer", "largefov"] = "segformer"
+    decoder: Literal["segformer", "largefov", "deeplabv2", "linear"] = "segformer"
     embedding_dim: Count = 256
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
     pooling: Literal["max", "average"] = "max"
+    classifier_bias: bool = False
     object_gate: bool = True
     symmetric_affinity: bool | None = None
 
@@ -181,11 +193,45 @@ class PseudoLabelConfig(Section):
         return self
 
 
+class SGNConfig(Section):
+    """SGN's way from class maps to labels (its `losses.agreement` replaces the random walk)."""
+
+    labels_from: Literal["localization", "affinity", "image"] = "image"
+    mix: Fraction = 0.5
+    mix_start: StepNumber = 8000
+    mix_end: StepNumber = 14000
+    levels: Annotated[tuple[Literal[1, 2, 3], ...], Field(min_length=1)] = (1, 2, 3)
+    affinity_radius: Count = 8
+    walk_steps: Count = 8
+    restart: Fraction = 0.2
+    guided_radius: Count = 16
+    epsilon: Annotated[float, Field(ge=1e-5)] = 1e-3
+    class_score: OpenFraction = 0.35
+    background_score: OpenFraction = 0.15
+    margin: Fraction = 0.05
+
+    @pydantic.model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.mix_start >= self.mix_end:
+            allowed = f"less than sgn.mix_end ({self.mix_end})"
+            raise _impossible("mix_start", self.mix_start, allowed)
+        if self.background_score >= self.class_score:
+            allowed = f"less than sgn.class_score ({self.class_score})"
+            raise _impossible("background_score", self.background_score, allowed)
+        return self
+
+
 class LossConfig(Section):
     """Weight of a loss term and the 0-based step from which it counts."""
 
     weight: NotNegative
     start_step: StepNumber = 0
+
+
+class SegmentationConfig(LossConfig):
+    """The decoder's term; ``supervised`` can have it on several sizes of the image."""
+
+    extra_scales: tuple[Positive, ...] = ()
 
 
 class EnergyConfig(LossConfig):
@@ -220,7 +266,7 @@ class Losses(TypedDict, total=False):
     __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
 
     classification: LossConfig
-    segmentation: LossConfig
+    segmentation: SegmentationConfig
     affinity: AffinityConfig
     correspondence: LossConfig
     energy: EnergyConfig
@@ -238,15 +284,22 @@ _OWN_TERMS = frozenset(Losses.__annotations__)
 
 
 class OptimizerConfig(Section):
-    """AdamW with a rate per group; linear warm-up, then polynomial decay."""
+    """AdamW or SGD with a rate per group; linear warm-up, then polynomial decay or steps."""
 
+    kind: Literal["adamw", "sgd"] = "adamw"
     learning_rate: Positive = 6e-5
     head_multiplier: Positive = 10.0
+    bias_multiplier: Positive = 2.0
     weight_decay: NotNegative = 0.01
     beta_2: OpenFraction = 0.999
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    nesterov: bool = False
     warmup_steps: StepNumber = 1500
     warmup_ratio: Annotated[float, Field(gt=0, le=1)] = 1e-6
     power: NotNegative = 1.0
+    step_size: Count = 1
+    milestones: tuple[Count, ...] = ()
+    milestone_factor: OpenFraction = 0.1
     clip_norm: Positive | None = None
 
 
@@ -290,6 +343,7 @@ class Config(Section):
     heads: HeadsConfig = HeadsConfig()
     cam: CamConfig = CamConfig()
     pseudo_label: PseudoLabelConfig = PseudoLabelConfig()
+    sgn: SGNConfig = SGNConfig()
     losses: Annotated[Losses, Field(min_length=1)]
     optimizer: OptimizerConfig = OptimizerConfig()
     training: TrainingConfig = TrainingConfig()
@@ -308,6 +362,10 @@ class Config(Section):
             if term.start_step >= steps:
                 allowed = f"less than training.steps ({steps})"
                 raise _impossible(f"losses.{name}.start_step", term.start_step, allowed)
+        segmentation = self.losses.get("segmentation")
+        if segmentation and segmentation.extra_scales and self.method != "supervised":
+            scales = list(segmentation.extra_scales)
+            raise _impossible("losses.segmentation.extra_scales", scales, "[] but for supervised")
         refiners = METHOD_REFINERS[self.method]
         if self.pseudo_label.refiner not in (None, *refiners):
             allowed = f"the refiners of {self.method}: {', '.join(refiners)}"

@@ -358,6 +358,16 @@ def lr_schedule(case, file):
         assert np.isclose(rate, last, **tolerance) or rate == base
 
 
+def i2crc_seg_lr(case, file):
+    base, total = float(case["in_base_lr"]), int(case["in_iter_max"])
+    schedule = PolyWarmup(
+        base, total, power=float(case["in_power"]), step_size=int(case["in_step_size"])
+    )
+    # The rate after the n-th step is that of step n; no step uses the last one.
+    ours = [float(schedule(step)) for step in range(1, total)]
+    np.testing.assert_allclose(ours, case["out_lr_after_step"][:-1], rtol=1e-6, atol=1e-7 * base)
+
+
 def msflip_inference_fusion(case, file):
     logits = [
         tf.constant(case[f"in_logits_scale_{scale}"], tf.float32) for scale in ("100", "050", "075")
@@ -390,5 +400,6 @@ CHECKS = {
         labels={"affinity": "refined_pseudo_label", "c2s": "bsp_label", "s2c": "Y_s"},
     ),
     "lr_schedule": lr_schedule,
+    "i2crc_seg_lr": i2crc_seg_lr,
     "msflip_inference_fusion": msflip_inference_fusion,
 }

@@ -249,6 +249,34 @@ def loss_equivariance(case, file):
     )
 
 
+def i2crc_distance_losses(case, file):
+    labels, maps = floats(case, "in_label"), floats(case, "in_score_map")
+    saliency = floats(case, "in_saliency_u8")[..., None] / 255
+
+    def distances(x):
+        return {
+            "agnostic_fg": losses.class_agnostic_distance(x, saliency, labels),
+            "agnostic_bg": losses.class_agnostic_distance(x, 1 - saliency, labels),
+            "class_specific": losses.class_specific_distance(x, saliency, labels),
+        }
+
+    def classification(x):
+        return losses.multilabel_soft_margin(labels, tf.reduce_mean(x, axis=(1, 2)))
+
+    def total(x):
+        terms = distances(x)
+        weighted = 0.01 * terms["agnostic_fg"] + 0.025 * terms["agnostic_bg"]
+        return classification(x) + weighted + 0.1 * terms["class_specific"]
+
+    for name in ("agnostic_fg", "agnostic_bg", "class_specific"):
+        gradients = [f"out_grad_{name}"]
+        if gradients[0] not in case:  # no image with one tag: the loss is a constant
+            case[gradients[0]] = np.zeros_like(case["out_grad_score_map"])
+        check_loss(lambda x, n=name: distances(x)[n], [maps], case, gradients, loss=f"out_{name}")
+    np.testing.assert_allclose(classification(maps), case["out_cls_loss"], rtol=1e-5)
+    check_loss(total, [maps], case, ["out_grad_score_map"], loss="out_total")
+
+
 def miou_scores(case, file):
     def score(prediction):
         metric = MeanIoU(int(case["in_num_classes"]))
@@ -294,6 +322,7 @@ CHECKS = {
     "loss_dense_energy": loss_dense_energy,
     "loss_multilabel_soft_margin": loss_multilabel_soft_margin,
     "loss_equivariance": loss_equivariance,
+    "i2crc_distance_losses": i2crc_distance_losses,
     "miou_scores": miou_scores,
     "multilabel_f1": multilabel_f1_score,
 }

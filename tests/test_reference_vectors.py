@@ -26,10 +26,7 @@ CHECKS = {**reference_ops.CHECKS, **reference_network.CHECKS, **reference_method
 # moves its names from here to a check.
 PENDING = {
     "i2crc_attention_map",
-    "i2crc_distance_losses",
     "i2crc_pseudo_labels",
-    "i2crc_seg_lr",
-    "i2crc_vgg16_recipe",
 }
 
 

@@ -5,10 +5,12 @@ from keras_wsss.config import allow_method
 from keras_wsss.methods.afa import AFA
 from keras_wsss.methods.base import WSSSModel
 from keras_wsss.methods.bmp import BMP
+from keras_wsss.methods.rrm import RRM
+from keras_wsss.methods.sgn import SGN
 from keras_wsss.methods.supervised import Supervised
 from keras_wsss.methods.tscd import TSCD
 
-METHODS = {"afa": AFA, "bmp": BMP, "tscd": TSCD, "supervised": Supervised}
+METHODS = {"afa": AFA, "bmp": BMP, "rrm": RRM, "sgn": SGN, "tscd": TSCD, "supervised": Supervised}
 
 
 def register_method(name, method, losses, **tables):
@@ -60,6 +62,8 @@ __all__ = [
     "AFA",
     "BMP",
     "METHODS",
+    "RRM",
+    "SGN",
     "TSCD",
     "Supervised",
     "WSSSModel",
