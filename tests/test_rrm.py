@@ -22,6 +22,7 @@ from keras_wsss.ops.reliability import (
     reliable_pseudo_label,
     scaled_cam,
 )
+from keras_wsss.training import PolyWarmup
 
 CLASSES = 6
 EVERY = frozenset({"classification", "segmentation", "energy"})
@@ -394,6 +395,11 @@ def test_same_network_steps_and_rates_as_tscd(data):
     ours, other = (load_config(f"{data}_{name}", ["data.root=."]) for name in ("rrm", "tscd"))
     for section in ("data", "backbone", "heads", "optimizer", "training", "evaluation", "seed"):
         assert getattr(ours, section) == getattr(other, section), section
+
+
+def test_published_rate():
+    schedule = PolyWarmup(7e-4, total_steps=20000, warmup_steps=0, power=0.9)
+    np.testing.assert_allclose(schedule(10000), 3.751e-4, rtol=1e-4)
 
 
 def test_published_recipe():
