@@ -174,7 +174,7 @@ def test_segformer_dropout_is_seeded_and_drops_channels():
     assert np.abs(draw - first(features, training=True)).max() > 1e-3
 
 
-@pytest.mark.parametrize("name", ["segformer", "largefov"])
+@pytest.mark.parametrize("name", ["segformer", "largefov", "linear"])
 def test_decoders_train_save_and_take_any_size(name, tmp_path):
     decoder, features = heads.build_decoder(name, 6, embedding_dim=24), features_of()
 
@@ -212,6 +212,7 @@ def test_mixed_precision_gives_float32_outputs():
     outputs = [
         heads.SegFormerDecoder(6, 24, **policy)(features, training=True),
         heads.LargeFOVDecoder(6, 24, **policy)(features),
+        heads.LinearDecoder(6, **policy)(features),
         heads.AffinityHead(**policy)(attention),
         heads.AffinityHead(**policy)(heads.AttentionNeck(32, **policy)(features[-1])),
         classifier.image_logits(features[-1]),
@@ -236,5 +237,5 @@ def test_configurations_of_heads_survive(cls, options):
 
 
 def test_unknown_decoder():
-    with pytest.raises(ConfigError, match="segformer or largefov.*fcn"):
+    with pytest.raises(ConfigError, match="segformer, largefov, deeplabv2 or linear.*fcn"):
         heads.build_decoder("fcn", 21)

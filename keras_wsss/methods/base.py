@@ -6,12 +6,14 @@ import keras
 from keras import ops
 
 from keras_wsss import backbones, heads, losses
-from keras_wsss.config import Config
+from keras_wsss.config import RELATION_LOSSES, Config
 from keras_wsss.metrics import MeanIoU
 from keras_wsss.ops import refine
 from keras_wsss.ops._backend import compiled
+from keras_wsss.ops.affinity import affinity_targets
+from keras_wsss.ops.affinity_processing import affinity_processing
 from keras_wsss.ops.box import propagated_pseudo_label
-from keras_wsss.ops.cam import fuse_multi_scale, refined_pseudo_label
+from keras_wsss.ops.cam import fuse_multi_scale, inside, refined_pseudo_label
 from keras_wsss.ops.resize import resize
 
 if keras.backend.backend() == "tensorflow":
@@ -25,6 +27,12 @@ REFINERS = {
     "par": refine.pixel_adaptive_refinement,
     "varm": refine.variation_aware_refinement,
 }
+
+AFFINITY_RADIUS = 8  # in tokens
+LATTICE_AMPLITUDE = 0.46  # of the released energy filter against the exact Gaussian (rrm.md 3.3)
+
+# Propagations that read the affinity of the largest view.
+BY_AFFINITY = ("random_walk", "affinity_processing")
 
 # XLA compiles once per size: right for training crops, wrong for photographs of any size.
 _compiled = functools.cache(compiled)
@@ -48,8 +56,9 @@ class WSSSModel(TrainingStep, keras.Model):
         synchronized: bool, whether the decoder's batch norm pools its statistics over replicas.
 
     Calling the model on images (float `[B,H,W,3]`, RGB 0..255, any H and W) or on a batch dict
-    gives a dict with ``image_logits [B,C]`` and ``segmentation_logits [B,H/4,W/4,C+1]``, and where
-    ``request`` names them ``cam [B,h,w,C]`` (raw class activations) and ``affinity [B,N,N]``.
+    gives a dict with ``image_logits [B,C]`` and ``segmentation_logits`` (the SegFormer decoder's on
+    the grid of F1 `[B,H/4,W/4,C+1]`, others on that of F4), and where ``request`` names them
+    ``cam [B,h,w,C]`` (raw class activations) and ``affinity [B,N,N]``.
 
     Example:
 
@@ -59,6 +68,7 @@ class WSSSModel(TrainingStep, keras.Model):
     """
 
     needs_masks = False  # whether training batches hold ``mask``
+    trained_steps = 0  # of the checkpoint that was loaded last
 
     def __init__(self, config, num_classes, synchronized=False, **kwargs):
         super().__init__(**kwargs)
@@ -75,7 +85,9 @@ class WSSSModel(TrainingStep, keras.Model):
             drop_path_rate=config.backbone.drop_path_rate,
             seed=config.seed,
         )
-        self.classifier = heads.CAMClassifier(num_classes, pooling=config.heads.pooling)
+        self.classifier = heads.CAMClassifier(
+            num_classes, pooling=config.heads.pooling, use_bias=config.heads.classifier_bias
+        )
         self.decoder = heads.build_decoder(
             config.heads.decoder,
             num_classes + 1,
@@ -86,9 +98,9 @@ class WSSSModel(TrainingStep, keras.Model):
         )
         self.neck = self.affinity_head = None
         if "affinity" in self.loss_settings:
-            symmetric = config.heads.symmetric_affinity
+            chosen = config.heads.symmetric_affinity
             self.affinity_head = heads.AffinityHead(
-                symmetric=not config.parity if symmetric is None else symmetric
+                symmetric=self.symmetric_affinity if chosen is None else chosen
             )
             if not self.backbone.attention_heads:
                 self.neck = heads.AttentionNeck()
@@ -98,6 +110,11 @@ class WSSSModel(TrainingStep, keras.Model):
             name: keras.metrics.Mean(name=name) for name in ("loss", *self.loss_settings)
         }
         self.mean_iou = MeanIoU(num_classes + 1, name="miou")
+
+    @property
+    def symmetric_affinity(self):
+        """Whether attention scores are made symmetric where the configuration does not say."""
+        return True
 
     # ---- the three functions of a method ----------------------------------------------------
 
@@ -120,10 +137,32 @@ class WSSSModel(TrainingStep, keras.Model):
             view: outputs of the gradient pass on ``batch["image"]``, with ``cam`` where a relation
                 term is active.
         """
-        terms = {
-            "classification": losses.multilabel_soft_margin(batch["labels"], view["image_logits"])
-        }
+        tags = batch["labels"]
+        terms = {"classification": losses.multilabel_soft_margin(tags, view["image_logits"])}
+        if not active.isdisjoint(RELATION_LOSSES):
+            cam, size = view["cam"], batch["image"].shape[1:3]
+            # Padding is neither object nor background.
+            valid = ops.cast(inside(batch["valid_box"], size), "float32")[..., None]
+            salient = batch["saliency"] * valid
+            terms |= {
+                "object_distance": losses.class_agnostic_distance(cam, salient, tags),
+                "background_distance": losses.class_agnostic_distance(cam, valid - salient, tags),
+                "class_distance": losses.class_specific_distance(cam, salient, tags, valid),
+            }
         return {name: value for name, value in terms.items() if name in active}
+
+    def affinity_term(self, labels, view):
+        """Affinity of the attention against labels (afa.md 3.3)."""
+        targets = affinity_targets(labels, AFFINITY_RADIUS, self.backbone.output_stride)
+        return losses.affinity_loss(targets, view["affinity"])
+
+    def energy_term(self, batch, labels, logits):
+        """Dense energy of decoder logits at the size of the image (rrm.md 3.3)."""
+        stride = self.loss_settings["energy"].stride
+        energy = losses.dense_energy(
+            batch["image"], labels, logits, batch["valid_box"], stride=stride
+        )
+        return energy * (LATTICE_AMPLITUDE if self.settings.parity else 1.0)
 
     # ---- network ----------------------------------------------------------------------------
 
@@ -189,7 +228,8 @@ class WSSSModel(TrainingStep, keras.Model):
                 ``parity`` they are, as in the released code); None outside training.
         """
         released = self.settings.parity and view is not None
-        request = ("cam", "affinity") if self.affinity_head is not None else ("cam",)
+        by_affinity = self.settings.pseudo_label.propagation in BY_AFFINITY
+        request = ("cam", "affinity") if by_affinity else ("cam",)
         views = self.multi_scale_views(
             images, request, training=released, own=None if released else view
         )
@@ -262,12 +302,15 @@ class WSSSModel(TrainingStep, keras.Model):
             large_view: outputs ``cam`` and ``affinity`` of a view with the images in front.
         """
         settings, tags = self.settings.pseudo_label, batch["labels"]
-        grid = ops.shape(large_view["cam"])[1:3]
+        tokens = resize(cam, ops.shape(large_view["cam"])[1:3])
         affinity = large_view["affinity"][: ops.shape(tags)[0]]
+        if settings.propagation == "affinity_processing":
+            spread = affinity_processing(tokens, affinity, tags)
+            return self.refined_labels(batch, resize(spread, ops.shape(cam)[1:3]), high, low)
         return self.refined(
             propagated_pseudo_label,
             batch,
-            resize(cam, grid),
+            tokens,
             affinity,
             tags,
             high=high or settings.high,
@@ -275,7 +318,7 @@ class WSSSModel(TrainingStep, keras.Model):
         )
 
     def refined(self, function, batch, *maps, **options):
-        """``function`` of maps, image and box, with the configured refiner; compiled if possible."""
+        """``function`` of maps, image and box with the configured refiner, compiled if possible."""
         any_size = None in batch["image"].shape
         return (function if any_size else _compiled(function))(
             *maps,

@@ -10,7 +10,6 @@ from keras import ops
 from keras_wsss import losses
 from keras_wsss.errors import ConfigError
 from keras_wsss.methods.base import WSSSModel, scaled
-from keras_wsss.methods.tscd import LATTICE_AMPLITUDE
 from keras_wsss.ops.reliability import (
     crf_winners,
     reliable_label,
@@ -86,14 +85,7 @@ class RRM(WSSSModel):
         if "segmentation" in active:
             terms["segmentation"] = 2 * losses.balanced_cross_entropy(labels, logits)
         if "energy" in active:
-            energy = losses.dense_energy(
-                batch["image"],
-                labels,
-                logits,
-                batch["valid_box"],
-                stride=self.loss_settings["energy"].stride,
-            )
-            terms["energy"] = energy * (LATTICE_AMPLITUDE if self.settings.parity else 1.0)
+            terms["energy"] = self.energy_term(batch, labels, logits)
         return terms
 
     def seeds(self, batch):
