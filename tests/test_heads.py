@@ -175,7 +175,8 @@ def test_segformer_dropout_is_seeded_and_drops_channels():
 
 
 def test_deeplabv2_is_the_sum_of_four_dilated_convolutions():
-    decoder, feature = heads.build_decoder("deeplabv2", 6), features_of()[-1]
+    features = features_of(33 * 16, 30 * 16)  # wider than the largest dilation
+    decoder, feature = heads.build_decoder("deeplabv2", 6), features[-1]
     decoder.build(feature.shape)
     state = {k: np.array(v, np.float64) for k, v in decoder.reference_variables().items()}
     assert all(not np.any(state[f"{k}.bias"]) for k in range(4))
@@ -192,7 +193,7 @@ def test_deeplabv2_is_the_sum_of_four_dilated_convolutions():
                 top, left = 24 + (i - 1) * rate, 24 + (j - 1) * rate
                 part = x[:, top : top + height, left : left + width]
                 wanted += part @ state[f"{k}.weight"][i, j]
-    np.testing.assert_allclose(decoder(features_of()), wanted, 1e-5, 1e-5)
+    np.testing.assert_allclose(decoder(features), wanted, 1e-5, 1e-5)
     np.testing.assert_allclose(decoder(feature), wanted, 1e-5, 1e-5)
 
 

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 from conftest import ALL_TERMS_AT_ONCE, random_batch, tiny_config
 
+from keras_wsss import losses
 from keras_wsss.errors import ConfigError
 from keras_wsss.inference import Predictor
 from keras_wsss.methods import METHODS, TSCD, Supervised
@@ -203,15 +204,18 @@ def test_every_method_can_have_the_relation_terms(method):
     assert reached == {"backbone", "classifier"}
 
     # Padding counts neither as object nor as background.
-    changed = batch["saliency"].numpy()
-    box = [0, 50, 0, 40]
+    box, cam, tags = [0, 50, 0, 40], model(batch, request=["cam"])["cam"], batch["labels"]
     boxed = {**batch, "valid_box": tf.constant([box, box], tf.int32)}
-    view = {"image_logits": tf.zeros((2, CLASSES)), "cam": model(batch, request=["cam"])["cam"]}
-    changed[:, 50:] = changed[:, :, 40:] = 0.7
-    for saliency in (batch["saliency"], tf.constant(changed)):
-        values = model.common_terms({**boxed, "saliency": saliency}, view, active)
-        if saliency is batch["saliency"]:
-            expected = values
+    view = {"image_logits": tf.zeros((2, CLASSES)), "cam": cam}
+    values = model.common_terms(boxed, view, active)
+    valid = np.zeros((2, 64, 64, 1), np.float32)
+    valid[:, :50, :40] = 1
+    salient = batch["saliency"] * valid
+    expected = {
+        "object_distance": losses.class_agnostic_distance(cam, salient, tags),
+        "background_distance": losses.class_agnostic_distance(cam, valid - salient, tags),
+        "class_distance": losses.class_specific_distance(cam, salient, tags, valid),
+    }
     for name in RELATIONS:
         np.testing.assert_allclose(values[name], expected[name], rtol=1e-6)
 
