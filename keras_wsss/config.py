@@ -51,7 +51,7 @@ METHOD_REFINERS: dict[str, tuple[str, ...]] = {
     "rrm": ("par", "varm", "crf"),
     "sgn": ("guided_filter",),
     "tscd": ("varm", "par"),
-    "supervised": ("par", "varm"),
+    "supervised": ("varm", "par"),
 }
 
 # How a method may spread its CAM before it is refined.
