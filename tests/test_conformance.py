@@ -162,6 +162,7 @@ def test_padding_is_never_labelled(case):
 def test_a_step_of_fit(case):
     model = case.new_model()
     model.compile(GroupedAdamW(1e-4))
+    model.optimizer.build(model.trainable_variables)  # else the step is traced twice
     before = [variable.numpy() for variable in model.trainable_variables]
     history = model.fit(tf.data.Dataset.from_tensors(case.batch()), verbose=0).history
     assert set(history) == {"loss", *model.loss_settings}
@@ -191,8 +192,14 @@ def test_two_steps_in_mixed_precision(case):
         assert np.all(np.isfinite(variable.numpy())), variable.path
 
 
+@pytest.fixture(scope="module")
+def replicas():
+    """One strategy for all cases: a second one would take up the first one's collective keys."""
+    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+
+
 @mit_only
-def test_two_replicas_equal_the_mean_of_half_batch_gradients(case):
+def test_two_replicas_equal_the_mean_of_half_batch_gradients(case, replicas):
     """Bounds: a loss that is not shared by the replicas moves weights apart by 1e-4 a step."""
 
     def compiled_model(strategy, synchronized):
@@ -204,7 +211,6 @@ def test_two_replicas_equal_the_mean_of_half_batch_gradients(case):
             model.optimizer.build(model.trainable_variables)
         return model
 
-    replicas = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     replicated = compiled_model(replicas, synchronized=True)
     single = compiled_model(tf.distribute.get_strategy(), synchronized=False)
     for target, source in zip(single.weights, replicated.weights, strict=True):
