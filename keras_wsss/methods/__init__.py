@@ -4,10 +4,11 @@ from keras_wsss.backbones import load_weights
 from keras_wsss.methods.afa import AFA
 from keras_wsss.methods.base import WSSSModel
 from keras_wsss.methods.bmp import BMP
+from keras_wsss.methods.i2crc import I2CRC
 from keras_wsss.methods.supervised import Supervised
 from keras_wsss.methods.tscd import TSCD
 
-METHODS = {"afa": AFA, "bmp": BMP, "tscd": TSCD, "supervised": Supervised}
+METHODS = {"afa": AFA, "bmp": BMP, "i2crc": I2CRC, "tscd": TSCD, "supervised": Supervised}
 
 
 def build_model(config, num_classes, synchronized=False):
@@ -34,4 +35,4 @@ def build_model(config, num_classes, synchronized=False):
     return model
 
 
-__all__ = ["AFA", "BMP", "METHODS", "TSCD", "Supervised", "WSSSModel", "build_model"]
+__all__ = ["AFA", "BMP", "I2CRC", "METHODS", "TSCD", "Supervised", "WSSSModel", "build_model"]
