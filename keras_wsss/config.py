@@ -136,7 +136,18 @@ class BackboneConfig(Section):
     """The encoder and where its weights come from."""
 
     name: Literal[
-        "mit_b0", "mit_b1", "mit_b2", "mit_b3", "mit_b4", "mit_b5", "mit_tiny", "efficientnet_lite0"
+        "mit_b0",
+        "mit_b1",
+        "mit_b2",
+        "mit_b3",
+        "mit_b4",
+        "mit_b5",
+        "mit_tiny",
+        "efficientnet_lite0",
+        "vgg16",
+        "vgg16_largefov",
+        "resnet50",
+        "resnet101",
     ] = "mit_b1"
     weights: str = "none"
     strides: tuple[Count, Count, Count, Count] = (4, 2, 2, 1)
@@ -147,10 +158,11 @@ class BackboneConfig(Section):
 class HeadsConfig(Section):
     """Decoder, image classifier and affinity head."""
 
-    decoder: Literal["segformer", "largefov"] = "segformer"
+    decoder: Literal["segformer", "largefov", "deeplabv2"] = "segformer"
     embedding_dim: Count = 256
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
     pooling: Literal["max", "average"] = "max"
+    classifier_bias: bool = False
     object_gate: bool = True
     symmetric_affinity: bool | None = None
 
@@ -186,6 +198,12 @@ class LossConfig(Section):
     start_step: StepNumber = 0
 
 
+class SegmentationConfig(LossConfig):
+    """The decoder's term; ``supervised`` can have it on several sizes of the image."""
+
+    extra_scales: tuple[Positive, ...] = ()
+
+
 class EnergyConfig(LossConfig):
     """The dense energy; its sum over pixels is taken on a grid of this stride (1 = exact)."""
 
@@ -218,7 +236,7 @@ class Losses(TypedDict, total=False):
     __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
 
     classification: LossConfig
-    segmentation: LossConfig
+    segmentation: SegmentationConfig
     affinity: AffinityConfig
     correspondence: LossConfig
     energy: EnergyConfig
@@ -232,15 +250,22 @@ class Losses(TypedDict, total=False):
 
 
 class OptimizerConfig(Section):
-    """AdamW with a rate per group; linear warm-up, then polynomial decay."""
+    """AdamW or SGD with a rate per group; linear warm-up, then polynomial decay or steps."""
 
+    kind: Literal["adamw", "sgd"] = "adamw"
     learning_rate: Positive = 6e-5
     head_multiplier: Positive = 10.0
+    bias_multiplier: Positive = 2.0
     weight_decay: NotNegative = 0.01
     beta_2: OpenFraction = 0.999
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    nesterov: bool = False
     warmup_steps: StepNumber = 1500
     warmup_ratio: Annotated[float, Field(gt=0, le=1)] = 1e-6
     power: NotNegative = 1.0
+    step_size: Count = 1
+    milestones: tuple[Count, ...] = ()
+    milestone_factor: OpenFraction = 0.1
     clip_norm: Positive | None = None
 
 
@@ -304,6 +329,10 @@ class Config(Section):
             if term.start_step >= steps:
                 allowed = f"less than training.steps ({steps})"
                 raise _impossible(f"losses.{name}.start_step", term.start_step, allowed)
+        segmentation = self.losses.get("segmentation")
+        if segmentation and segmentation.extra_scales and self.method != "supervised":
+            scales = list(segmentation.extra_scales)
+            raise _impossible("losses.segmentation.extra_scales", scales, "[] but for supervised")
         refiners = METHOD_REFINERS[self.method]
         if self.pseudo_label.refiner not in (None, *refiners):
             allowed = f"the refiners of {self.method}: {', '.join(refiners)}"

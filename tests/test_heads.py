@@ -236,5 +236,5 @@ def test_configurations_of_heads_survive(cls, options):
 
 
 def test_unknown_decoder():
-    with pytest.raises(ConfigError, match="segformer or largefov.*fcn"):
+    with pytest.raises(ConfigError, match="segformer, largefov or deeplabv2.*fcn"):
         heads.build_decoder("fcn", 21)

@@ -1,14 +1,18 @@
-"""Networks that turn images into features at strides 4, 8, 16 and 16."""
+"""Networks that turn images into features F1..F4, at strides 4, 8, 16 and 16 where they can."""
 
 from keras_wsss.backbones.efficientnet_lite import EfficientNetLite0
 from keras_wsss.backbones.mit import MiT
 from keras_wsss.backbones.registry import backbone_names, build_backbone, register_backbone
+from keras_wsss.backbones.resnet import ResNet
+from keras_wsss.backbones.vgg import VGG16
 from keras_wsss.backbones.weights import PRESETS, load_weights
 
 __all__ = [
     "PRESETS",
+    "VGG16",
     "EfficientNetLite0",
     "MiT",
+    "ResNet",
     "backbone_names",
     "build_backbone",
     "load_weights",

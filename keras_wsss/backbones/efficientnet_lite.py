@@ -1,10 +1,9 @@
 """EfficientNet-Lite0 as a feature extractor at stride 16, with frozen batch norm."""
 
-import math
-
 import keras
 from keras import ops
 
+from keras_wsss.backbones.conv_norm import ConvNorm
 from keras_wsss.backbones.stochastic_depth import StochasticDepth, linear_rates
 from keras_wsss.errors import ConfigError
 
@@ -20,79 +19,6 @@ STAGES = (
 )
 FEATURE_STAGES = (1, 2, 4, 6)  # last stages of strides 4, 8, 16 and of the network
 HEAD_CHANNELS = 1280
-EPSILON = 1e-3
-
-
-class ConvNorm(keras.layers.Layer):
-    """Convolution without bias followed by a frozen batch norm, TensorFlow's "same" padding.
-
-    The norm is an affine map per channel, so its scale is multiplied into the kernel: one pass
-    over the activations instead of two, forward and backward, with the same result and gradient.
-    """
-
-    def __init__(
-        self,
-        filters,
-        kernel_size=1,
-        strides=1,
-        dilation_rate=1,
-        depthwise=False,
-        relu=True,
-        **kwargs,
-    ):
-        super().__init__(**kwargs)
-        self.filters = filters
-        self.kernel_size = kernel_size
-        self.strides = strides
-        self.dilation_rate = dilation_rate
-        self.depthwise = depthwise
-        self.relu = relu
-
-    def build(self, input_shape):
-        size, channels = self.kernel_size, input_shape[-1]
-        fan_in = size * size * (1 if self.depthwise else channels)
-        self.kernel = self.add_weight(
-            name="kernel",
-            shape=(size, size, channels, 1 if self.depthwise else self.filters),
-            initializer=keras.initializers.RandomNormal(0.0, math.sqrt((1 + self.relu) / fan_in)),
-            autocast=False,
-        )
-
-        def frozen(name, initializer):
-            return self.add_weight(
-                name=name,
-                shape=(self.filters,),
-                initializer=initializer,
-                trainable=False,
-                autocast=False,
-            )
-
-        self.gamma, self.beta = frozen("gamma", "ones"), frozen("beta", "zeros")
-        self.moving_mean = frozen("moving_mean", "zeros")
-        self.moving_variance = frozen("moving_variance", "ones")
-
-    def call(self, x):
-        scale = self.gamma * ops.rsqrt(self.moving_variance + EPSILON)
-        offset = ops.cast(self.beta - self.moving_mean * scale, x.dtype)
-        per_filter = ops.reshape(scale, (-1, 1)) if self.depthwise else scale
-        kernel = ops.cast(self.kernel * per_filter, x.dtype)
-        convolve = ops.depthwise_conv if self.depthwise else ops.conv
-        x = convolve(x, kernel, self.strides, padding="same", dilation_rate=self.dilation_rate)
-        return ops.relu6(x + offset) if self.relu else x + offset
-
-    def compute_output_shape(self, input_shape):
-        sides = [None if n is None else -(-n // self.strides) for n in input_shape[1:3]]
-        return (input_shape[0], *sides, self.filters)
-
-    def reference_variables(self, convolution, norm):
-        """Variables under the names of a PyTorch convolution and of its batch norm."""
-        return {
-            f"{convolution}.weight": self.kernel,
-            f"{norm}.weight": self.gamma,
-            f"{norm}.bias": self.beta,
-            f"{norm}.running_mean": self.moving_mean,
-            f"{norm}.running_var": self.moving_variance,
-        }
 
 
 class InvertedResidual(keras.layers.Layer):
@@ -117,7 +43,7 @@ class InvertedResidual(keras.layers.Layer):
             "strides": strides,
             "dilation_rate": dilation_rate,
         }
-        self.project = ConvNorm(filters, relu=False, name="project", dtype=self.dtype_policy)
+        self.project = ConvNorm(filters, activation=None, name="project", dtype=self.dtype_policy)
         self.drop = StochasticDepth(drop, seed, name="drop", dtype=self.dtype_policy)
 
     def build(self, input_shape):

@@ -5,6 +5,7 @@ import math
 import keras
 from keras import ops
 
+from keras_wsss.backbones.normalise import normalise
 from keras_wsss.backbones.stochastic_depth import StochasticDepth, linear_rates
 from keras_wsss.errors import ConfigError, DataError
 
@@ -18,8 +19,6 @@ VARIANTS = {
     "b4": ((64, 128, 320, 512), (3, 8, 27, 3)),
     "b5": ((64, 128, 320, 512), (3, 6, 40, 3)),
 }
-MEAN = (123.675, 116.28, 103.53)
-DEVIATION = (58.395, 57.12, 57.375)
 
 
 class FrozenLayerNorm(keras.layers.Layer):
@@ -343,6 +342,7 @@ class MiT(keras.Model):
         }
         self.feature_channels = dims
         self.attention_heads = heads[-1]
+        self.output_stride = math.prod(strides)
         self.smallest_side = (sr_ratios[0] - 1) * strides[0] + 1
 
         blocks = sum(depths)
@@ -374,7 +374,7 @@ class MiT(keras.Model):
 
     def preprocess(self, images):
         """Images 0..255 -> mean 0, deviation 1 over ImageNet, float32."""
-        return (ops.cast(images, "float32") - ops.array(MEAN)) / ops.array(DEVIATION)
+        return normalise(images)
 
     def features_and_attention(self, images, training=None):
         """Features F1..F4 and the (q, k) of all blocks, in order."""

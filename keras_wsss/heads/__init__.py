@@ -2,6 +2,7 @@
 
 from keras_wsss.errors import ConfigError
 from keras_wsss.heads.affinity import AffinityHead
+from keras_wsss.heads.aspp import DeepLabV2Decoder
 from keras_wsss.heads.attention_neck import AttentionNeck
 from keras_wsss.heads.classifier import CAMClassifier
 from keras_wsss.heads.largefov import LargeFOVDecoder
@@ -11,6 +12,7 @@ __all__ = [
     "AffinityHead",
     "AttentionNeck",
     "CAMClassifier",
+    "DeepLabV2Decoder",
     "LargeFOVDecoder",
     "SegFormerDecoder",
     "build_decoder",
@@ -21,7 +23,8 @@ def build_decoder(name, num_classes, embedding_dim=256, dropout=0.1, synchronize
     """Decoder by its name in the configuration.
 
     Args:
-        name: ``"segformer"`` or ``"largefov"`` (which has no dropout and no batch norm).
+        name: ``"segformer"``, or ``"largefov"`` or ``"deeplabv2"`` (which have no dropout and no
+            batch norm).
         num_classes: int, channels of the logits, background included.
 
     Raises:
@@ -36,4 +39,6 @@ def build_decoder(name, num_classes, embedding_dim=256, dropout=0.1, synchronize
         return SegFormerDecoder(num_classes, embedding_dim, dropout, synchronized, seed)
     if name == "largefov":
         return LargeFOVDecoder(num_classes, embedding_dim)
-    raise ConfigError(f"`heads.decoder` is segformer or largefov, not {name!r}.")
+    if name == "deeplabv2":
+        return DeepLabV2Decoder(num_classes)
+    raise ConfigError(f"`heads.decoder` is segformer, largefov or deeplabv2, not {name!r}.")

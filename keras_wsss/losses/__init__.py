@@ -10,6 +10,7 @@ from keras_wsss.losses.classification import multilabel_soft_margin
 from keras_wsss.losses.correspondence import correspondence_distillation
 from keras_wsss.losses.energy import dense_energy
 from keras_wsss.losses.equivariance import cam_equivariance, cam_equivariance_released
+from keras_wsss.losses.relation import class_agnostic_distance, class_specific_distance
 from keras_wsss.losses.segmentation import balanced_cross_entropy, cross_entropy
 
 __all__ = [
@@ -17,6 +18,8 @@ __all__ = [
     "balanced_cross_entropy",
     "cam_equivariance",
     "cam_equivariance_released",
+    "class_agnostic_distance",
+    "class_specific_distance",
     "class_to_segmentation",
     "confident_classes",
     "correspondence_distillation",

@@ -6,12 +6,12 @@ import keras
 from keras import ops
 
 from keras_wsss import backbones, heads, losses
-from keras_wsss.config import Config
+from keras_wsss.config import RELATION_LOSSES, Config
 from keras_wsss.metrics import MeanIoU
 from keras_wsss.ops import refine
 from keras_wsss.ops._backend import compiled
 from keras_wsss.ops.box import propagated_pseudo_label
-from keras_wsss.ops.cam import fuse_multi_scale, refined_pseudo_label
+from keras_wsss.ops.cam import fuse_multi_scale, inside, refined_pseudo_label
 from keras_wsss.ops.resize import resize
 
 if keras.backend.backend() == "tensorflow":
@@ -48,8 +48,9 @@ class WSSSModel(TrainingStep, keras.Model):
         synchronized: bool, whether the decoder's batch norm pools its statistics over replicas.
 
     Calling the model on images (float `[B,H,W,3]`, RGB 0..255, any H and W) or on a batch dict
-    gives a dict with ``image_logits [B,C]`` and ``segmentation_logits [B,H/4,W/4,C+1]``, and where
-    ``request`` names them ``cam [B,h,w,C]`` (raw class activations) and ``affinity [B,N,N]``.
+    gives a dict with ``image_logits [B,C]`` and ``segmentation_logits`` (the SegFormer decoder's on
+    the grid of F1 `[B,H/4,W/4,C+1]`, others on that of F4), and where ``request`` names them
+    ``cam [B,h,w,C]`` (raw class activations) and ``affinity [B,N,N]``.
 
     Example:
 
@@ -75,7 +76,9 @@ class WSSSModel(TrainingStep, keras.Model):
             drop_path_rate=config.backbone.drop_path_rate,
             seed=config.seed,
         )
-        self.classifier = heads.CAMClassifier(num_classes, pooling=config.heads.pooling)
+        self.classifier = heads.CAMClassifier(
+            num_classes, pooling=config.heads.pooling, use_bias=config.heads.classifier_bias
+        )
         self.decoder = heads.build_decoder(
             config.heads.decoder,
             num_classes + 1,
@@ -120,9 +123,18 @@ class WSSSModel(TrainingStep, keras.Model):
             view: outputs of the gradient pass on ``batch["image"]``, with ``cam`` where a relation
                 term is active.
         """
-        terms = {
-            "classification": losses.multilabel_soft_margin(batch["labels"], view["image_logits"])
-        }
+        tags = batch["labels"]
+        terms = {"classification": losses.multilabel_soft_margin(tags, view["image_logits"])}
+        if not active.isdisjoint(RELATION_LOSSES):
+            cam, size = view["cam"], batch["image"].shape[1:3]
+            # Padding is neither object nor background.
+            valid = ops.cast(inside(batch["valid_box"], size), "float32")[..., None]
+            salient = batch["saliency"] * valid
+            terms |= {
+                "object_distance": losses.class_agnostic_distance(cam, salient, tags),
+                "background_distance": losses.class_agnostic_distance(cam, valid - salient, tags),
+                "class_distance": losses.class_specific_distance(cam, salient, tags, valid),
+            }
         return {name: value for name, value in terms.items() if name in active}
 
     # ---- network ----------------------------------------------------------------------------

@@ -15,7 +15,6 @@ from keras_wsss.ops.resize import resize
 
 SMALL_VIEW = 0.3  # side of the second view, relative to the crop
 POINTS = 40 * 40  # places per view whose correspondence is distilled
-TOKEN_STRIDE = 16
 AFFINITY_RADIUS = 8  # in tokens
 LATTICE_AMPLITUDE = 0.46  # of the released energy filter against the exact Gaussian (rrm.md 3.3)
 
@@ -72,7 +71,7 @@ class TSCD(WSSSModel):
         if "segmentation" in active:
             terms["segmentation"] = losses.balanced_cross_entropy(labels, logits)
         if "affinity" in active:
-            targets = affinity_targets(labels, AFFINITY_RADIUS, TOKEN_STRIDE)
+            targets = affinity_targets(labels, AFFINITY_RADIUS, self.backbone.output_stride)
             terms["affinity"] = losses.affinity_loss(targets, view["affinity"])
         if "energy" in active:
             energy = losses.dense_energy(

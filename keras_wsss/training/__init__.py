@@ -1,6 +1,19 @@
 """Training: ``fit`` with its schedule, devices, logs and checkpoints."""
 
-from keras_wsss.training.optimizers import GroupedAdamW, PolyWarmup
+from keras_wsss.training.optimizers import (
+    GroupedAdamW,
+    GroupedSGD,
+    MultiStepWarmup,
+    PolyWarmup,
+)
 from keras_wsss.training.trainer import build_optimizer, dry_run, train
 
-__all__ = ["GroupedAdamW", "PolyWarmup", "build_optimizer", "dry_run", "train"]
+__all__ = [
+    "GroupedAdamW",
+    "GroupedSGD",
+    "MultiStepWarmup",
+    "PolyWarmup",
+    "build_optimizer",
+    "dry_run",
+    "train",
+]

@@ -22,27 +22,40 @@ from keras_wsss.training.distribution import (
     synchronize_batch_norm,
     use_xla,
 )
-from keras_wsss.training.optimizers import GroupedAdamW, PolyWarmup
+from keras_wsss.training.optimizers import (
+    GroupedAdamW,
+    GroupedSGD,
+    MultiStepWarmup,
+    PolyWarmup,
+)
 
 logger = logging.getLogger(__name__)
 DRY_STEPS = 2
 
 
 def build_optimizer(settings, steps):
-    """AdamW of the published recipe from the configuration's ``optimizer`` section."""
-    schedule = PolyWarmup(
-        settings.learning_rate,
-        steps,
-        settings.warmup_steps,
-        settings.warmup_ratio,
-        settings.power,
-    )
-    return GroupedAdamW(
+    """Optimiser and schedule from the configuration's ``optimizer`` section."""
+    rate = settings.learning_rate
+    warmup = {"warmup_steps": settings.warmup_steps, "warmup_ratio": settings.warmup_ratio}
+    if settings.milestones:
+        factor = settings.milestone_factor
+        schedule = MultiStepWarmup(rate, settings.milestones, factor=factor, **warmup)
+    else:
+        power, step_size = settings.power, settings.step_size
+        schedule = PolyWarmup(rate, steps, power=power, step_size=step_size, **warmup)
+    shared = {
+        "head_multiplier": settings.head_multiplier,
+        "weight_decay": settings.weight_decay,
+        "global_clipnorm": settings.clip_norm,
+    }
+    if settings.kind == "adamw":
+        return GroupedAdamW(schedule, beta_2=settings.beta_2, **shared)
+    return GroupedSGD(
         schedule,
-        head_multiplier=settings.head_multiplier,
-        weight_decay=settings.weight_decay,
-        beta_2=settings.beta_2,
-        global_clipnorm=settings.clip_norm,
+        momentum=settings.momentum,
+        nesterov=settings.nesterov,
+        bias_multiplier=settings.bias_multiplier,
+        **shared,
     )
 
 

@@ -1,0 +1,86 @@
+"""Class evidence shall be alike inside the salient object, and unlike the background's.
+
+I2CRC (Chen et al., arXiv 2206.09554), i2crc.md section 3. Saliency knows no classes, so only the
+images that carry exactly one tag count.
+"""
+
+from keras import ops
+
+from keras_wsss.ops.resize import resize
+
+EPSILON = 1e-5
+
+
+def class_agnostic_distance(cam, mask, labels):
+    """Squared distance of class evidence from its mean over a region (CAD, i2crc.md 3.3).
+
+    With F the evidence of a class and m the region, `p = sum(m F) / sum(m)` and the distance is
+    `sum((m (F - p))^2) / sum(m)`, so that a soft pixel weighs m squared; mean over all classes,
+    absent ones included, and over the images with one tag. Gradients flow through p as well.
+
+    Args:
+        cam: float `[B,h,w,C]`, raw activations of any sign; resized to the region's size.
+        mask: float `[B,H,W,1]` in 0..1, the region: salient pixels, or the others.
+        labels: `[B,C]`, 1 = class present.
+
+    Returns:
+        float32 scalar, at least 0; 0 where no image has exactly one tag.
+
+    Example:
+
+    >>> class_agnostic_distance([[[[1.0], [3.0]]]], ops.ones((1, 1, 2, 1)), [[1.0]])
+    1.0
+    """
+    cam, mask = _same_size(cam, mask)
+    offset = mask * (cam - _prototype(cam, mask))
+    distance = ops.sum(ops.square(offset), axis=(1, 2)) / _area(mask)[:, 0, 0]
+    return _mean_of_single_tags(distance, labels)
+
+
+def class_specific_distance(cam, saliency, labels, valid=1.0):
+    """Lead of the background's mean evidence for the tag over the object's (CSD, i2crc.md 3.4).
+
+    Without lower bound: only a small weight and :func:`class_agnostic_distance` hold it.
+
+    Args:
+        cam: float `[B,h,w,C]`, raw activations of any sign; resized to the saliency's size.
+        saliency: float `[B,H,W,1]` in 0..1, 0 where not valid.
+        labels: `[B,C]`, 1 = class present.
+        valid: float `[B,H,W,1]`, 0 for padding, which is neither object nor background.
+
+    Returns:
+        float32 scalar, mean over the images with one tag and over all C classes; 0 where no image
+        has exactly one tag.
+
+    Example:
+
+    >>> saliency = ops.reshape([0.0, 1.0], (1, 1, 2, 1))
+    >>> class_specific_distance([[[[1.0], [3.0]]]], saliency, [[1.0]])
+    -2.0
+    """
+    cam, saliency = _same_size(cam, saliency)
+    background = (1.0 - saliency) * valid
+    lead = (_prototype(cam, background) - _prototype(cam, saliency))[:, 0, 0]
+    return _mean_of_single_tags(lead * ops.cast(labels, "float32"), labels)
+
+
+def _same_size(cam, mask):
+    mask = ops.cast(mask, "float32")
+    return resize(ops.cast(cam, "float32"), ops.shape(mask)[1:3]), mask
+
+
+def _area(mask):
+    return ops.sum(mask, axis=(1, 2), keepdims=True) + EPSILON
+
+
+def _prototype(cam, mask):
+    """Weighted mean of each class, `[B,1,1,C]`."""
+    return ops.sum(mask * cam, axis=(1, 2), keepdims=True) / _area(mask)
+
+
+def _mean_of_single_tags(values, labels):
+    """Mean of `[B,C]` over the classes and over the images with exactly one tag."""
+    tags = ops.sum(ops.cast(labels, "float32"), axis=-1)
+    single = ops.cast(tags == 1, "float32")
+    images = ops.maximum(ops.sum(single), 1.0)
+    return ops.sum(single * ops.mean(values, axis=-1)) / images
