@@ -29,8 +29,8 @@ METHODS: tuple[str, ...] = get_args(Method)
 # Usable with every method; they read saliency maps.
 RELATION_LOSSES = ("object_distance", "background_distance", "class_distance")
 
-# The terms that teach a decoder: without one of them its predictions mean nothing.
-DECODER_LOSSES = ("segmentation", "c2s")
+# Where no other term counts, nothing teaches the decoder and its predictions mean nothing.
+CLASSIFIER_LOSSES = ("classification", *RELATION_LOSSES)
 
 METHOD_LOSSES = {
     "afa": ("classification", "segmentation", "affinity", "energy"),
@@ -374,7 +374,7 @@ class Config(Section):
     @property
     def trains_decoder(self) -> bool:
         """Whether a loss term teaches the decoder; else only the classifier can be scored."""
-        return any(name in DECODER_LOSSES for name in self.losses)
+        return any(name not in CLASSIFIER_LOSSES for name in self.losses)
 
     @property
     def labels_stage(self) -> str | None:
@@ -400,13 +400,25 @@ class Config(Section):
     def stage_configs(self) -> list[tuple[str, "Config"]]:
         """The stages of a multi-stage method in their order, as pairs of name and configuration.
 
-        A stage is this configuration with the stage's overrides merged into it. A method of one
-        stage gives ``[("", self)]``.
+        A stage is this configuration with the stage's overrides merged into it; with ``extends``
+        those of an earlier stage come first. A method of one stage gives ``[("", self)]``.
+
+        Raises:
+            ConfigError: a stage cannot be used, or names another one that is not before it.
         """
         base = self.model_dump(mode="json", exclude={"stages"})
         stages: list[tuple[str, Config]] = []
+        resolved: dict[str, dict[str, Any]] = {}
         for stage, overrides in self.stages.items():
             where = f"{self.name}, stage {stage}"
+            parent = overrides.get("extends")
+            if parent not in (None, *resolved):
+                known = ", ".join(resolved) or "none here"
+                raise ConfigError(
+                    f"{where}: extends: value {_shown(parent)}; allowed: an earlier stage ({known})"
+                )
+            own = {key: value for key, value in overrides.items() if key != "extends"}
+            overrides = resolved[stage] = merge(resolved.get(parent or "", {}), own)
             config = _validate(merge(base, overrides), [(where, overrides)])
             earlier = [name for name, other in stages if other.writes != "none"]
             if config.labels_stage not in (None, *earlier):

@@ -27,9 +27,7 @@ CHECKS = {**reference_ops.CHECKS, **reference_network.CHECKS, **reference_method
 PENDING = {
     "bmp_background_aware_propagation",
     "bmp_multiscale_cam_seg",
-    "i2crc_attention_map",
     "i2crc_distance_losses",
-    "i2crc_pseudo_labels",
     "i2crc_seg_lr",
     "i2crc_vgg16_recipe",
     "model_bmp_tiny",

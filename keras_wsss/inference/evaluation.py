@@ -20,9 +20,9 @@ def evaluate(
 ):
     """Scores the decoder, and with ``tags`` the classifier, CAM and pseudo labels beside it.
 
-    The decoder never sees tags; one that no loss term trains is not scored. CAM and pseudo labels
-    are masked by each image's tags, which no user has for a new photograph; they show how good the
-    supervision is, not the model.
+    The decoder never sees tags. A decoder or a classifier that no loss term trains is not scored,
+    nor is what the classifier would give. CAM and pseudo labels are masked by each image's tags,
+    which no user has for a new photograph; they show how good the supervision is, not the model.
 
     Args:
         model: built :class:`~keras_wsss.methods.WSSSModel`.
@@ -47,6 +47,7 @@ def evaluate(
     predictor = Predictor(model, scales, flip)
     decoder_trained = model.settings.trains_decoder
     crf = crf and decoder_trained
+    tags = tags and "classification" in model.settings.losses
     decoder, decoder_crf = MeanIoU(classes), MeanIoU(classes)
     cams = [MeanIoU(classes) for _ in BACKGROUND_SCORES]
     pseudo, three_way = MeanIoU(classes), MeanIoU(classes)
@@ -70,15 +71,15 @@ def evaluate(
             decoder.update_state(truth, prediction)
         if crf:
             decoder_crf.update_state(truth, crf_labels(batch["image"][0], logits[0])[None])
-        if not tags:
-            continue
-        image_logits, cam, label, full = describe(batch["image"], batch["labels"])
-        predicted_tags.append(image_logits.numpy()[0] > 0)
-        record_cam(truth, cam, batch["labels"])
-        pseudo.update_state(truth, full)
-        three_way.update_state(truth, label)
-        valid += np.sum(truth != IGNORE)
-        labelled += np.sum((truth != IGNORE) & (label != IGNORE))
+        cam, label = tf.zeros((*truth.shape, classes - 1)), tf.fill(truth.shape, IGNORE)
+        if tags:
+            image_logits, cam, label, full = describe(batch["image"], batch["labels"])
+            predicted_tags.append(image_logits.numpy()[0] > 0)
+            record_cam(truth, cam, batch["labels"])
+            pseudo.update_state(truth, full)
+            three_way.update_state(truth, label)
+            valid += np.sum(truth != IGNORE)
+            labelled += np.sum((truth != IGNORE) & (label != IGNORE))
         if sheet is not None and position in chosen:
             shown = cam * batch["labels"][:, None, None, :]
             rows.append([t.numpy()[0] for t in (batch["image"], shown, label, prediction, truth)])

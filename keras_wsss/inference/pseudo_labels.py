@@ -72,25 +72,21 @@ def write_labels(path, config, digest, source=None):
     return score and {"kind": config.writes, **score}
 
 
-def check_labels(folder, digest, needed=True):
-    """Checks whose labels a folder holds.
+def check_labels(folder, digest):
+    """Checks that the labels in a folder, if there are any, are of this configuration.
 
     Raises:
-        ConfigError: there are none though they are ``needed``, or they are of another
-            configuration.
+        ConfigError: they are of another one.
     """
     manifest = Path(folder) / "manifest.json"
+    if not manifest.exists():
+        return
     try:
         found = json.loads(manifest.read_text())["config"]
-    except FileNotFoundError:
-        if not needed:
-            return
-        raise ConfigError(
-            f"{manifest}: no such file; the stage that writes these labels has not ended. Go on "
-            "with --resume"
-        ) from None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"{manifest}: cannot be read ({error}); delete {folder}") from error
+        raise ConfigError(
+            f"{manifest}: cannot be read ({error}); delete the folder and go on with --resume"
+        ) from error
     if found != digest:
         raise ConfigError(
             f"{manifest}: these labels were made with another configuration ({found}, now "
@@ -122,7 +118,7 @@ def score_labels(folder, split):
 
 def _write_split(path, config, digest, split, folder):
     """Writes the labels of ``split`` that ``folder`` lacks."""
-    check_labels(folder, digest, needed=False)
+    check_labels(folder, digest)
     run, manifest = RunDirectory(folder), folder / "manifest.json"
     there = {file.stem for file in folder.glob("*.png")} if manifest.exists() else set()
     missing = [position for position, image in enumerate(split.ids) if image not in there]

@@ -18,8 +18,8 @@ def evaluate_run(path, config=None, scales=None, flip=None, sheet=False):
 
     Returns:
         dict as of :func:`~keras_wsss.inference.evaluate`, with ``step``, ``checkpoint``,
-        ``supervision`` (what the network learned from) and ``best``. The best checkpoint was
-        chosen on the validation list: report ``last``.
+        ``supervision`` (what the network learned from) and, of a trained decoder, ``best``. The
+        best checkpoint was chosen on the validation list: report ``last``.
 
     Raises:
         DataError: the list has no masks.
@@ -37,7 +37,7 @@ def evaluate_run(path, config=None, scales=None, flip=None, sheet=False):
         "flip": config.evaluation.flip if flip is None else flip,
     }
     model, state = load_run(path, len(split.class_names))
-    decoder = model.settings.trains_decoder
+    best = {}
     with explain_errors(split):
         scores = evaluate(
             model,
@@ -46,10 +46,11 @@ def evaluate_run(path, config=None, scales=None, flip=None, sheet=False):
             sheet=run.contact_sheet if sheet else None,
             **views,
         )
-        best_state, best_scores = load_checkpoint(model, run.checkpoint("best")), scores
-        if best_state["step"] != state["step"]:
-            best_scores = evaluate(model, split, tags=not decoder, **views)
-    scored = "decoder" if decoder else "cam"
+        if model.settings.trains_decoder:
+            best_state, best_scores = load_checkpoint(model, run.checkpoint("best")), scores
+            if best_state["step"] != state["step"]:
+                best_scores = evaluate(model, split, tags=False, **views)
+            best = {"best": {"step": best_state["step"], "decoder": best_scores["decoder"]}}
     return {
         "run": config.name,
         "method": config.method,
@@ -59,7 +60,7 @@ def evaluate_run(path, config=None, scales=None, flip=None, sheet=False):
         "checkpoint": "last",
         "step": state["step"],
         **scores,
-        "best": {"step": best_state["step"], scored: best_scores[scored]},
+        **best,
     }
 
 

@@ -101,12 +101,11 @@ class StepLog(StepCallback):
 
 
 class Validation(StepCallback):
-    """mIoU every ``every`` steps, then the checkpoints ``last`` and ``best``.
-
-    Scored is the decoder, or the CAM (which reads tags) where no loss term trains a decoder.
+    """Decoder mIoU every ``every`` steps, then the checkpoints ``last`` and ``best``.
 
     Args:
-        split: validation :class:`~keras_wsss.data.Split`; without masks only ``last`` is written.
+        split: validation :class:`~keras_wsss.data.Split`; without masks, or where no loss term
+            trains the decoder, only ``last`` is written.
         run: :class:`~keras_wsss.run.RunDirectory`.
         every: int, steps.
         total_steps: int.
@@ -122,12 +121,10 @@ class Validation(StepCallback):
         if self.step % self.every and self.step != self.total_steps:
             return
         improved = False
-        if self.split.mask_paths is not None:
-            decoder = self.model.settings.trains_decoder
-            part, key = ("decoder", "validation_miou") if decoder else ("cam", "cam_miou")
-            miou = evaluate(self.model, self.split, tags=not decoder)[part]["miou"]
-            self.run.append_metrics({"step": self.step, key: miou})
-            print(f"step {self.step}: {part} mIoU {miou:.2f}", flush=True)
+        if self.split.mask_paths is not None and self.model.settings.trains_decoder:
+            miou = evaluate(self.model, self.split, tags=False)["decoder"]["miou"]
+            self.run.append_metrics({"step": self.step, "validation_miou": miou})
+            print(f"step {self.step}: decoder mIoU {miou:.2f}", flush=True)
             improved, self.best = miou > self.best, max(miou, self.best)
         save_checkpoint(self.model, self.run, "last", step=self.step, best=self.best)
         if improved:

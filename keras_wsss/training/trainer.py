@@ -95,8 +95,6 @@ def train(config, run_dir, resume=False):
         source = stage_config.labels_stage
         runs[stage] = RunDirectory(run.path / stage)
         digests[stage] = stage_config.digest(digests.get(source, ""))
-        if source is not None:
-            check_labels(runs[source].path / FOLDERS["train"], digests[source])
         job = stage_config, runs[stage], digests[stage], runs.get(source)
         summaries[stage] = _finished(*job) or _train_stage(*job, resume and _has_begun(runs[stage]))
     if summaries[stage] is None:
@@ -142,7 +140,7 @@ def _train_stage(config, run, digest, source, resume):
     run.prepare(config, resume)
     if config.writes != "none":
         for name in FOLDERS.values():
-            check_labels(run.path / name, digest, needed=False)
+            check_labels(run.path / name, digest)
     started = time.perf_counter()
     model, training, validation, strategy = _prepare(config, source)
     state = load_checkpoint(model, run.checkpoint("last")) if resume else {"step": 0, "best": -1.0}
