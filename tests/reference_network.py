@@ -5,15 +5,17 @@ of one case without the prefix ``case<i>_``. The walk over the files is in
 ``test_reference_vectors.py``.
 """
 
+import types
 import zlib
 
 import numpy as np
 import tensorflow as tf
 
 from keras_wsss.backbones import build_backbone
-from keras_wsss.backbones.mit import DEVIATION, MEAN
+from keras_wsss.backbones.normalise import DEVIATION, MEAN
 from keras_wsss.backbones.weights import assign_state_dict
-from keras_wsss.heads import AffinityHead, CAMClassifier, LargeFOVDecoder, SegFormerDecoder
+from keras_wsss.heads import CAMClassifier, LargeFOVDecoder, SegFormerDecoder
+from keras_wsss.training.optimizers import rate_multipliers
 
 SR_RATIOS = (8, 4, 2, 1)
 
@@ -98,19 +100,46 @@ def recipe(name, shape, seed):
     return values * np.float32(1 / np.sqrt(np.prod(shape[1:])))
 
 
+def weights_of_recipe(file, factor=1.0):
+    """Weights by name; ``factor`` multiplies those with more than one axis."""
+    state = {}
+    keys = ("param_names", "param_shapes", "param_sums")
+    for parameter, shape, total in zip(*(file[key] for key in keys), strict=True):
+        size = tuple(int(n) for n in str(shape).split(","))
+        values = recipe(str(parameter), size, int(file["recipe_seed"]))
+        values = values * np.float32(factor if len(size) > 1 else 1.0)
+        state[str(parameter)] = values
+        np.testing.assert_allclose(values.sum(dtype="f8"), total, 1e-4, 1e-3)
+    return state
+
+
 def encoder_from_recipe(name):
     def check(case, file):
         backbone = build_backbone(name)
-        state = {}
-        keys = ("param_names", "param_shapes", "param_sums")
-        for parameter, shape, total in zip(*(file[key] for key in keys), strict=True):
-            size = tuple(int(n) for n in str(shape).split(","))
-            state[str(parameter)] = recipe(str(parameter), size, int(file["recipe_seed"]))
-            np.testing.assert_allclose(state[str(parameter)].sum(dtype="f8"), total, 1e-4, 1e-3)
-        assign_state_dict(backbone.reference_variables(), state)
+        assign_state_dict(backbone.reference_variables(), weights_of_recipe(file))
         check_encoder(backbone, case)
 
     return check
+
+
+def i2crc_vgg16(case, file):
+    state = weights_of_recipe(file, factor=1.4)
+    classifier = CAMClassifier(len(state["extra_convs.6.bias"]), pooling="average", use_bias=True)
+    backbone = build_backbone("vgg16")
+    classifier.build((None, None, None, backbone.feature_channels[-1]))
+    variables = backbone.reference_variables() | classifier.reference_variables("extra_convs.6.")
+    assign_state_dict(variables, state)
+    features = backbone(pixels(case["in_image"]))[-1]
+    for ours, key in [
+        (classifier.cam(features), "out_score_map"),
+        (classifier.image_logits(features), "out_logits"),
+    ]:
+        np.testing.assert_allclose(ours, case[key], 1e-4, 1e-4, err_msg=key)
+
+    groups = dict(str(pair).rsplit(":", 1) for pair in file["param_group_of_name"])
+    paths = {name: types.SimpleNamespace(path=v.path) for name, v in variables.items()}
+    for name, factor in zip(paths, rate_multipliers(paths.values(), 10.0, 2.0), strict=True):
+        assert factor == {"0": 1, "1": 2, "2": 10, "3": 20}[groups[name]], name
 
 
 def segformer_mlp_head(case, file):
@@ -157,45 +186,11 @@ def largefov_head(case, file):
     np.testing.assert_allclose(decoder([features]), case["out_y"], 1e-4, 1e-4)
 
 
-def whole_model(symmetric):
-    def check(case, file):
-        images = pixels(case["in_image"])
-        backbone = build_backbone("mit_tiny")
-        classes = stored_weights(file, "classifier.")["weight"].shape[0]
-        channels, width = stored_weights(file, "decoder.")["linear_pred.weight"].shape[:2]
-        parts = {
-            "encoder.": backbone,
-            "decoder.": SegFormerDecoder(channels, embedding_dim=width),
-            "classifier.": CAMClassifier(classes),
-            "attn_proj.": AffinityHead(symmetric=symmetric),
-        }
-        features, attention = backbone(images, return_attention=True)
-        parts["decoder."].build([feature.shape for feature in features])
-        parts["classifier."].build(features[-1].shape)
-        variables = {}
-        for prefix, part in parts.items():
-            variables |= part.reference_variables(prefix)
-        assign_state_dict(variables, stored_weights(file))
-
-        features, attention = backbone(images, return_attention=True)
-        ours = {
-            "out_cls_logits": parts["classifier."].image_logits(features[-1]),
-            "out_cam_raw": parts["classifier."].cam(features[-1]),
-            "out_seg_logits": parts["decoder."](features, training=False),
-            "out_affinity": parts["attn_proj."](attention),
-        }
-        for name, value in ours.items():
-            np.testing.assert_allclose(value, case[name], 1e-4, 1e-4, err_msg=name)
-
-    return check
-
-
 CHECKS = {
+    "i2crc_vgg16_recipe": i2crc_vgg16,
     "mit_tiny_encoder": mit_tiny_encoder,
     "mit_b0_encoder": encoder_from_recipe("mit_b0"),
     "mit_b1_encoder": encoder_from_recipe("mit_b1"),
     "segformer_mlp_head": segformer_mlp_head,
     "largefov_head": largefov_head,
-    "model_tscd_tiny": whole_model(symmetric=False),
-    "model_afa_tiny": whole_model(symmetric=True),
 }

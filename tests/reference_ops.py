@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from keras_wsss import losses
 from keras_wsss.metrics import MeanIoU, multilabel_f1
-from keras_wsss.ops import affinity, cam, correspondence, energy, refine, saliency_labels
+from keras_wsss.ops import affinity, box, cam, correspondence, energy, refine, saliency_labels
 from keras_wsss.ops.resize import resize
 
 MEAN = np.array((123.675, 116.28, 103.53), np.float32)
@@ -78,6 +78,51 @@ def refined_label(refine_function):
         assert np.mean(ours == case["out_label"]) >= 0.999
 
     return check
+
+
+def refine_cls_label_par(case, file):
+    """Given scores of background and present classes, refined inside the box."""
+    image, labels = floats(case, "in_image_u8"), floats(case, "in_cls_label_with_bkg")
+    maps = floats(case, "in_cam") * labels[:, None, None, :]
+    channels = case["out_nonzero_channels"]
+    soft = box.refined_in_box(
+        tf.gather(maps, channels, axis=-1),
+        image,
+        ints(case, "in_box"),
+        refine.pixel_adaptive_refinement,
+    )
+    check_maps(soft, case["out_refined_at_nonzero_channels"])
+    ours = tf.gather(channels, tf.argmax(soft, axis=-1))
+    assert np.mean(ours == case["out_label"]) >= 0.999
+
+
+def bmp_background_aware_propagation(case, file):
+    image, maps = floats(case, "in_image_u8"), floats(case, "in_cam")
+    labels, valid_box = floats(case, "in_cls_label_with_bkg")[:, 1:], ints(case, "in_box")
+    background = floats(case, "in_seg_channel0")[..., 0]
+    channels = case["out_nonzero_channels"]
+    stacked = tf.concat([background[..., None], maps * labels[:, None, None, :]], axis=-1)
+    soft = box.refined_in_box(
+        tf.gather(stacked, channels, axis=-1), image, valid_box, refine.pixel_adaptive_refinement
+    )
+    check_maps(soft, case["out_propagated_at_nonzero_channels"])
+    ours = box.background_aware_label(
+        background, maps, labels, image, valid_box, refine.pixel_adaptive_refinement
+    )
+    assert np.mean(ours == case["out_label_sigma_c_050"]) >= 0.999
+
+
+def bmp_multiscale_cam_seg(case, file):
+    _, height, width = (int(n) for n in case["in_batch_height_width"])
+    for kind, fuse, key in [
+        ("cam", cam.fuse_multi_scale, "out_cam"),
+        ("seg", cam.fuse_segmentation, "out_seg"),
+    ]:
+        views = []
+        for scale in case["in_scales"]:
+            grid = floats(case, f"in_{kind}_grid_scale_{round(100 * scale):03d}")
+            views.append(resize(grid, (int(scale * height), int(scale * width))))
+        check_maps(fuse(views, (height, width)), case[key])
 
 
 def radius_mask(case, file):
@@ -204,6 +249,34 @@ def loss_equivariance(case, file):
     )
 
 
+def i2crc_distance_losses(case, file):
+    labels, maps = floats(case, "in_label"), floats(case, "in_score_map")
+    saliency = floats(case, "in_saliency_u8")[..., None] / 255
+
+    def distances(x):
+        return {
+            "agnostic_fg": losses.class_agnostic_distance(x, saliency, labels),
+            "agnostic_bg": losses.class_agnostic_distance(x, 1 - saliency, labels),
+            "class_specific": losses.class_specific_distance(x, saliency, labels),
+        }
+
+    def classification(x):
+        return losses.multilabel_soft_margin(labels, tf.reduce_mean(x, axis=(1, 2)))
+
+    def total(x):
+        terms = distances(x)
+        weighted = 0.01 * terms["agnostic_fg"] + 0.025 * terms["agnostic_bg"]
+        return classification(x) + weighted + 0.1 * terms["class_specific"]
+
+    for name in ("agnostic_fg", "agnostic_bg", "class_specific"):
+        gradients = [f"out_grad_{name}"]
+        if gradients[0] not in case:  # no image with one tag: the loss is a constant
+            case[gradients[0]] = np.zeros_like(case["out_grad_score_map"])
+        check_loss(lambda x, n=name: distances(x)[n], [maps], case, gradients, loss=f"out_{name}")
+    np.testing.assert_allclose(classification(maps), case["out_cls_loss"], rtol=1e-5)
+    check_loss(total, [maps], case, ["out_grad_score_map"], loss="out_total")
+
+
 def miou_scores(case, file):
     def score(prediction):
         metric = MeanIoU(int(case["in_num_classes"]))
@@ -260,6 +333,9 @@ CHECKS = {
     "cam_to_label": cam_to_label,
     "refine_with_bkg_par": refined_label(refine.pixel_adaptive_refinement),
     "refine_with_bkg_varm": refined_label(refine.variation_aware_refinement),
+    "refine_cls_label_par": refine_cls_label_par,
+    "bmp_background_aware_propagation": bmp_background_aware_propagation,
+    "bmp_multiscale_cam_seg": bmp_multiscale_cam_seg,
     "radius_mask": radius_mask,
     "affinity_label": affinity_label,
     "propagate_affinity": propagate_affinity,
@@ -269,6 +345,7 @@ CHECKS = {
     "loss_dense_energy": loss_dense_energy,
     "loss_multilabel_soft_margin": loss_multilabel_soft_margin,
     "loss_equivariance": loss_equivariance,
+    "i2crc_distance_losses": i2crc_distance_losses,
     "miou_scores": miou_scores,
     "multilabel_f1": multilabel_f1_score,
 }

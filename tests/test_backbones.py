@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 
 import keras
 import numpy as np
@@ -9,14 +10,28 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from keras_wsss.backbones import EfficientNetLite0, MiT, backbone_names, build_backbone
+from keras_wsss.backbones import (
+    VGG16,
+    EfficientNetLite0,
+    MiT,
+    ResNet,
+    backbone_names,
+    build_backbone,
+)
 from keras_wsss.backbones.efficientnet_lite import STAGES
 from keras_wsss.backbones.mit import EfficientAttention, FrozenLayerNorm, MixFFN
+from keras_wsss.backbones.resnet import DEPTHS
 from keras_wsss.backbones.stochastic_depth import StochasticDepth, linear_rates
 from keras_wsss.backbones.weights import assign_state_dict, load_weights
 from keras_wsss.errors import ConfigError, DataError
 
-NAMES = ["mit_tiny", "efficientnet_lite0"]
+STOCHASTIC_DEPTH = ["mit_tiny", "efficientnet_lite0"]
+NAMES = [*STOCHASTIC_DEPTH, "vgg16", "vgg16_largefov", "resnet50"]
+LEVELS = {"vgg16": (2, 4, 8, 8), "vgg16_largefov": (4, 8, 8, 8), "resnet50": (4, 8, 8, 8)}
+
+
+def is_norm(name):
+    return re.search(r"norm|(^|[._])bn", name)
 
 
 def images_of(height, width, batch=1, seed=0):
@@ -25,18 +40,23 @@ def images_of(height, width, batch=1, seed=0):
 
 
 @pytest.fixture(scope="module", params=NAMES)
-def backbone(request):
+def backbone_name(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def backbone(backbone_name):
     keras.utils.set_random_seed(0)
-    return build_backbone(request.param, drop_path_rate=0.5, seed=1)
+    return build_backbone(backbone_name, drop_path_rate=0.5, seed=1)
 
 
 @pytest.mark.parametrize("size", [(64, 64), (96, 64), (67, 71), (75, 101)])
-def test_features_have_rounded_up_sizes(backbone, size):
-    features = backbone(images_of(*size))
-    for feature, stride, channels in zip(
-        features, (4, 8, 16, 16), backbone.feature_channels, strict=True
-    ):
-        assert feature.shape == (1, *(math.ceil(n / stride) for n in size), channels)
+def test_features_have_rounded_sizes(backbone, backbone_name, size):
+    features, strides = backbone(images_of(*size)), LEVELS.get(backbone_name, (4, 8, 16, 16))
+    rounded = math.floor if backbone_name == "vgg16" else math.ceil
+    for feature, stride, channels in zip(features, strides, backbone.feature_channels, strict=True):
+        assert feature.shape == (1, *(rounded(n / stride) for n in size), channels)
+    assert backbone.output_stride == strides[-1]
 
 
 def test_dynamic_sizes_give_the_same_features(backbone):
@@ -61,8 +81,7 @@ def test_only_kernels_and_biases_of_convolutions_and_linear_layers_train(backbon
     trained = {reference[id(v)] for v in backbone.trainable_variables}
     frozen = {reference[id(v)] for v in backbone.weights} - trained
     assert len(trained) + len(frozen) == len(backbone.weights)
-    assert all(("norm" in name or ".bn" in name or name.startswith("bn")) for name in frozen)
-    assert not any(("norm" in name or ".bn" in name or name.startswith("bn")) for name in trained)
+    assert all(is_norm(name) for name in frozen) and not any(is_norm(name) for name in trained)
     assert all("backbone" in variable.path.split("/") for variable in backbone.weights)
 
 
@@ -76,7 +95,7 @@ def test_training_reaches_every_trainable_variable_and_moves_no_statistics(backb
         np.testing.assert_array_equal(old, variable)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", STOCHASTIC_DEPTH)
 def test_stochastic_depth_is_seeded_and_only_in_training(name):
     first, second = (build_backbone(name, drop_path_rate=0.5, seed=3) for _ in range(2))
     second.set_weights(first.get_weights())
@@ -120,7 +139,8 @@ def test_mixed_precision_normalises_in_float32(name):
     mixed.set_weights(full.get_weights())
     assert {v.dtype for v in mixed.weights} == {"float32"}
     images = images_of(64, 64)
-    for ours, wanted in zip(mixed(images, training=True), full(images), strict=True):
+    training = name in STOCHASTIC_DEPTH  # with a rate of 0; LargeFOV would drop units
+    for ours, wanted in zip(mixed(images, training=training), full(images), strict=True):
         assert ours.dtype == tf.bfloat16
         wanted = np.array(wanted)
         assert np.abs(tf.cast(ours, tf.float32) - wanted).mean() < 0.05 * np.abs(wanted).mean()
@@ -130,8 +150,13 @@ def test_mixed_precision_normalises_in_float32(name):
 
 
 def test_errors_say_what_is_allowed():
-    with pytest.raises(ConfigError, match="resnet.*mit_b1"):
+    with pytest.raises(ConfigError, match="'resnet'.*mit_b1"):
         build_backbone("resnet")
+    for name in ("vgg16", "vgg16_largefov", "resnet50", "resnet101"):
+        with pytest.raises(ConfigError, match=f"{name} has output stride 8.*leave.*strides"):
+            build_backbone(name, strides=(4, 2, 2, 2))
+    with pytest.raises(ConfigError, match="depth 34.*50, 101"):
+        ResNet(34)
     with pytest.raises(ConfigError, match="strides"):
         build_backbone("efficientnet_lite0", strides=(4, 2, 1, 1))
     with pytest.raises(ConfigError, match="16 or 32"):
@@ -330,3 +355,134 @@ def test_imagenet_weights_recognise_photographs(shared):
         top = np.argsort(classifier["fc.weight"] @ pooled + classifier["fc.bias"])[-5:]
         right += any(index in family for index in top)
     assert right >= 18, f"{right} of {len(chosen)}"
+
+
+# ---- VGG16 ---------------------------------------------------------------------------------------
+
+
+def dyadic_state(backbone, seed=0):
+    """Weights of a VGG16 whose features stay of order one, in PyTorch's layout."""
+    random = np.random.default_rng(seed)
+    state = {}
+    for name, variable in backbone.reference_variables().items():
+        shape = tuple(variable.shape)
+        values = random.normal(size=shape)
+        if len(shape) == 4:
+            values = (values * np.sqrt(2 / np.prod(shape[:3]))).transpose(3, 2, 0, 1)
+        else:
+            values = 0.1 * values
+        state[name] = values.astype(np.float32)
+    return state
+
+
+def plain_vgg16(images, state, largefov):
+    """The tables of i2crc.md 2.1 and sgn.md 2 in words, in float64; all named maps."""
+    state = {name: array.astype(np.float64) for name, array in state.items()}
+
+    def conv(x, name, dilation=1):
+        kernel = state[f"{name}.weight"].transpose(2, 3, 1, 0)
+        x = tf.nn.convolution(x, kernel, padding="SAME", dilations=dilation)
+        return tf.nn.relu(x + state[f"{name}.bias"])
+
+    x = (tf.cast(images, tf.float64) - [123.675, 116.28, 103.53]) / [58.395, 57.12, 57.375]
+    maps, padding = {}, "SAME" if largefov else "VALID"
+    for block, numbers in enumerate([(0, 2), (5, 7), (10, 12, 14), (17, 19, 21), (24, 26, 28)], 1):
+        for number in numbers:
+            x = conv(x, f"features.{number}", dilation=2 if block == 5 else 1)
+        maps[f"conv{block}"] = x
+        if block < 4:
+            x = tf.nn.max_pool2d(x, 2, 2, padding)
+        elif block == 4 or largefov:
+            x = tf.nn.max_pool2d(x, 3, 1, "SAME")
+    if largefov:
+        x = conv(conv(x, "fc6", dilation=12), "fc7")
+    else:
+        x = conv(conv(conv(x, "extra_convs.0"), "extra_convs.2"), "extra_convs.4")
+    return maps | {"last": x}
+
+
+@pytest.mark.parametrize(
+    ("largefov", "names"),
+    [
+        (False, ("conv2", "conv3", "conv4", "last")),
+        (True, ("conv3", "conv4", "conv5", "last")),
+    ],
+)
+def test_vgg16_equals_an_independent_forward_pass(largefov, names):
+    backbone = VGG16(largefov=largefov)
+    state = dyadic_state(backbone)
+    assign_state_dict(backbone.reference_variables(), state)
+    images = images_of(75, 101)
+    ours, wanted = backbone(images), plain_vgg16(images, state, largefov)
+    for feature, name in zip(ours, names, strict=True):
+        assert np.std(wanted[name]) > 0.05
+        np.testing.assert_allclose(feature, wanted[name], 1e-3, 1e-4, err_msg=name)
+
+
+def test_vgg16_sizes_of_the_pages():
+    assert [f.shape[1] for f in VGG16(largefov=True)(images_of(321, 65))] == [81, 41, 41, 41]
+    assert VGG16()(images_of(256, 64))[-1].shape == (1, 32, 8, 512)
+
+
+def test_conv5_1_is_dilated():
+    """i2crc.md 8.1: one pixel of conv4 reaches conv5_1 at distance 2, not 1."""
+    layer = VGG16().blocks[4][0]
+    x = np.zeros((2, 9, 9, 512), np.float32)
+    x[1, 4, 4, 0] = 1.0
+    layer.bias.assign(np.full(512, 10.0))  # nothing is cut off by the ReLU
+    changed = np.abs(np.diff(layer(x), axis=0)[0]).max(axis=-1) > 0
+    rows, columns = np.nonzero(changed)
+    assert set(rows) == set(columns) == {2, 4, 6}
+
+
+def test_largefov_drops_units_in_training_only():
+    first, second = (build_backbone("vgg16_largefov", seed=3) for _ in range(2))
+    second.set_weights(first.get_weights())
+    images = images_of(32, 32)
+    draw, again = (backbone(images, training=True) for backbone in (first, second))
+    np.testing.assert_array_equal(draw[-1], again[-1])
+    np.testing.assert_array_equal(draw[2], first(images)[2])  # before fc6
+    plain = np.array(first(images)[-1])
+    np.testing.assert_array_equal(plain, second(images, training=False)[-1])
+    # fc7 drops half of its units; a few more are 0 since fc6 lost units before.
+    assert 0.45 < np.mean(np.array(draw[-1])[plain > 0] == 0) < 0.7
+    without = VGG16(largefov=True, dropout=0.0)
+    without.set_weights(first.get_weights())
+    np.testing.assert_array_equal(without(images, training=True)[-1], plain)
+
+
+def test_initial_weights_of_added_layers_follow_the_pages():
+    keras.utils.set_random_seed(0)
+    for name, deviation in (("conv2", math.sqrt(2 / (9 * 512))), ("fc6", 0.01), ("fc7", 0.01)):
+        backbone = VGG16(largefov=name.startswith("fc"))
+        kernel, bias = (
+            next(v for v in backbone.weights if v.path.endswith(f"extra/{name}/{kind}"))
+            for kind in ("kernel", "bias")
+        )
+        assert np.std(kernel) == pytest.approx(deviation, rel=0.01) and not np.any(bias)
+
+
+# ---- ResNet --------------------------------------------------------------------------------------
+
+
+def test_dilated_resnet_keeps_its_stages():
+    """i2crc.md 2.2: strides and dilations of all 3x3 convolutions, read off a single pixel."""
+    backbone = ResNet(50)
+    for stage, (stride, dilation) in zip(
+        backbone.stages, [(1, 1), (2, 1), (1, 2), (1, 4)], strict=True
+    ):
+        first, *others = stage
+        assert first.branch[0].strides == first.project.strides == stride
+        assert first.branch[1].dilation_rate == 1
+        assert {block.branch[1].dilation_rate for block in others} == {dilation}
+        assert {block.branch[0].strides for block in others} == {1}
+        assert all(block.branch[1].strides == block.branch[2].strides == 1 for block in stage)
+    assert DEPTHS[101] == (3, 4, 23, 3)
+
+
+@pytest.mark.parametrize("side", [160, 240, 321])
+def test_resnet_sizes_of_the_wrapper(side):
+    """i2crc.md 8.12: a crop of 321 at scales 0.5, 0.75 and 1."""
+    backbone = build_backbone("resnet50")
+    wanted = {160: 20, 240: 30, 321: 41}[side]
+    assert backbone(images_of(side, 33))[-1].shape == (1, wanted, 5, 2048)

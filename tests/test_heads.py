@@ -174,7 +174,42 @@ def test_segformer_dropout_is_seeded_and_drops_channels():
     assert np.abs(draw - first(features, training=True)).max() > 1e-3
 
 
-@pytest.mark.parametrize("name", ["segformer", "largefov"])
+def test_deeplabv2_is_the_sum_of_four_dilated_convolutions():
+    features = features_of(33 * 16, 30 * 16)  # wider than the largest dilation
+    decoder, feature = heads.build_decoder("deeplabv2", 6), features[-1]
+    decoder.build(feature.shape)
+    state = {k: np.array(v, np.float64) for k, v in decoder.reference_variables().items()}
+    assert all(not np.any(state[f"{k}.bias"]) for k in range(4))
+    stacked = np.concatenate([state[f"{k}.weight"].ravel() for k in range(4)])
+    assert np.std(stacked) == pytest.approx(0.01, rel=0.02)
+    for k, branch in enumerate(decoder.branches):
+        branch.bias.assign(np.full(6, k + 1.0))
+    x = np.pad(feature.numpy().astype(np.float64), ((0, 0), (24, 24), (24, 24), (0, 0)))
+    height, width = feature.shape[1:3]
+    wanted = np.full((*feature.shape[:3], 6), 10.0)
+    for k, rate in enumerate((6, 12, 18, 24)):
+        for i in range(3):
+            for j in range(3):
+                top, left = 24 + (i - 1) * rate, 24 + (j - 1) * rate
+                part = x[:, top : top + height, left : left + width]
+                wanted += part @ state[f"{k}.weight"][i, j]
+    np.testing.assert_allclose(decoder(features), wanted, 1e-5, 1e-5)
+    np.testing.assert_allclose(decoder(feature), wanted, 1e-5, 1e-5)
+
+
+def test_classifier_bias_is_part_of_the_activations():
+    feature = features_of()[-1]
+    classifier = heads.CAMClassifier(5, pooling="average", use_bias=True)
+    plain = np.array(classifier.cam(feature))
+    classifier.bias.assign(np.arange(5.0))
+    np.testing.assert_allclose(classifier.cam(feature), plain + np.arange(5.0), 1e-5, 1e-5)
+    # i2crc.md 2.1: the logits are the spatial mean of the class map.
+    mean = np.mean(classifier.cam(feature), axis=(1, 2))
+    np.testing.assert_allclose(classifier.image_logits(feature), mean, 1e-4, 1e-5)
+    assert set(classifier.reference_variables()) == {"weight", "bias"}
+
+
+@pytest.mark.parametrize("name", ["segformer", "largefov", "deeplabv2"])
 def test_decoders_train_save_and_take_any_size(name, tmp_path):
     decoder, features = heads.build_decoder(name, 6, embedding_dim=24), features_of()
 
@@ -212,6 +247,7 @@ def test_mixed_precision_gives_float32_outputs():
     outputs = [
         heads.SegFormerDecoder(6, 24, **policy)(features, training=True),
         heads.LargeFOVDecoder(6, 24, **policy)(features),
+        heads.DeepLabV2Decoder(6, **policy)(features),
         heads.AffinityHead(**policy)(attention),
         heads.AffinityHead(**policy)(heads.AttentionNeck(32, **policy)(features[-1])),
         classifier.image_logits(features[-1]),
@@ -224,7 +260,8 @@ def test_mixed_precision_gives_float32_outputs():
 @pytest.mark.parametrize(
     ("cls", "options"),
     [
-        (heads.CAMClassifier, {"num_classes": 4, "pooling": "average"}),
+        (heads.CAMClassifier, {"num_classes": 4, "pooling": "average", "use_bias": True}),
+        (heads.DeepLabV2Decoder, {"num_classes": 4, "dilation_rates": (1, 2)}),
         (heads.AffinityHead, {"symmetric": True, "heads": 4, "blocks": 3}),
         (heads.AttentionNeck, {"dim": 64, "num_heads": 4, "blocks": 3}),
     ],

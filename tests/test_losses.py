@@ -206,6 +206,79 @@ def test_released_equivariance_leaves_out_the_first_class():
     assert losses.cam_equivariance_released(cam, small) == 0.5
 
 
+# ---- relations -----------------------------------------------------------------------------------
+
+TOY = np.stack([[[1.0, 2.0], [3.0, 4.0]], [[0.0, 0.0], [0.0, 8.0]]], axis=-1)[None]
+TOY_SALIENCY = np.array([[1.0, 0.0], [0.0, 1.0]])[None, ..., None]
+
+
+def test_relation_distances_of_the_page():
+    """i2crc.md 8.2 and 8.3."""
+    tags = [[0.0, 1.0]]
+    distance = losses.class_agnostic_distance
+    inner, outer = (distance(TOY, mask, tags) for mask in (TOY_SALIENCY, 1 - TOY_SALIENCY))
+    specific = losses.class_specific_distance(TOY, TOY_SALIENCY, tags)
+    np.testing.assert_allclose([inner, outer, specific], [9.125, 0.125, -2.0], atol=1e-3)
+    total = 0.01 * inner + 0.025 * outer + 0.1 * specific
+    np.testing.assert_allclose(total, -0.105625, atol=1e-4)
+    np.testing.assert_allclose(distance(TOY, np.full((1, 2, 2, 1), 0.5), tags), 3.3125, atol=1e-3)
+
+
+def test_relation_distances_without_variation_or_region():
+    """i2crc.md 8.4: nothing to pull together, no salient pixel."""
+    mask = RANDOM.random((1, 6, 7, 1))
+    constant = np.full((1, 2, 3, 4), 5.0)
+    assert losses.class_agnostic_distance(constant, mask, [[1, 0, 0, 0]]) < 1e-8
+    value, gradient = value_and_gradient(
+        lambda x: losses.class_agnostic_distance(x, np.zeros((1, 2, 2, 1)), [[0, 1]]), TOY
+    )
+    assert value == 0 and not np.any(gradient)
+
+
+def test_class_distance_pulls_the_tag_alone():
+    """i2crc.md 8.6: up on salient pixels of the tag, down on the others, still elsewhere."""
+    _, gradient = value_and_gradient(
+        lambda x: losses.class_specific_distance(x, TOY_SALIENCY, [[0.0, 1.0]]), TOY
+    )
+    salient = TOY_SALIENCY[..., 0] == 1
+    assert np.all(gradient[..., 1][salient] < 0) and np.all(gradient[..., 1][~salient] > 0)
+    assert not np.any(gradient[..., 0])
+
+
+def relation_oracle(cam, mask, background, tags):
+    """Both distances, image by image; the sizes are equal or the mask's twice the CAM's."""
+    if mask.shape[1] != cam.shape[1]:
+        cam = tf.image.resize(tf.constant(cam, tf.float64), mask.shape[1:3]).numpy()
+    agnostic, specific = [], []
+    for f, m, n, y in zip(cam, mask, background, tags, strict=True):
+        if y.sum() != 1:
+            continue
+        p, q = ((w * f).sum(axis=(0, 1)) / (w.sum() + 1e-5) for w in (m, n))
+        agnostic.append(np.square(m * (f - p)).sum(axis=(0, 1)) / (m.sum() + 1e-5))
+        specific.append((q - p) * y)
+    return (np.mean(agnostic), np.mean(specific)) if agnostic else (0.0, 0.0)
+
+
+@pytest.mark.parametrize("size", [(5, 7), (10, 14)])
+@pytest.mark.parametrize("tags", [[[1, 0, 0], [0, 0, 1], [1, 1, 0]], [[0, 1, 1], [0] * 3, [1] * 3]])
+def test_relation_distances_against_the_oracle(size, tags):
+    tags, cam = np.array(tags, np.float64), RANDOM.normal(size=(3, 5, 7, 3))
+    valid = np.ones((3, *size, 1))
+    valid[1, :, 4:] = 0
+    mask = RANDOM.random((3, *size, 1)) * valid
+    rest = valid - mask
+    check(
+        lambda x: losses.class_agnostic_distance(x, mask, tags),
+        lambda x: relation_oracle(x, mask, rest, tags)[0],
+        cam,
+    )
+    check(
+        lambda x: losses.class_specific_distance(x, mask, tags, valid),
+        lambda x: relation_oracle(x, mask, rest, tags)[1],
+        cam,
+    )
+
+
 # ---- energy --------------------------------------------------------------------------------------
 
 ONE_HOT = [[100.0, 0.0], [0.0, 100.0]]
@@ -344,6 +417,18 @@ def terms(level):
             maps,
         ),
     }
+    for kind, tags in (("none", [[0] * 4] * 2), ("single", [[0, 1, 0, 0], [1, 1, 0, 0]])):
+        for part, mask in (("empty", np.zeros((*full, 1))), ("full", np.ones((*full, 1)))):
+            cases |= {
+                f"agnostic_{kind}_{part}": (
+                    lambda x, m=mask, t=tags: losses.class_agnostic_distance(x, m, t),
+                    maps[:, ::2, ::2],
+                ),
+                f"specific_{kind}_{part}": (
+                    lambda x, m=mask, t=tags: losses.class_specific_distance(x, m, t),
+                    maps[:, ::2, ::2],
+                ),
+            }
     for label in (0, 1, 255):
         labels = np.full(full, label)
         cases |= {

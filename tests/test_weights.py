@@ -7,10 +7,12 @@ import sys
 import types
 import zipfile
 
+import keras
 import numpy as np
 import pytest
 
-from keras_wsss.backbones import PRESETS, build_backbone, load_weights
+from keras_wsss.backbones import PRESETS, build_backbone, load_weights, weights
+from keras_wsss.backbones.normalise import MEAN
 from keras_wsss.backbones.state_dict import LEGACY_MAGIC
 from keras_wsss.backbones.weights import assign_state_dict, from_hugging_face, read_state_dict
 from keras_wsss.errors import WeightsError
@@ -243,9 +245,124 @@ def test_imagenet_package_holds_the_published_values(shared):
     np.testing.assert_array_equal(headless.weights[0], ours[0])
 
 
-def test_imagenet_is_lite0_only():
-    with pytest.raises(WeightsError, match="efficientnet_lite0 only.*hf://nvidia/mit-b0"):
+def test_imagenet_names_its_backbones():
+    with pytest.raises(WeightsError, match="efficientnet_lite0, vgg16.*hf://nvidia/mit-b0"):
         load_weights(build_backbone("mit_tiny"), "imagenet")
+
+
+def published(name):
+    """A network of ``keras.applications`` with nothing at its default."""
+    network = getattr(keras.applications, name)(weights=None, include_top=False)
+    random = np.random.default_rng(0)
+    for variable in network.weights:
+        kind = variable.path.rpartition("/")[2]
+        if kind in ("gamma", "moving_variance"):
+            variable.assign(random.uniform(0.5, 1.5, variable.shape))
+        elif kind != "kernel":
+            variable.assign(random.normal(0, 0.1, variable.shape))
+    return network
+
+
+@pytest.fixture
+def applications(tmp_path, monkeypatch):
+    """``applications(name)``: that network, whose file Keras' download then finds."""
+
+    def put(name):
+        network = published(name)
+        path = tmp_path / f"{name}.weights.h5"
+        network.save_weights(path)
+        asked = []
+
+        def get_file(file, origin, **options):
+            asked.append(file)
+            return str(path)
+
+        monkeypatch.setattr("keras.src.utils.file_utils.get_file", get_file)
+        return network, asked
+
+    return put
+
+
+APPLICATIONS = {
+    "VGG16": ("vgg16", ["block2_conv2", "block3_conv3"], [0, 1]),
+    "ResNet50": ("resnet50", ["conv2_block3_out", "conv3_block4_out"], [0, 1]),
+}
+
+
+@pytest.mark.parametrize("name", APPLICATIONS)
+def test_imagenet_of_keras_applications(applications, monkeypatch, caplog, name):
+    """The levels that are not dilated equal those of the original on its own input."""
+    network, asked = applications(name)
+    backbone_name, layers, levels = APPLICATIONS[name]
+    images = np.random.default_rng(1).integers(0, 256, (1, 107, 93, 3)).astype(np.float32)
+    original = keras.Model(network.input, [network.get_layer(x).output for x in layers])
+    backbone = build_backbone(backbone_name)
+    load_weights(backbone, "imagenet")
+    assert len(asked) == 1 and "notop" in asked[0]
+    assert ("Oxford" in caplog.text) == (name == "VGG16")
+
+    bgr = images[..., ::-1] - np.array([103.939, 116.779, 123.68], np.float32)
+    ours, wanted = backbone(images), original(bgr)
+    for level, expected in zip(levels, wanted, strict=True):
+        expected, peak = np.array(expected), np.abs(expected).max()
+        difference = np.abs(ours[level] - expected)
+        # Padding is half a grey level off: felt at the border, not inside.
+        assert difference.max() < 5e-3 * peak
+        if name == "VGG16":
+            assert difference[:, 8:-8, 8:-8].max() < 1e-5 * peak
+
+    monkeypatch.setattr(weights, "APPLICATIONS_MEAN", MEAN)
+    load_weights(backbone, "imagenet")
+    bgr = (images - np.array(MEAN, np.float32))[..., ::-1]
+    for level, expected in zip(levels, original(bgr), strict=True):
+        expected = np.array(expected)
+        difference = np.abs(backbone(images)[level] - expected)
+        assert difference.max() < 1e-5 * np.abs(expected).max()
+
+
+def test_imagenet_leaves_added_layers_and_torchvision_files_load(tmp_path, applications):
+    network, _ = applications("VGG16")
+    backbone = build_backbone("vgg16_largefov")
+    before = {v.path: np.array(v) for v in backbone.weights}
+    load_weights(backbone, "imagenet")
+    for variable in backbone.weights:
+        same = np.array_equal(before[variable.path], variable)
+        assert same == ("/extra/" in variable.path), variable.path
+    kernel = backbone.reference_variables()["features.28.weight"]
+    np.testing.assert_array_equal(kernel, network.get_layer("block5_conv3").kernel)
+
+    state = reference_state(backbone)
+    trunk = {name: x for name, x in state.items() if name.startswith("features")}
+    for content in (trunk | {"classifier.0.weight": numbers(8, 8)}, state):
+        np.savez(tmp_path / "vgg.npz", **content)
+        before = np.array(backbone.reference_variables()["fc7.bias"])
+        load_weights(backbone, str(tmp_path / "vgg.npz"))
+        variables = backbone.reference_variables()
+        np.testing.assert_array_equal(variables["features.0.bias"], state["features.0.bias"])
+        given = content.get("fc7.bias", before)
+        np.testing.assert_array_equal(variables["fc7.bias"], given)
+    del state["features.0.bias"]
+    np.savez(tmp_path / "vgg.npz", **state)
+    with pytest.raises(WeightsError, match="missing: features.0.bias$"):
+        load_weights(backbone, str(tmp_path / "vgg.npz"))
+
+
+def test_weights_of_another_resnet_are_refused(tmp_path):
+    np.savez(tmp_path / "torchvision.npz", **{"layer1.0.conv1.weight": numbers(64, 64, 1, 1)})
+    with pytest.raises(WeightsError, match="not part of the network: layer1.0.conv1.weight"):
+        load_weights(build_backbone("resnet50"), str(tmp_path / "torchvision.npz"))
+
+
+def test_download_that_fails_says_what_to_do(monkeypatch):
+    def no_network(**options):
+        raise Exception("URL fetch failure on https://storage.example: None --\nno route")
+
+    monkeypatch.setattr(keras.applications, "VGG16", no_network)
+    with pytest.raises(WeightsError) as error:
+        load_weights(build_backbone("vgg16"), "imagenet")
+    for part in ("VGG16", "no route", "keras.applications.VGG16", "weights: none"):
+        assert part in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 def test_prefixes_and_classifiers_of_published_files(tmp_path):

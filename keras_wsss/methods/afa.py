@@ -12,7 +12,6 @@ from keras_wsss.methods.base import WSSSModel
 from keras_wsss.ops.affinity import affinity_targets
 from keras_wsss.ops.resize import resize
 
-TOKEN_STRIDE = 16
 AFFINITY_RADIUS = 8  # in tokens
 LABELLED = {"segmentation", "affinity", "energy"}  # terms that read pseudo labels
 
@@ -58,7 +57,9 @@ class AFA(WSSSModel):
         view = outputs["view"]
         terms = self.common_terms(batch, view, active)
         if "affinity" in active:
-            targets = affinity_targets(labels["affinity"], AFFINITY_RADIUS, TOKEN_STRIDE)
+            targets = affinity_targets(
+                labels["affinity"], AFFINITY_RADIUS, self.backbone.output_stride
+            )
             terms["affinity"] = losses.affinity_loss(targets, view["affinity"])
         logits = resize(view["segmentation_logits"], batch["image"].shape[1:3])
         if "segmentation" in active:

@@ -26,6 +26,9 @@ REFINERS = {
     "varm": refine.variation_aware_refinement,
 }
 
+# Propagations that read the affinity of the largest view.
+BY_AFFINITY = ("random_walk", "affinity_processing")
+
 # XLA compiles once per size: right for training crops, wrong for photographs of any size.
 _compiled = functools.cache(compiled)
 
@@ -89,9 +92,9 @@ class WSSSModel(TrainingStep, keras.Model):
         )
         self.neck = self.affinity_head = None
         if "affinity" in self.loss_settings:
-            symmetric = config.heads.symmetric_affinity
+            chosen = config.heads.symmetric_affinity
             self.affinity_head = heads.AffinityHead(
-                symmetric=not config.parity if symmetric is None else symmetric
+                symmetric=self.symmetric_affinity if chosen is None else chosen
             )
             if not self.backbone.attention_heads:
                 self.neck = heads.AttentionNeck()
@@ -101,6 +104,11 @@ class WSSSModel(TrainingStep, keras.Model):
             name: keras.metrics.Mean(name=name) for name in ("loss", *self.loss_settings)
         }
         self.mean_iou = MeanIoU(num_classes + 1, name="miou")
+
+    @property
+    def symmetric_affinity(self):
+        """Whether attention scores are made symmetric where the configuration does not say."""
+        return True
 
     # ---- the three functions of a method ----------------------------------------------------
 
@@ -201,7 +209,8 @@ class WSSSModel(TrainingStep, keras.Model):
                 ``parity`` they are, as in the released code); None outside training.
         """
         released = self.settings.parity and view is not None
-        request = ("cam", "affinity") if self.affinity_head is not None else ("cam",)
+        by_affinity = self.settings.pseudo_label.propagation in BY_AFFINITY
+        request = ("cam", "affinity") if by_affinity else ("cam",)
         views = self.multi_scale_views(
             images, request, training=released, own=None if released else view
         )
@@ -287,7 +296,7 @@ class WSSSModel(TrainingStep, keras.Model):
         )
 
     def refined(self, function, batch, *maps, **options):
-        """``function`` of maps, image and box, with the configured refiner; compiled if possible."""
+        """``function`` of maps, image and box with the configured refiner, compiled if possible."""
         any_size = None in batch["image"].shape
         return (function if any_size else _compiled(function))(
             *maps,

@@ -16,7 +16,6 @@ from keras_wsss.ops.box import background_aware_label
 from keras_wsss.ops.cam import fuse_multi_scale, fuse_segmentation, inside
 from keras_wsss.ops.resize import resize
 
-TOKEN_STRIDE = 16
 AFFINITY_RADIUS = 8  # in tokens
 LABELLED = {"c2s", "affinity"}  # terms that read pseudo labels
 
@@ -74,6 +73,13 @@ class BMP(WSSSModel):
             ),
         }
 
+    def gradient_free(self, images, request, training):
+        """The released network returns maps of its input's size, which are then fused."""
+        outputs = super().gradient_free(images, request, training)
+        if self.settings.parity and "affinity" not in request:
+            outputs = {name: resize(x, ops.shape(images)[1:3]) for name, x in outputs.items()}
+        return outputs
+
     def pseudo_labels(self, batch, outputs, active):
         """Labels of each term that needs some."""
         labels = {}
@@ -114,7 +120,9 @@ class BMP(WSSSModel):
             logits, form = resize(view["cam"], size), self.loss_settings["s2c"].form
             terms["s2c"] = losses.segmentation_to_class(labels["s2c"], logits, form)
         if "affinity" in active:
-            targets = affinity_targets(labels["affinity"], AFFINITY_RADIUS, TOKEN_STRIDE)
+            targets = affinity_targets(
+                labels["affinity"], AFFINITY_RADIUS, self.backbone.output_stride
+            )
             terms["affinity"] = losses.affinity_loss(targets, view["affinity"])
         return terms
 

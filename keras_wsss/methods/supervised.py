@@ -30,9 +30,7 @@ class Supervised(WSSSModel):
             height, width = images.shape[1:3]
             for scale in self.loss_settings["segmentation"].extra_scales:
                 other = resize(images, (scaled(height, scale), scaled(width, scale)))
-                features, _ = self.encode(other, training=True)
-                size = ops.shape(other)[1:3]
-                logits.append(self.decode(features, size, training=True))
+                logits.append(self(other, training=True)["segmentation_logits"])
         return {"view": view, "logits": logits}
 
     def pseudo_labels(self, batch, outputs, active):

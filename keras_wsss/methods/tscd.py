@@ -39,6 +39,10 @@ class TSCD(WSSSModel):
     >>> model.fit(training_dataset(split, config.data, seed=1, steps=20000, batch_size=4))
     """
 
+    @property
+    def symmetric_affinity(self):
+        return not self.settings.parity
+
     def forward(self, batch, active):
         images = batch["image"]
         request = ["cam", "affinity"] if "affinity" in active else ["cam"]

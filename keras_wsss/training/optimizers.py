@@ -80,7 +80,7 @@ class PolyWarmup(Warmup):
     def decay(self, step):
         step = ops.minimum(step, self.total_steps - 1)
         step = ops.floor(step / self.step_size) * self.step_size
-        return (1 - step / self.total_steps) ** self.power
+        return ((self.total_steps - step) / self.total_steps) ** self.power
 
     def get_config(self):
         return super().get_config() | {
