@@ -1,8 +1,8 @@
 """Typed configuration: what a YAML file may say, checked before TensorFlow is imported.
 
-A file may name a parent (``extends: voc_base``); mappings are merged into the parent's, everything
-else replaces it, and a null removes an inherited loss term. Every key is explained in
-``docs/configuration.md``.
+A file may name parents (``extends: voc_base`` or ``extends: [voc_tscd, animals5_base]``); mappings
+are merged into the parents', everything else replaces it, and a null removes an inherited loss
+term. Every key is explained in ``docs/configuration.md``.
 """
 
 import difflib
@@ -11,20 +11,17 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self
 
 import pydantic
 import yaml
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_core import ErrorDetails, PydanticCustomError, PydanticKnownError
 from typing_extensions import TypedDict
 
 from keras_wsss.errors import ConfigError
 
 CONFIG_FOLDER = Path(__file__).resolve().parent / "configs"
-
-Method = Literal["afa", "bmp", "i2crc", "rrm", "sgn", "tscd", "supervised"]
-METHODS: tuple[str, ...] = get_args(Method)
 
 # Usable with every method; they read saliency maps.
 RELATION_LOSSES = ("object_distance", "background_distance", "class_distance")
@@ -32,7 +29,8 @@ RELATION_LOSSES = ("object_distance", "background_distance", "class_distance")
 # Where no other term counts, nothing teaches the decoder and its predictions mean nothing.
 CLASSIFIER_LOSSES = ("classification", *RELATION_LOSSES)
 
-METHOD_LOSSES = {
+# The methods that a file may name, and their loss terms; register_method adds to it.
+METHOD_LOSSES: dict[str, tuple[str, ...]] = {
     "afa": ("classification", "segmentation", "affinity", "energy"),
     "bmp": ("classification", "c2s", "s2c", "affinity"),
     "i2crc": ("classification",),
@@ -50,23 +48,33 @@ METHOD_LOSSES = {
 }
 
 # What a method's pseudo labels may be refined with; the first is its default.
-METHOD_REFINERS = {
+METHOD_REFINERS: dict[str, tuple[str, ...]] = {
     "afa": ("par", "varm"),
     "bmp": ("par", "varm"),
     "i2crc": ("par", "varm"),
     "rrm": ("par", "varm", "crf"),
     "sgn": ("guided_filter",),
     "tscd": ("varm", "par"),
-    "supervised": ("par", "varm"),
+    "supervised": ("varm", "par"),
 }
 
 # How a method may spread its CAM before it is refined.
-METHOD_PROPAGATIONS = {
+METHOD_PROPAGATIONS: dict[str, tuple[str, ...]] = {
     "afa": ("none", "random_walk", "affinity_processing"),
     "bmp": ("none", "random_walk", "affinity_processing", "background_aware"),
     "tscd": ("none", "random_walk", "affinity_processing"),
 }
 
+
+def _known_method(name: str) -> str:
+    if name not in METHOD_LOSSES:
+        known = [f"'{method}'" for method in METHOD_LOSSES]
+        expected = f"{', '.join(known[:-1])} or {known[-1]}"
+        raise PydanticKnownError("literal_error", {"expected": expected})
+    return name
+
+
+Method = Annotated[str, AfterValidator(_known_method)]
 Count = Annotated[int, Field(ge=1)]
 StepNumber = Annotated[int, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -158,7 +166,7 @@ class BackboneConfig(Section):
 class HeadsConfig(Section):
     """Decoder, image classifier and affinity head."""
 
-    decoder: Literal["segformer", "largefov", "deeplabv2"] = "segformer"
+    decoder: Literal["segformer", "largefov", "deeplabv2", "linear"] = "segformer"
     embedding_dim: Count = 256
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
     pooling: Literal["max", "average"] = "max"
@@ -188,6 +196,34 @@ class PseudoLabelConfig(Section):
     def _ordered(self) -> Self:
         if self.low >= self.high:
             raise _impossible("low", self.low, f"less than pseudo_label.high ({self.high})")
+        return self
+
+
+class SGNConfig(Section):
+    """SGN's way from class maps to labels (its `losses.agreement` replaces the random walk)."""
+
+    labels_from: Literal["localization", "affinity", "image"] = "image"
+    mix: Fraction = 0.5
+    mix_start: StepNumber = 8000
+    mix_end: StepNumber = 14000
+    levels: Annotated[tuple[Literal[1, 2, 3], ...], Field(min_length=1)] = (1, 2, 3)
+    affinity_radius: Count = 8
+    walk_steps: Count = 8
+    restart: Fraction = 0.2
+    guided_radius: Count = 16
+    epsilon: Annotated[float, Field(ge=1e-5)] = 1e-3
+    class_score: OpenFraction = 0.35
+    background_score: OpenFraction = 0.15
+    margin: Fraction = 0.05
+
+    @pydantic.model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.mix_start >= self.mix_end:
+            allowed = f"less than sgn.mix_end ({self.mix_end})"
+            raise _impossible("mix_start", self.mix_start, allowed)
+        if self.background_score >= self.class_score:
+            allowed = f"less than sgn.class_score ({self.class_score})"
+            raise _impossible("background_score", self.background_score, allowed)
         return self
 
 
@@ -247,6 +283,10 @@ class Losses(TypedDict, total=False):
     object_distance: LossConfig
     background_distance: LossConfig
     class_distance: LossConfig
+
+
+_OWN_METHODS = frozenset(METHOD_LOSSES)
+_OWN_TERMS = frozenset(Losses.__annotations__)
 
 
 class OptimizerConfig(Section):
@@ -310,6 +350,7 @@ class Config(Section):
     heads: HeadsConfig = HeadsConfig()
     cam: CamConfig = CamConfig()
     pseudo_label: PseudoLabelConfig = PseudoLabelConfig()
+    sgn: SGNConfig = SGNConfig()
     losses: Annotated[Losses, Field(min_length=1)]
     optimizer: OptimizerConfig = OptimizerConfig()
     training: TrainingConfig = TrainingConfig()
@@ -471,6 +512,45 @@ def load_config(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Conf
     return config
 
 
+def allow_method(
+    name: str,
+    losses: Mapping[str, type[LossConfig] | None],
+    refiners: tuple[str, ...] = ("par", "varm"),
+    propagations: tuple[str, ...] = ("none",),
+) -> None:
+    """Lets configurations name a method of your own; :func:`methods.register_method` calls it.
+
+    Args:
+        name: str, value of the key ``method``.
+        losses: its loss terms; None for one that this module knows, for a new one the section
+            that its settings have.
+        refiners, propagations: what it can use; the first refiner is its default.
+
+    Raises:
+        ConfigError: the library has a method or loss term of that name, or a term is not known.
+
+    Example:
+
+    >>> allow_method("seeds", {"classification": None, "contrast": LossConfig})
+    """
+    if name in _OWN_METHODS:
+        raise ConfigError(f"method {name}: is one of the library's; choose another name")
+    known = _fields(Losses)
+    for term, section in losses.items():
+        if section is None and term not in known:
+            raise ConfigError(
+                f"method {name}: loss term {term}: not known; allowed: {', '.join(known)}, or a "
+                f"new one with the section of its settings{_did_you_mean(_closest(term, known))}"
+            )
+        if section is not None and term in _OWN_TERMS:
+            raise ConfigError(f"method {name}: loss term {term}: is the library's; give it None")
+    Losses.__annotations__.update({term: kind for term, kind in losses.items() if kind})
+    Config.model_rebuild(force=True)
+    METHOD_LOSSES[name] = tuple(losses)
+    METHOD_REFINERS[name] = refiners
+    METHOD_PROPAGATIONS[name] = propagations
+
+
 def merge(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
     """Deep merge: mappings are merged, everything else is replaced.
 
@@ -563,15 +643,19 @@ def _layers(path: Path, children: tuple[Path, ...] = ()) -> list[Layer]:
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: holds {_shown(values)}; allowed: a mapping of keys to values")
     layer = str(path), values
-    parent = values.pop("extends", None)
-    if parent is None:
-        return [layer]
-    if not isinstance(parent, str):
-        raise ConfigError(f"{path}: extends: {_shown(parent)}; allowed: one name or path")
-    parents = _layers(_find(parent, path.parent), (*children, path.resolve()))
-    for _, inherited in parents:
-        inherited.pop("name", None)  # type: ignore[attr-defined]
-    return [*parents, layer]
+    parents = values.pop("extends", None) or []
+    if isinstance(parents, str):
+        parents = [parents]
+    if not isinstance(parents, list) or not all(isinstance(parent, str) for parent in parents):
+        allowed = "a name or path, or a list of them"
+        raise ConfigError(f"{path}: extends: {_shown(parents)}; allowed: {allowed}")
+    inherited: list[Layer] = []
+    for parent in parents:
+        for source, said in _layers(_find(parent, path.parent), (*children, path.resolve())):
+            # What two parents share must not undo what the first of them changed in it.
+            if not any(Path(source).samefile(known) for known, _ in inherited):
+                inherited.append((source, {k: v for k, v in said.items() if k != "name"}))
+    return [*inherited, layer]
 
 
 def _override(text: str) -> Layer:

@@ -27,39 +27,54 @@ def two_logical_cpus():
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 
 
-LABELLED_TERMS = ("segmentation", "affinity", "correspondence", "energy", "equivariance")
-ALL_TERMS_AT_ONCE = [f"losses.{name}.start_step=0" for name in LABELLED_TERMS]
+def tiny_config(*overrides, config="shapes_tscd", start=3):
+    """A shipped configuration on the smallest network: crops of 128, batches of 2, 8 steps.
 
+    Stages of the configuration are made as small as the rest.
 
-def tiny_config(*overrides, config="shapes_tscd"):
-    """The demo on the smallest network: crops of 128, batches of 2, all terms from step 3."""
+    Args:
+        start: 0-based step from which all terms but the classification count.
+    """
     from keras_wsss.config import load_config
 
-    terms = LABELLED_TERMS if config == "shapes_tscd" else ("segmentation",)
-    return load_config(
-        config,
-        [
-            *(f"losses.{name}.start_step=3" for name in terms),
-            "backbone.name=mit_tiny",
-            "backbone.weights=none",
-            "backbone.drop_path_rate=0",
-            "heads.embedding_dim=16",
-            "heads.dropout=0",
-            "cam.scales=[1.0, 1.5]",
-            "pseudo_label.iterations=3",
-            "data.crop_size=128",
-            "data.batch_size=2",
-            "data.shapes.train_images=12",
-            "data.shapes.val_images=4",
-            "data.shapes.image_size=144",
-            "optimizer.warmup_steps=2",
-            "training.steps=8",
-            "training.validate_every=4",
-            "training.log_every=2",
-            "training.pictures=0",
-            *overrides,
-        ],
-    )
+    shipped = load_config(config)
+    small = [
+        "backbone.name=mit_tiny",
+        "backbone.weights=none",
+        "backbone.drop_path_rate=0",
+        "heads.embedding_dim=16",
+        "heads.dropout=0",
+        "cam.scales=[1.0, 1.5]",
+        "pseudo_label.iterations=3",
+        f"pseudo_label.propagation_start={start}",
+        "data.crop_size=128",
+        "data.batch_size=2",
+        "data.shapes.train_images=12",
+        "data.shapes.val_images=4",
+        "data.shapes.image_size=144",
+        "optimizer.warmup_steps=2",
+        "training.steps=8",
+        "training.validate_every=4",
+        "training.log_every=2",
+        "training.pictures=0",
+    ]
+    everywhere = [*small, *_starts(shipped, start), *overrides]
+    for stage, stage_config in shipped.stage_configs():
+        if stage:
+            own = [*small, *_starts(stage_config, start)]
+            everywhere += [f"stages.{stage}.{override}" for override in own]
+    return load_config(config, everywhere)
+
+
+def _starts(config, start):
+    terms = set(config.losses) - {"classification"}
+    return [f"losses.{name}.start_step={start}" for name in sorted(terms)]
+
+
+ALL_TERMS_AT_ONCE = [
+    f"losses.{name}.start_step=0"
+    for name in ("segmentation", "affinity", "correspondence", "energy", "equivariance")
+]
 
 
 def random_batch(size=2, classes=6, side=128, seed=0):

@@ -7,11 +7,14 @@ from pathlib import Path
 import pydantic
 import pytest
 
+from keras_wsss import config as configuration
 from keras_wsss.config import (
     METHOD_LOSSES,
-    METHODS,
     RELATION_LOSSES,
     Config,
+    LossConfig,
+    Losses,
+    allow_method,
     known_keys,
     load_config,
     merge,
@@ -53,7 +56,7 @@ def message_of(*arguments):
 @pytest.mark.parametrize("name", shipped_configs())
 def test_shipped_configurations_load_and_state_their_claim(name):
     config = load_config(name, [ROOT])
-    assert config.name == name and config.method in METHODS
+    assert config.name == name and config.method in METHOD_LOSSES
     head = (REPOSITORY / "configs" / f"{name}.yaml").read_text().split("\n\n")[0]
     for claim in ("Command:", "Hardware:", "Time:", "Scores:", f"--config {name}"):
         assert claim in head, claim
@@ -93,13 +96,25 @@ def test_published_recipe(name, steps, start, batch, validate):
     assert config.seed == 1 and not config.parity
 
 
-@pytest.mark.parametrize("data", ["shapes", "animals5"])
+@pytest.mark.parametrize("data", ["shapes", "animals5", "voc20"])
 def test_supervised_twin_differs_in_the_objective_alone(data):
     weak = load_config(f"{data}_tscd", [ROOT]).model_dump(exclude={"name", "method", "losses"})
     full = load_config(f"{data}_supervised", [ROOT])
     assert full.model_dump(exclude={"name", "method", "losses"}) == weak
     assert full.method == "supervised" and set(full.losses) == {"classification", "segmentation"}
     assert full.losses["segmentation"].start_step == 0
+
+
+@pytest.mark.parametrize("name", [n for n in shipped_configs() if n.startswith("voc20_")])
+def test_voc20_is_animals5_with_other_data(name):
+    """One recipe a method on the photographs: only the data and the length differ."""
+    config = load_config(name, [ROOT])
+    twin = load_config(name.replace("voc20", "animals5"), [ROOT])
+    ignored = {"name", "data", "training"}
+    assert config.model_dump(exclude=ignored) == twin.model_dump(exclude=ignored)
+    assert config.data.classes is None and config.data.crop_size == twin.data.crop_size
+    epochs = config.training.steps * config.data.batch_size / (384 + 346)
+    assert 12 <= epochs < 12.2
 
 
 # ---- reading ---------------------------------------------------------------------------------
@@ -131,6 +146,17 @@ def test_extends_merges_deeply_and_replaces_lists(write):
 def test_extends_finds_shipped_files(write):
     config = load_config(write("extends: animals5_tscd\nseed: 9\n"), [ROOT])
     assert config.seed == 9 and config.data.classes == ("cat", "cow", "dog", "horse", "sheep")
+
+
+def test_several_parents_are_merged_from_left_to_right(write):
+    write(MINIMAL + "seed: 5\n", "grand.yaml")
+    write("extends: grand\nname: left\nseed: 6\ndata: {flip: 0.1}\n", "left.yaml")
+    write("extends: grand\ndata: {flip: 0.2, crop_size: 64}\n", "right.yaml")
+    config = load_config(write("extends: [left, right]\ndata: {crop_size: 96}\n", "child.yaml"))
+    # The shared grandparent, which is read again for `right`, does not take back `left`'s seed.
+    assert (config.name, config.seed, config.data.flip) == ("child", 6, 0.2)
+    assert config.data.crop_size == 96 and set(config.losses) == {"classification", "energy"}
+    assert load_config(write(MINIMAL + "extends: []\n")).method == "tscd"
 
 
 def test_null_removes_a_loss_term(write):
@@ -267,7 +293,8 @@ FILES = {
     "not text": ("\0", ["YAML"]),
     "not a mapping": ("- method\n", ["['method']", "mapping"]),
     "empty": ("", ["None", "mapping"]),
-    "odd extends": (MINIMAL + "extends: [a, b]\n", ["extends", "['a', 'b']", "one name"]),
+    "odd extends": (MINIMAL + "extends: {a: b}\n", ["extends", "{'a': 'b'}", "a list of them"]),
+    "number in extends": (MINIMAL + "extends: [5]\n", ["extends", "[5]", "name or path"]),
     "unknown parent": (MINIMAL + "extends: voc_tsdc\n", ["voc_tsdc", "did you mean voc_tscd?"]),
     "stage": (MINIMAL + "stages: {two: {sed: 2}}\n", ["stage two", "sed", "did you mean seed?"]),
     "stages": (MINIMAL + "stages: [one]\n", ["stages", "['one']", "mapping"]),
@@ -320,6 +347,50 @@ def test_binary_file_is_one_message(tmp_path):
     assert str(path) in message_of(path)
 
 
+# ---- methods of one's own --------------------------------------------------------------------
+
+
+class ContrastConfig(LossConfig):
+    margin: float = 0.5
+
+
+@pytest.fixture
+def own_method(monkeypatch):
+    for name in ("METHOD_LOSSES", "METHOD_REFINERS", "METHOD_PROPAGATIONS"):
+        monkeypatch.setattr(configuration, name, dict(getattr(configuration, name)))
+    allow_method("mine", {"classification": None, "contrast": ContrastConfig})
+    yield MINIMAL.replace("method: tscd", "method: mine").replace("energy", "contrast")
+    del Losses.__annotations__["contrast"]
+    Config.model_rebuild(force=True)
+
+
+def test_a_method_of_ones_own_is_checked_like_ours(own_method, write):
+    path = write(own_method.replace(", stride: 2", ", margin: 0.25"))
+    config = load_config(path)
+    assert config.method == "mine" and config.refiner == "par"
+    assert config.losses["contrast"] == ContrastConfig(weight=0.01, margin=0.25)
+    assert Config.model_validate(config.model_dump(mode="json")) == config
+    assert "losses.contrast.margin" in known_keys()
+    assert "did you mean losses.contrast.margin?" in message_of(path, ["losses.contrast.margn=1"])
+    assert "did you mean mine?" in message_of(path, ["method=mein"])
+    assert "terms of mine" in message_of(path, ["losses.energy.weight=1"])
+    assert "terms of tscd" in message_of(path, ["method=tscd"])
+    allow_method("mine", {"classification": None})  # as when a notebook's cell is run again
+
+
+@pytest.mark.parametrize(
+    ("name", "losses", "says"),
+    [
+        ("tscd", {"classification": None}, "method tscd: is one of the library's"),
+        ("mine", {"energi": None}, "energi: not known; .*did you mean energy?"),
+        ("mine", {"energy": LossConfig}, "energy: is the library's"),
+    ],
+)
+def test_a_method_of_ones_own_cannot_take_our_names(name, losses, says):
+    with pytest.raises(ConfigError, match=says):
+        allow_method(name, losses)
+
+
 # ---- before TensorFlow -----------------------------------------------------------------------
 
 
@@ -370,7 +441,6 @@ def test_every_key_is_documented():
 
 def test_losses_of_methods_are_known_terms():
     terms = {key.split(".")[1] for key in known_keys() if key.startswith("losses.")}
-    assert set(METHOD_LOSSES) == set(METHODS)
     assert terms == {term for names in METHOD_LOSSES.values() for term in names} | set(
         RELATION_LOSSES
     )

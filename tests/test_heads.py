@@ -209,7 +209,7 @@ def test_classifier_bias_is_part_of_the_activations():
     assert set(classifier.reference_variables()) == {"weight", "bias"}
 
 
-@pytest.mark.parametrize("name", ["segformer", "largefov", "deeplabv2"])
+@pytest.mark.parametrize("name", ["segformer", "largefov", "deeplabv2", "linear"])
 def test_decoders_train_save_and_take_any_size(name, tmp_path):
     decoder, features = heads.build_decoder(name, 6, embedding_dim=24), features_of()
 
@@ -248,6 +248,7 @@ def test_mixed_precision_gives_float32_outputs():
         heads.SegFormerDecoder(6, 24, **policy)(features, training=True),
         heads.LargeFOVDecoder(6, 24, **policy)(features),
         heads.DeepLabV2Decoder(6, **policy)(features),
+        heads.LinearDecoder(6, **policy)(features),
         heads.AffinityHead(**policy)(attention),
         heads.AffinityHead(**policy)(heads.AttentionNeck(32, **policy)(features[-1])),
         classifier.image_logits(features[-1]),
@@ -273,5 +274,5 @@ def test_configurations_of_heads_survive(cls, options):
 
 
 def test_unknown_decoder():
-    with pytest.raises(ConfigError, match="segformer, largefov or deeplabv2.*fcn"):
+    with pytest.raises(ConfigError, match="segformer, largefov, deeplabv2 or linear.*fcn"):
         heads.build_decoder("fcn", 21)

@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_wsss.ops import affinity, cam, correspondence, energy, refine
+from keras_wsss.ops import (
+    affinity,
+    cam,
+    correspondence,
+    energy,
+    guided_filter,
+    refine,
+    self_affinity,
+)
 from keras_wsss.ops._backend import compiled
 from keras_wsss.ops.resize import resize
 
@@ -58,6 +66,13 @@ CALLS = {
     "sample_points": (correspondence.sample_points, [MAPS, 2 * random(2, 9, 2, seed=3) - 1]),
     "cosine_correspondence": (correspondence.cosine_correspondence, [MAPS[0], MAPS[1] - 0.5]),
     "gaussian_filter": (energy.gaussian_filter, [3 * IMAGE, MAPS]),
+    "guided_filter": (functools.partial(guided_filter.guided_filter, radius=3), [IMAGE, MAPS]),
+    "self_affinity": (
+        lambda *x: self_affinity.self_affinity(x[:2], x[2]),
+        [MAPS, IMAGE, np.ones((2, 12, 16), np.float32)],
+    ),
+    "random_walk": (self_affinity.random_walk, [MAPS, random(2, 192, 192, seed=2)]),
+    "pool_to": (functools.partial(self_affinity.pool_to, size=(5, 8)), [MAPS]),
     "gaussian_filter_strided": (functools.partial(energy.gaussian_filter, stride=3), [IMAGE, MAPS]),
 }
 

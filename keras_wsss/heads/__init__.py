@@ -6,6 +6,7 @@ from keras_wsss.heads.aspp import DeepLabV2Decoder
 from keras_wsss.heads.attention_neck import AttentionNeck
 from keras_wsss.heads.classifier import CAMClassifier
 from keras_wsss.heads.largefov import LargeFOVDecoder
+from keras_wsss.heads.linear import LinearDecoder
 from keras_wsss.heads.segformer import SegFormerDecoder
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "CAMClassifier",
     "DeepLabV2Decoder",
     "LargeFOVDecoder",
+    "LinearDecoder",
     "SegFormerDecoder",
     "build_decoder",
 ]
@@ -23,8 +25,8 @@ def build_decoder(name, num_classes, embedding_dim=256, dropout=0.1, synchronize
     """Decoder by its name in the configuration.
 
     Args:
-        name: ``"segformer"``, or ``"largefov"`` or ``"deeplabv2"`` (which have no dropout and no
-            batch norm).
+        name: ``"segformer"``, or ``"largefov"``, ``"deeplabv2"`` or ``"linear"`` (which have no
+            dropout and no batch norm).
         num_classes: int, channels of the logits, background included.
 
     Raises:
@@ -41,4 +43,6 @@ def build_decoder(name, num_classes, embedding_dim=256, dropout=0.1, synchronize
         return LargeFOVDecoder(num_classes, embedding_dim)
     if name == "deeplabv2":
         return DeepLabV2Decoder(num_classes)
-    raise ConfigError(f"`heads.decoder` is segformer, largefov or deeplabv2, not {name!r}.")
+    if name == "linear":
+        return LinearDecoder(num_classes)
+    raise ConfigError(f"`heads.decoder` is segformer, largefov, deeplabv2 or linear, not {name!r}.")

@@ -55,6 +55,7 @@ def load_checkpoint(model, path):
         ) from error
     for variable, value in zip(_random_states(model), state.pop("random"), strict=True):
         variable.assign(value)
+    model.trained_steps = state["step"]
     return state
 
 

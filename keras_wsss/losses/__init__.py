@@ -1,6 +1,7 @@
 """Loss terms, one file each. Arguments in Keras' order: what is true first."""
 
 from keras_wsss.losses.affinity import affinity_loss
+from keras_wsss.losses.agreement import agreement_loss
 from keras_wsss.losses.branch_consistency import (
     class_to_segmentation,
     confident_classes,
@@ -15,6 +16,7 @@ from keras_wsss.losses.segmentation import balanced_cross_entropy, cross_entropy
 
 __all__ = [
     "affinity_loss",
+    "agreement_loss",
     "balanced_cross_entropy",
     "cam_equivariance",
     "cam_equivariance_released",

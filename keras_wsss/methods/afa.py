@@ -9,10 +9,8 @@ import keras
 
 from keras_wsss import losses
 from keras_wsss.methods.base import WSSSModel
-from keras_wsss.ops.affinity import affinity_targets
 from keras_wsss.ops.resize import resize
 
-AFFINITY_RADIUS = 8  # in tokens
 LABELLED = {"segmentation", "affinity", "energy"}  # terms that read pseudo labels
 
 
@@ -57,19 +55,10 @@ class AFA(WSSSModel):
         view = outputs["view"]
         terms = self.common_terms(batch, view, active)
         if "affinity" in active:
-            targets = affinity_targets(
-                labels["affinity"], AFFINITY_RADIUS, self.backbone.output_stride
-            )
-            terms["affinity"] = losses.affinity_loss(targets, view["affinity"])
+            terms["affinity"] = self.affinity_term(labels["affinity"], view)
         logits = resize(view["segmentation_logits"], batch["image"].shape[1:3])
         if "segmentation" in active:
             terms["segmentation"] = losses.balanced_cross_entropy(labels["segmentation"], logits)
         if "energy" in active:
-            terms["energy"] = losses.dense_energy(
-                batch["image"],
-                labels["segmentation"],
-                logits,
-                batch["valid_box"],
-                stride=self.loss_settings["energy"].stride,
-            )
+            terms["energy"] = self.energy_term(batch, labels["segmentation"], logits)
         return terms

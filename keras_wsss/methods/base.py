@@ -10,6 +10,8 @@ from keras_wsss.config import RELATION_LOSSES, Config
 from keras_wsss.metrics import MeanIoU
 from keras_wsss.ops import refine
 from keras_wsss.ops._backend import compiled
+from keras_wsss.ops.affinity import affinity_targets
+from keras_wsss.ops.affinity_processing import affinity_processing
 from keras_wsss.ops.box import propagated_pseudo_label
 from keras_wsss.ops.cam import fuse_multi_scale, inside, refined_pseudo_label
 from keras_wsss.ops.resize import resize
@@ -25,6 +27,9 @@ REFINERS = {
     "par": refine.pixel_adaptive_refinement,
     "varm": refine.variation_aware_refinement,
 }
+
+AFFINITY_RADIUS = 8  # in tokens
+LATTICE_AMPLITUDE = 0.46  # of the released energy filter against the exact Gaussian (rrm.md 3.3)
 
 # Propagations that read the affinity of the largest view.
 BY_AFFINITY = ("random_walk", "affinity_processing")
@@ -63,6 +68,7 @@ class WSSSModel(TrainingStep, keras.Model):
     """
 
     needs_masks = False  # whether training batches hold ``mask``
+    trained_steps = 0  # of the checkpoint that was loaded last
 
     def __init__(self, config, num_classes, synchronized=False, **kwargs):
         super().__init__(**kwargs)
@@ -144,6 +150,19 @@ class WSSSModel(TrainingStep, keras.Model):
                 "class_distance": losses.class_specific_distance(cam, salient, tags, valid),
             }
         return {name: value for name, value in terms.items() if name in active}
+
+    def affinity_term(self, labels, view):
+        """Affinity of the attention against labels (afa.md 3.3)."""
+        targets = affinity_targets(labels, AFFINITY_RADIUS, self.backbone.output_stride)
+        return losses.affinity_loss(targets, view["affinity"])
+
+    def energy_term(self, batch, labels, logits):
+        """Dense energy of decoder logits at the size of the image (rrm.md 3.3)."""
+        stride = self.loss_settings["energy"].stride
+        energy = losses.dense_energy(
+            batch["image"], labels, logits, batch["valid_box"], stride=stride
+        )
+        return energy * (LATTICE_AMPLITUDE if self.settings.parity else 1.0)
 
     # ---- network ----------------------------------------------------------------------------
 
@@ -283,12 +302,15 @@ class WSSSModel(TrainingStep, keras.Model):
             large_view: outputs ``cam`` and ``affinity`` of a view with the images in front.
         """
         settings, tags = self.settings.pseudo_label, batch["labels"]
-        grid = ops.shape(large_view["cam"])[1:3]
+        tokens = resize(cam, ops.shape(large_view["cam"])[1:3])
         affinity = large_view["affinity"][: ops.shape(tags)[0]]
+        if settings.propagation == "affinity_processing":
+            spread = affinity_processing(tokens, affinity, tags)
+            return self.refined_labels(batch, resize(spread, ops.shape(cam)[1:3]), high, low)
         return self.refined(
             propagated_pseudo_label,
             batch,
-            resize(cam, grid),
+            tokens,
             affinity,
             tags,
             high=high or settings.high,

@@ -11,12 +11,10 @@ from keras import ops
 
 from keras_wsss import losses
 from keras_wsss.methods.base import WSSSModel
-from keras_wsss.ops.affinity import affinity_targets
 from keras_wsss.ops.box import background_aware_label
 from keras_wsss.ops.cam import fuse_multi_scale, fuse_segmentation, inside
 from keras_wsss.ops.resize import resize
 
-AFFINITY_RADIUS = 8  # in tokens
 LABELLED = {"c2s", "affinity"}  # terms that read pseudo labels
 
 
@@ -120,10 +118,7 @@ class BMP(WSSSModel):
             logits, form = resize(view["cam"], size), self.loss_settings["s2c"].form
             terms["s2c"] = losses.segmentation_to_class(labels["s2c"], logits, form)
         if "affinity" in active:
-            targets = affinity_targets(
-                labels["affinity"], AFFINITY_RADIUS, self.backbone.output_stride
-            )
-            terms["affinity"] = losses.affinity_loss(targets, view["affinity"])
+            terms["affinity"] = self.affinity_term(labels["affinity"], view)
         return terms
 
     # ---- evaluation ---------------------------------------------------------------------------

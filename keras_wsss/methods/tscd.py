@@ -10,13 +10,10 @@ from keras import ops
 
 from keras_wsss import losses
 from keras_wsss.methods.base import WSSSModel
-from keras_wsss.ops.affinity import affinity_targets
 from keras_wsss.ops.resize import resize
 
 SMALL_VIEW = 0.3  # side of the second view, relative to the crop
 POINTS = 40 * 40  # places per view whose correspondence is distilled
-AFFINITY_RADIUS = 8  # in tokens
-LATTICE_AMPLITUDE = 0.46  # of the released energy filter against the exact Gaussian (rrm.md 3.3)
 
 # Terms that read the pseudo label, and terms that compare the two views.
 LABELLED = {"segmentation", "affinity", "energy"}
@@ -75,17 +72,9 @@ class TSCD(WSSSModel):
         if "segmentation" in active:
             terms["segmentation"] = losses.balanced_cross_entropy(labels, logits)
         if "affinity" in active:
-            targets = affinity_targets(labels, AFFINITY_RADIUS, self.backbone.output_stride)
-            terms["affinity"] = losses.affinity_loss(targets, view["affinity"])
+            terms["affinity"] = self.affinity_term(labels, view)
         if "energy" in active:
-            energy = losses.dense_energy(
-                batch["image"],
-                labels,
-                logits,
-                batch["valid_box"],
-                stride=self.loss_settings["energy"].stride,
-            )
-            terms["energy"] = energy * (LATTICE_AMPLITUDE if self.settings.parity else 1.0)
+            terms["energy"] = self.energy_term(batch, labels, logits)
         if "correspondence" in active:
             cam, small_cam = outputs["cam"], outputs["small_cam"]
             if not self.settings.parity:

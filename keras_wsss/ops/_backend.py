@@ -1,9 +1,11 @@
-"""The one place of ``ops`` that touches TensorFlow: resizing to unknown sizes, and XLA."""
+"""The one place of ``ops`` that touches TensorFlow: resizing to unknown sizes, XLA, the host."""
 
 import functools
 
 import keras
 from keras import ops
+
+from keras_wsss.errors import ConfigError
 
 
 def resize_bilinear(x, size):
@@ -14,6 +16,27 @@ def resize_bilinear(x, size):
         # keras.ops.image.resize takes no size that is only known when the graph runs.
         return tf.image.resize(x, ops.stack([ops.cast(side, "int32") for side in size]))
     return ops.image.resize(x, size, interpolation="bilinear", antialias=False)
+
+
+def on_host(function, tensors, dtypes):
+    """Calls ``function`` on numpy arrays, also from a graph; no gradient, not under XLA.
+
+    Args:
+        function: takes as many numpy arrays as there are ``tensors``, returns a tuple of arrays.
+        tensors: list.
+        dtypes: names of the dtypes of the results, whose shapes are not known in a graph.
+
+    Raises:
+        ConfigError: the backend is not TensorFlow.
+    """
+    if keras.backend.backend() != "tensorflow":
+        raise ConfigError(
+            "the dense CRF runs beside the graph, which only TensorFlow can do; use "
+            "`pseudo_label.refiner: par`, or KERAS_BACKEND=tensorflow"
+        )
+    import tensorflow as tf
+
+    return tf.numpy_function(function, tensors, [tf.as_dtype(name) for name in dtypes])
 
 
 def compiled(function):

@@ -42,6 +42,7 @@ def refined_in_box(scores, image, valid_box, refine, iterations=10):
     (2, 320, 320, 4)
     """
     size = ops.shape(scores)[1:3]
+    valid_box = ops.convert_to_tensor(valid_box, "int32")
     rows, columns = (_Side(valid_box[:, i : i + 2], size[i // 2]) for i in (0, 2))
     guide = _read(ops.floor(ops.cast(image, "float32")) / 255.0, rows.shrink(), columns.shrink())
     maps = _read(ops.cast(scores, "float32"), rows.shrink(True), columns.shrink(True))
@@ -78,6 +79,7 @@ def propagated_pseudo_label(
     (2, 320, 320)
     """
     batch, *size = ops.shape(image)[:3]
+    labels = ops.convert_to_tensor(labels)
     present = cam * ops.cast(labels > 0, "float32")[:, None, None, :]
     walked = [propagate(present, affinity, labels, score, radius) for score in (high, low)]
 
@@ -120,7 +122,7 @@ def background_aware_label(
     maps = ops.concatenate([background[..., None], cam], axis=-1)
 
     def scores_of(slots):
-        chosen = take_channels(maps, ops.minimum(slots, ops.shape(maps)[-1] - 1))
+        chosen = take_channels(maps, slots)
         return refined_in_box(chosen, image, valid_box, refine, iterations)
 
     score, label = strongest_class(scores_of, labels, (batch, *size))
@@ -132,7 +134,6 @@ class _Side:
     """Reading one side of the boxes onto a half-sized grid, and back."""
 
     def __init__(self, span, size):
-        span = ops.cast(span, "int32")
         self.size, self.start = size, span[:, 0]
         self.length = ops.maximum(span[:, 1] - self.start, 1)  # an empty box reads one pixel
         self.half = ops.maximum(self.length // 2, 1)

@@ -247,17 +247,16 @@ def refined_scores(cam, guide, slots, labels, refine, backgrounds, iterations=10
         slots: int `[B,K]` class ids, 0 = background. An absent class gets meaningless scores.
         labels: `[B,C]`, > 0 = class present.
         refine: refinement function.
-        backgrounds: T constant background scores.
+        backgrounds: background scores, T constants or maps `[B,h,w,T]`.
         iterations: int, sweeps of ``refine``.
 
     Returns:
         float32 `[B,h,w,T,K]`.
     """
-    classes = cam.shape[-1]
-    backgrounds = ops.exp(ops.convert_to_tensor(backgrounds, "float32"))[:, None]
+    backgrounds = ops.exp(ops.convert_to_tensor(backgrounds, "float32"))[..., None]
     evidence = ops.exp(cam)
     total = ops.sum(evidence * ops.cast(labels > 0, "float32")[:, None, None, :], axis=-1)
-    chosen = take_channels(evidence, ops.clip(slots - 1, 0, classes - 1))[:, :, :, None]
+    chosen = take_channels(evidence, ops.maximum(slots - 1, 0))[:, :, :, None]
     chosen = ops.where((slots == 0)[:, None, None, None], backgrounds, chosen)
     scores = chosen / (total[..., None, None] + backgrounds)
     refined = refine(guide, merge_last(scores), iterations=iterations)
@@ -278,9 +277,10 @@ def inside(valid_box, size):
 
 
 def take_channels(x, channels):
-    """Channels `[B,K]` of each image of ``x`` `[B,H,W,C]`: `[B,H,W,K]`."""
+    """Channels `[B,K]` (the last for any beyond) of each image `[B,H,W,C]`: `[B,H,W,K]`."""
     batch, height, width = ops.shape(x)[:3]
     count = x.shape[-1]
+    channels = ops.minimum(channels, count - 1)
     planes = ops.reshape(ops.transpose(x, (0, 3, 1, 2)), (batch * count, height, width))
     chosen = ops.take(planes, channels + count * ops.arange(batch, dtype="int32")[:, None], axis=0)
     return ops.transpose(chosen, (0, 2, 3, 1))

@@ -145,7 +145,7 @@ def _repeat_last(x, extent):
 
 def _rows_and_columns(extent):
     """The two numbers of ``extent`` `[...,2]`, each with two axes of length 1 behind it."""
-    return extent[..., 0, None, None], extent[..., 1, None, None]
+    return tuple(ops.expand_dims(extent[..., i], (-2, -1)) for i in range(2))
 
 
 def _neighbours(x, dilations):

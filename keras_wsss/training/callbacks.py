@@ -146,9 +146,8 @@ class Pictures(StepCallback):
         if self.step % self.every:
             return
         model, batch = self.model, self.batch
-        cam = model.multi_scale_cam(batch["image"])
+        cam, pseudo, _ = model.seeds(batch)
         prediction = self.predictor(batch["image"])
-        pseudo = model.refined_labels(batch, cam)
         shown = cam * batch["labels"][:, None, None, :]
         columns = (batch["image"], shown, pseudo, prediction)
         rows = list(zip(*(column.numpy() for column in columns), strict=True))

@@ -1,0 +1,364 @@
+"""The methods side by side: trains every run of a suite, then writes the tables of the docs.
+
+    python -m benchmarks.methods --suite animals5 --data ROOT
+    python -m benchmarks.methods --table
+
+A run is a process of its own (so that its peak memory is its own) and ends as one file
+``OUTPUT/SUITE/NAME_seedS.json``. What is there is skipped, and what was interrupted goes on from
+its last checkpoint: start the same command again. A run that fails does not stop the others.
+"""
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import keras_wsss
+from keras_wsss.config import load_config
+from keras_wsss.run import RunDirectory
+
+RESULTS = Path("benchmarks/results")
+PAGE = Path("docs/results.md")
+REPEATED = (1, 2, 3)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a table: a configuration with overrides, trained once for each of its seeds.
+
+    ``home`` is the suite in whose folder the results lie, where two suites share a row.
+    """
+
+    name: str
+    label: str
+    config: str
+    overrides: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = (1,)
+    home: str | None = None
+
+
+def comparison(data):
+    """Every method with the same network, steps and rates."""
+    return (
+        Row("supervised", "with masks: the upper bound", f"{data}_supervised"),
+        Row("tscd", "TSCD", f"{data}_tscd", seeds=REPEATED),
+        Row("bmp", "BMP", f"{data}_bmp", seeds=REPEATED),
+        Row("afa", "AFA", f"{data}_afa"),
+        Row("sgn", "SGN", f"{data}_sgn"),
+        Row("rrm", "RRM", f"{data}_rrm"),
+    )
+
+
+def ablation(method, *changes):
+    """The full method, then one change a row: name, label, overrides."""
+    full = Row(method, f"{method.upper()} in full", f"animals5_{method}", home="animals5")
+    return (full, *(Row(name, label, full.config, over) for name, label, *over in changes))
+
+
+SUITES = {
+    "animals5": comparison("animals5"),
+    "voc20": comparison("voc20"),
+    # Saliency maps say where the object is, so these stand apart; "saliency x tag" learns nothing.
+    "saliency": (
+        Row("i2crc", "I²CRC", "voc20_i2crc"),
+        Row("saliency_tag", "saliency x tag", "voc20_supervised"),
+        Row("saliency_tag_animals5", "saliency x tag, on animals5", "animals5_supervised"),
+    ),
+    "animals5_ablation_tscd": ablation(
+        "tscd",
+        ("no_correspondence", "without correspondence", "losses.correspondence=null"),
+        ("no_equivariance", "without equivariance", "losses.equivariance=null"),
+        ("no_energy", "without energy", "losses.energy=null"),
+        ("no_affinity", "without affinity", "losses.affinity=null"),
+        ("par", "PAR instead of VARM", "pseudo_label.refiner=par"),
+        ("parity", "as the released code (parity)", "parity=true"),
+    ),
+    "animals5_ablation_bmp": ablation(
+        "bmp",
+        ("propagation_none", "labels from PAR alone", "pseudo_label.propagation=none"),
+        ("propagation_afa", "AFA's random walk", "pseudo_label.propagation=random_walk"),
+        ("no_s2c", "without S2C", "losses.s2c=null"),
+        ("c2s_ce", "C2S as cross-entropy", "losses.c2s.form=ce"),
+        ("s2c_bce", "S2C as binary cross-entropy", "losses.s2c.form=bce"),
+        ("no_gate", "without the object gate", "heads.object_gate=false"),
+    ),
+}
+
+
+# ---- running ---------------------------------------------------------------------------------
+
+
+def result_file(output, suite, row, seed):
+    """Where the result of a run lies."""
+    return Path(output) / (row.home or suite) / f"{row.name}_seed{seed}.json"
+
+
+def run_suite(suite, data, output, work, only=(), seeds=()):
+    """Makes the results of a suite that are not there yet; returns the names of failed runs."""
+    failed = []
+    for row in SUITES[suite]:
+        if only and row.name not in only:
+            continue
+        for seed in seeds or row.seeds:
+            target = result_file(output, suite, row, seed)
+            name = f"{target.parent.name}/{target.stem}"
+            if target.exists():
+                print(f"{name}: is there", flush=True)
+                continue
+            run = saliency_times_tag if row.name.startswith("saliency_tag") else train
+            result = run(row, seed, data, Path(work) / name)
+            if result is None:
+                failed.append(name)
+                continue
+            facts = {"suite": target.parent.name, "name": row.name, "seed": seed, **result}
+            RunDirectory(output).write_json(target, facts)
+            print(f"{name}: done", flush=True)
+    return failed
+
+
+def train(row, seed, data, folder):
+    """Trains a row in a process of its own; its result, or None where it failed."""
+    command = [*("-m", "keras_wsss.train", "--config", row.config), "--set", f"seed={seed}"]
+    for override in row.overrides:
+        command += ["--set", override]
+    # For the reader, without the folders of this machine.
+    shown = " ".join(["python", *command, "--set", "data.root=X"] if data else ["python", *command])
+    if data:
+        command += ["--set", f"data.root={data}"]
+    command += ["--run-dir", str(folder)]
+    if any(folder.rglob("last.weights.h5")):
+        command.append("--resume")
+    elif folder.exists():
+        shutil.rmtree(folder)  # it was stopped before its first checkpoint
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    log = folder.with_suffix(".log")
+    print(f"{folder.parent.name}/{folder.name}: training, see {log}", flush=True)
+    with log.open("a") as file:
+        status = subprocess.run(
+            [sys.executable, *command], stdout=file, stderr=subprocess.STDOUT, check=False
+        ).returncode
+    summary = RunDirectory(folder).summary_file
+    if status or not summary.exists():
+        lines = log.read_text().splitlines() or ["no output"]
+        print(f"{folder.parent.name}/{folder.name}: FAILED, {lines[-1]}", file=sys.stderr)
+        return None
+    return {
+        "command": f"{shown} --run-dir D",
+        **circumstances(),
+        "seconds_per_step": seconds_per_step(folder),
+        **json.loads(summary.read_text()),
+    }
+
+
+def saliency_times_tag(row, seed, data, folder):
+    """No learning: salient pixels get the image's tag, the first in the list of classes if several.
+
+    A pixel is salient from half of the range of the map (127.5 of 255).
+    """
+    import numpy as np
+
+    from keras_wsss.data import load_split
+    from keras_wsss.metrics import MeanIoU
+
+    config = load_config(row.config, [f"data.root={data}"])
+    split = load_split(config.data, "val", require_masks=True, require_saliency=True)
+    score = MeanIoU(len(split.class_names) + 1)
+    for position, tags in enumerate(split.labels):
+        salient = split.saliency(position) >= 127.5
+        score.update_state(split.mask(position), np.where(salient, np.argmax(tags) + 1, 0))
+    miou = round(100 * float(score.result()), 2)
+    return {
+        "run": row.name,
+        "protocol": {"list": split.name, "images": len(split), "tags_used": "yes, and saliency"},
+        "pseudo_label": {"miou": miou, "tags_used": True},
+        **circumstances(),
+    }
+
+
+def seconds_per_step(folder):
+    """Median over the logged steps with all loss terms; None for a run of several stages."""
+    path = RunDirectory(folder).metrics_file
+    if not path.exists():
+        return None
+    config = load_config(RunDirectory(folder).config_file)
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    speeds = [
+        record["images_per_second"] for record in records if set(config.losses) <= set(record)
+    ]
+    # The first of these records holds the tracing of the graph.
+    return round(config.data.batch_size / statistics.median(speeds[1:] or speeds), 3)
+
+
+def circumstances():
+    """Hardware and versions."""
+    import tensorflow as tf
+
+    gpus = [
+        tf.config.experimental.get_device_details(gpu).get("device_name", "GPU")
+        for gpu in tf.config.list_physical_devices("GPU")
+    ]
+    cores = len(os.sched_getaffinity(0))
+    return {
+        "hardware": f"{cores} CPU cores, {platform.machine()}, {', '.join(gpus) or 'no GPU'}",
+        "versions": {
+            "python": platform.python_version(),
+            "keras_wsss": keras_wsss.__version__,
+            **{package: version(package) for package in ("tensorflow", "keras", "numpy")},
+        },
+    }
+
+
+# ---- tables ----------------------------------------------------------------------------------
+
+
+def load_results(output, suite, row):
+    """Results of a row by seed."""
+    paths = result_file(output, suite, row, 0).parent.glob(f"{row.name}_seed*.json")
+    results = [json.loads(path.read_text()) for path in sorted(paths)]
+    return {result["seed"]: result for result in results}
+
+
+def value(result, *keys):
+    """What a result says under ``keys``; None where it says nothing."""
+    for key in keys:
+        result = (result or {}).get(key)
+    return result
+
+
+SCORES = {
+    "decoder": ("decoder", "miou"),
+    "CAM": ("cam", "miou"),
+    "pseudo label": ("pseudo_label", "miou"),
+}
+
+
+def mean(results, *keys):
+    """Mean over the results that say something under ``keys``; None where none does."""
+    values = [value(result, *keys) for result in results]
+    values = [number for number in values if number is not None]
+    return statistics.mean(values) if values else None
+
+
+def shown(number, digits=1):
+    """A number of a table; a dash for None."""
+    return "–" if number is None else f"{number:.{digits}f}"
+
+
+def with_deviation(results, *keys):
+    """Mean ± standard deviation over seeds, or the one value."""
+    values = [value(result, *keys) for result in results]
+    if len(values) < 2 or None in values:
+        return shown(mean(results, *keys))
+    return f"{statistics.mean(values):.1f} ± {statistics.stdev(values):.1f}"
+
+
+def markdown(header, rows):
+    """A table of strings."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def comparison_table(suite, output):
+    """One row a method: scores, share of the upper bound on the same data, cost."""
+    header = ["method", "decoder", "% of the bound", *list(SCORES)[1:], "classifier F1"]
+    header += ["seconds a step", "peak memory, GB", "seeds"]
+    rows = []
+    for row in SUITES[suite]:
+        results = load_results(output, suite, row)
+        several = list(results.values())
+        data = row.config.split("_")[0]
+        bound = load_results(output, data, Row("supervised", "", row.config)).values()
+        best, decoder = mean(bound, *SCORES["decoder"]), mean(several, *SCORES["decoder"])
+        share = 100 * decoder / best if best and decoder is not None else None
+        memory = mean(several, "peak_memory_mb")
+        rows.append(
+            [
+                row.label,
+                with_deviation(several, *SCORES["decoder"]),
+                shown(share, 0),
+                with_deviation(several, *SCORES["CAM"]),
+                with_deviation(several, *SCORES["pseudo label"]),
+                shown(mean(several, "classifier", "f1"), 3),
+                shown(mean(several, "seconds_per_step"), 2),
+                shown(memory and memory / 1024),
+                ", ".join(map(str, results)) or "not yet run",
+            ]
+        )
+    return markdown(header, rows)
+
+
+def ablation_table(suite, output):
+    """The full method, then what each change makes of its scores, over the seeds both have."""
+    full, *changes = SUITES[suite]
+    reference = load_results(output, suite, full)
+    scores = [shown(mean(reference.values(), *keys)) for keys in SCORES.values()]
+    rows = [[full.label, *scores, ", ".join(map(str, reference)) or "not yet run"]]
+    for row in changes:
+        results = load_results(output, suite, row)
+        common = sorted(set(results) & set(reference))
+        cells = []
+        for keys in SCORES.values():
+            changed = mean([results[seed] for seed in common], *keys)
+            before = mean([reference[seed] for seed in common], *keys)
+            known = changed is not None and before is not None
+            cells.append(f"{changed - before:+.1f}" if known else "–")
+        rows.append([row.label, *cells, ", ".join(map(str, common)) or "not yet run"])
+    return markdown(["", *SCORES, "seeds"], rows)
+
+
+def write_tables(page, output):
+    """Puts the tables of all suites between their markers in ``page``; returns them."""
+    text, tables = page.read_text(), []
+    for suite in SUITES:
+        begin, end = (f"<!-- methods:{suite} {edge} -->" for edge in ("begin", "end"))
+        if begin not in text:
+            continue
+        table = (ablation_table if "_ablation_" in suite else comparison_table)(suite, output)
+        tables.append(table)
+        before, rest = text.split(begin)
+        text = f"{before}{begin}\n{table}\n{end}{rest.split(end)[1]}"
+    page.write_text(text)
+    return "\n\n".join(tables)
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.methods",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--suite", choices=SUITES, help="train what is missing of this suite")
+    parser.add_argument("--data", help="folder of the data set (data.root)")
+    parser.add_argument("--output", type=Path, default=RESULTS, help=f"default: {RESULTS}")
+    parser.add_argument("--work", type=Path, default=Path("runs/bench"), help="folder of the runs")
+    parser.add_argument("--only", nargs="+", default=(), metavar="NAME", help="rows of the suite")
+    parser.add_argument("--seeds", nargs="+", type=int, default=(), help="default: of the row")
+    parser.add_argument("--table", action="store_true", help=f"write the tables of {PAGE}")
+    parser.add_argument("--page", type=Path, default=PAGE, help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if not options.suite and not options.table:
+        parser.error("what to do? --suite NAME, --table or both")
+    unknown = set(options.only) - {row.name for row in SUITES.get(options.suite, ())}
+    if unknown:
+        parser.error(f"--only {' '.join(sorted(unknown))}: not in the suite {options.suite}")
+
+    failed = []
+    if options.suite:
+        failed = run_suite(
+            options.suite, options.data, options.output, options.work, options.only, options.seeds
+        )
+    if options.table:
+        print(write_tables(options.page, options.output))
+    if failed:
+        raise SystemExit(f"failed: {', '.join(failed)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+"""Cleaning a predicted affinity before a CAM is spread by it.
+
+affinity_3m.md. The page keeps a place for "3M: An Affinity Processing Method for Weakly Supervised
+Semantic Segmentation" (2023), of which only the title could be had; the pipeline here is our own.
+"""
+
+from keras import ops
+
+EPSILON = 1e-8
+LEAST_CONTRAST = 1e-5  # of a map that is stretched; what is less is rounding
+REDUCTIONS = {"mean": ops.mean, "max": ops.max, "median": ops.median}
+
+
+def affinity_processing(
+    cam,
+    affinity,
+    labels,
+    *,
+    aggregate="mean",
+    layers=3,
+    symmetric=True,
+    sinkhorn_rounds=3,
+    threshold=True,
+    radius=None,
+    power=2.0,
+    steps=2,
+):
+    """Spreads the scores of present classes by an affinity that is first balanced and thinned.
+
+    Aggregate, symmetrise, balance (:func:`sinkhorn`), drop what is below the mean of its row,
+    sharpen, and replace every score by the weighted mean of all scores, ``steps`` times.
+
+    Args:
+        cam: float `[B,h,w,C]` in 0..1.
+        affinity: float `[B,N,N]` or of several layers and heads `[B,L,H,N,N]`, at least 0,
+            N = h * w, tokens numbered row by row.
+        labels: `[B,C]`, > 0 = class present.
+        aggregate: ``"mean"``, ``"max"`` or ``"median"``: over heads, then over layers.
+        layers: int, how many of the last layers count.
+        symmetric: bool, average the affinity with its transpose.
+        sinkhorn_rounds: int, 0 = not balanced.
+        threshold: bool, drop values below the mean of their row; the diagonal stays.
+        radius: int, also drop pairs whose rows or columns are further apart, or None.
+        power: float, element-wise.
+        steps: int, how often scores are spread.
+
+    Returns:
+        float32 `[B,h,w,C]` in 0..1: each present class stretched to 0..1 unless it is constant,
+        absent classes 0.
+
+    Example:
+
+    >>> affinity_processing(cam, affinity, labels, radius=8).shape
+    (2, 20, 20, 20)
+    """
+    batch, height, width, classes = ops.shape(cam)
+    walk = aggregated(affinity, aggregate, layers)
+    if symmetric:
+        walk = symmetrised(walk)
+    walk = sinkhorn(walk, sinkhorn_rounds)
+    kept = ops.ones_like(walk, dtype="bool")
+    if threshold:
+        kept = walk >= ops.mean(walk, axis=-1, keepdims=True)
+    if radius is not None:
+        kept = kept & within(radius, height, width)
+    walk = ops.where(kept | within(0, height, width), walk, 0.0)
+    walk = normalised(ops.power(walk, power), axis=-1)
+
+    scores = ops.cast(cam, "float32") * ops.cast(labels > 0, "float32")[:, None, None, :]
+    scores = ops.reshape(scores, (batch, height * width, classes))
+    for _ in range(steps):
+        scores = ops.matmul(walk, scores)
+    least = ops.min(scores, axis=1, keepdims=True)
+    contrast = ops.max(scores, axis=1, keepdims=True) - least
+    stretched = (scores - least) / ops.maximum(contrast, LEAST_CONTRAST)
+    scores = ops.where(contrast > LEAST_CONTRAST, stretched, scores)
+    return ops.reshape(scores, (batch, height, width, classes))
+
+
+def aggregated(affinity, aggregate="mean", layers=3):
+    """One affinity, float32 `[B,N,N]`, of the heads and last layers of `[B,L,H,N,N]`."""
+    affinity = ops.cast(affinity, "float32")
+    if len(affinity.shape) == 3:
+        return affinity
+    reduce = REDUCTIONS[aggregate]
+    return reduce(reduce(affinity[:, -layers:], axis=2), axis=1)
+
+
+def symmetrised(affinity):
+    """Mean of `[B,N,N]` and its transpose."""
+    return (affinity + ops.transpose(affinity, (0, 2, 1))) / 2
+
+
+def sinkhorn(affinity, rounds=3):
+    """Divides rows and then columns by their sums, ``rounds`` times: both come near to 1.
+
+    Without it a place that resembles everything would win wherever scores are spread.
+
+    Args:
+        affinity: float `[B,N,N]`, at least 0.
+        rounds: int.
+
+    Returns:
+        float `[B,N,N]`.
+
+    Example:
+
+    >>> sinkhorn(ops.convert_to_tensor([[[0.6, 0.3], [0.3, 0.8]]])).sum(axis=1)
+    [[1.0, 1.0]]
+    """
+    for _ in range(rounds):
+        affinity = normalised(normalised(affinity, axis=-1), axis=-2)
+    return affinity
+
+
+def normalised(affinity, axis):
+    """Divides by the sums along ``axis``; a sum below 1e-8 counts as that."""
+    return affinity / ops.maximum(ops.sum(affinity, axis=axis, keepdims=True), EPSILON)
+
+
+def within(radius, height, width):
+    """Pairs of tokens at most ``radius`` rows and columns apart, bool `[N,N]`, sizes of any kind.
+
+    :func:`~keras_wsss.ops.affinity.radius_mask` gives the same as a constant for known sizes.
+    """
+    tokens = ops.arange(height * width)
+    rows, columns = tokens // width, tokens % width
+    distance = [ops.abs(each[:, None] - each[None]) for each in (rows, columns)]
+    return ops.maximum(*distance) <= radius

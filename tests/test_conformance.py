@@ -1,0 +1,234 @@
+"""The suite that every method passes, by being registered: see conformance.py.
+
+MiT-tiny runs all of it. EfficientNet-Lite0 leaves out what does not depend on the encoder and takes
+long: parity, replicas, mixed precision and evaluation.
+"""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from conformance import BACKBONES, CLASSES, Case, mean_of_halves_step, parts_reached
+
+from keras_wsss.config import Config
+from keras_wsss.data import load_split
+from keras_wsss.inference import evaluate
+from keras_wsss.methods import METHODS
+from keras_wsss.training import GroupedAdamW
+
+DEGENERATE = ("no tags", "all tags", "all padding", "black image")
+CASES = {
+    f"{method}-{backbone}": Case(method, backbone) for method in METHODS for backbone in BACKBONES
+}
+PARITY = {f"{method}-parity": Case(method, "mit_tiny", parity=True) for method in METHODS}
+
+
+def each(cases):
+    """One test a case; the model is dropped before the next case builds its own."""
+    return pytest.mark.parametrize("case", cases.values(), ids=cases)
+
+
+all_cases = each(CASES)
+with_parity = each(CASES | PARITY)
+mit_only = each({name: case for name, case in CASES.items() if case.backbone == "mit_tiny"})
+
+
+# ---- network ---------------------------------------------------------------------------------
+
+
+@all_cases
+@pytest.mark.parametrize("shape", [(64, 64), (67, 71), (96, 40)], ids=str)
+def test_images_of_any_size(case, shape):
+    model = case.model
+    images = tf.random.stateless_uniform((2, *shape, 3), [0, 1]) * 255
+    request = ("cam", "affinity") if model.affinity_head is not None else ("cam",)
+    outputs = model(images, request=request)
+    height, width = (-(-side // 4) for side in shape)
+    tall, wide = (-(-side // 16) for side in shape)
+    assert outputs["segmentation_logits"].shape == (2, height, width, CLASSES + 1)
+    assert outputs["image_logits"].shape == (2, CLASSES)
+    assert outputs["cam"].shape == (2, tall, wide, CLASSES)
+    if "affinity" in request:
+        assert outputs["affinity"].shape == (2, tall * wide, tall * wide)
+    from_dict = model({"image": images})
+    assert set(from_dict) == {"image_logits", "segmentation_logits"}
+    for name, value in from_dict.items():
+        np.testing.assert_allclose(value, outputs[name], atol=1e-5)
+
+
+@all_cases
+def test_exported_call_is_the_decoder_alone(case):
+    """What export traces: any size and batch, no CAM, no affinity and none of their variables."""
+    signature = [tf.TensorSpec([None, None, None, 3], tf.float32)]
+    serve = tf.function(case.model, input_signature=signature, autograph=False)
+    traced = serve.get_concrete_function()
+    assert set(traced.structured_outputs) == {"image_logits", "segmentation_logits"}
+    read = {variable.ref() for variable in traced.graph.variables}
+    for variable in case.model.weights:
+        training_only = "neck" in variable.path or "affinity" in variable.path
+        assert (variable.value.ref() in read) != training_only, variable.path
+    for shape in [(1, 67, 71, 3), (3, 64, 96, 3)]:
+        images = tf.random.stateless_uniform(shape, [0, 1]) * 255
+        for name, value in case.model(images).items():
+            np.testing.assert_allclose(serve(images)[name], value, atol=1e-4)
+
+
+@all_cases
+def test_saved_and_loaded_model_predicts_the_same(tmp_path, case):
+    model, images = case.model, case.batch()["image"]
+    expected = model(images)["segmentation_logits"]
+    copy = type(model).from_config(json.loads(json.dumps(model.get_config())))
+    assert copy.get_config() == model.get_config() and copy.settings == model.settings
+    copy.build()
+    model.save_weights(tmp_path / "m.weights.h5")
+    copy.load_weights(tmp_path / "m.weights.h5")
+    np.testing.assert_allclose(copy(images)["segmentation_logits"], expected, atol=1e-6)
+    model.save(tmp_path / "m.keras")
+    loaded = keras.saving.load_model(tmp_path / "m.keras")
+    np.testing.assert_allclose(loaded(images)["segmentation_logits"], expected, atol=1e-6)
+
+
+# ---- losses ----------------------------------------------------------------------------------
+
+
+@with_parity
+def test_which_loss_reaches_which_part(case):
+    reached = parts_reached(case.model, case.batch(), case.active)
+    assert reached == {term: case.route(term) for term in case.model.loss_settings}
+
+
+@with_parity
+@pytest.mark.parametrize("kind", DEGENERATE)
+def test_losses_and_gradients_stay_finite(case, kind):
+    model = case.model
+    terms, gradients = model.terms_and_gradients(case.degenerate(kind), case.active)
+    assert set(terms) == {"loss", *model.loss_settings}
+    for name, value in terms.items():
+        assert np.isfinite(float(value)), name
+    for variable, gradient in zip(model.trainable_variables, gradients, strict=True):
+        assert np.all(np.isfinite(gradient)), variable.path
+
+
+@mit_only
+def test_terms_that_have_not_started_cost_nothing(case, monkeypatch):
+    model = case.model
+
+    def unexpected(*arguments, **kwargs):
+        pytest.fail("a CAM pass, though no term needs one")
+
+    monkeypatch.setattr(model, "multi_scale_views", unexpected)
+    active = frozenset({"classification"})
+    terms, _ = model.terms_and_gradients(case.batch(), active)
+    assert set(terms) == {"loss", "classification"}
+
+
+@mit_only
+def test_terms_start_at_their_step(case):
+    terms = set(case.config.losses) - {"classification"}
+    starts = {name: 2 + number for number, name in enumerate(sorted(terms))}
+    later = {name: {"start_step": step} for name, step in starts.items()}
+    settings = case.config.model_dump(mode="json")
+    for name, change in later.items():
+        settings["losses"][name] |= change
+    model = METHODS[case.method](Config.model_validate(settings), CLASSES)
+    for name, step in starts.items():
+        assert name not in model.active_terms(step - 1) and name in model.active_terms(step)
+    assert "classification" in model.active_terms(0)
+
+
+@mit_only
+def test_padding_is_never_labelled(case):
+    """Neither are pixels with a class that the image has no tag of."""
+    batch = case.batch()
+    cam, label, full = (value.numpy() for value in case.model.seeds(batch))
+    assert cam.shape == (*label.shape, CLASSES) and cam.dtype == np.float32
+    assert np.all((cam >= 0) & (cam <= 1))
+    y0, y1, x0, x1 = batch["valid_box"][1].numpy()
+    inside = np.zeros(label.shape[1:], bool)
+    inside[y0:y1, x0:x1] = True
+    tagged = set(np.flatnonzero(batch["labels"][1]) + 1)
+    assert np.all(label[1][~inside] == 255)
+    assert set(np.unique(label[1][inside])) <= tagged | {0, 255}
+    assert set(np.unique(full[1][inside])) <= tagged | {0}
+
+
+# ---- training --------------------------------------------------------------------------------
+
+
+@all_cases
+def test_a_step_of_fit(case):
+    model = case.new_model()
+    model.compile(GroupedAdamW(1e-4))
+    before = [variable.numpy() for variable in model.trainable_variables]
+    history = model.fit(tf.data.Dataset.from_tensors(case.batch()), verbose=0).history
+    assert set(history) == {"loss", *model.loss_settings}
+    assert all(np.isfinite(value) for (value,) in history.values())
+    weighted = sum(term.weight * history[name][0] for name, term in model.loss_settings.items())
+    np.testing.assert_allclose(history["loss"][0], weighted, rtol=1e-5)
+    assert int(model.optimizer.iterations) == 1
+    after = [variable.numpy() for variable in model.trainable_variables]
+    assert any(np.any(old != new) for old, new in zip(before, after, strict=True))
+
+
+@mit_only
+def test_two_steps_in_mixed_precision(case):
+    keras.mixed_precision.set_global_policy("mixed_float16")
+    try:
+        model = case.new_model()
+        model.compile(GroupedAdamW(1e-4), run_eagerly=True)
+        batches = tf.data.Dataset.from_tensors(case.batch()).repeat(2)
+        history = model.fit(batches, verbose=0).history
+        outputs = model(case.batch())
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
+    assert all(np.isfinite(value) for (value,) in history.values())
+    assert {variable.dtype for variable in model.trainable_variables} == {"float32"}
+    assert all(value.dtype == "float32" for value in outputs.values())
+    for variable in model.weights:
+        assert np.all(np.isfinite(variable.numpy())), variable.path
+
+
+@mit_only
+def test_two_replicas_equal_the_mean_of_half_batch_gradients(case):
+    """Bounds: a loss that is not shared by the replicas moves weights apart by 1e-4 a step."""
+
+    def compiled_model(strategy, synchronized):
+        with strategy.scope():
+            model = case.new_model(synchronized=synchronized)
+            # Biases before a batch norm have no gradient but rounding, which Adam's usual epsilon
+            # of 1e-8 would blow up to full steps in random directions.
+            model.compile(GroupedAdamW(1e-4, epsilon=1e-4), run_eagerly=True)
+            model.optimizer.build(model.trainable_variables)
+        return model
+
+    replicas = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    replicated = compiled_model(replicas, synchronized=True)
+    single = compiled_model(tf.distribute.get_strategy(), synchronized=False)
+    for target, source in zip(single.weights, replicated.weights, strict=True):
+        target.assign(source.numpy())
+    start = [weight.numpy() for weight in single.weights]
+
+    batches = [case.batch(4, seed=step) for step in range(2)]
+    whole = tf.nest.map_structure(lambda *parts: tf.concat(parts, 0), *batches)
+    replicated.fit(tf.data.Dataset.from_tensor_slices(whole).batch(4), verbose=0, shuffle=False)
+    for batch in batches:
+        mean_of_halves_step(single, batch, case.active)
+
+    moved = 0
+    for weight, ours, expected in zip(start, replicated.weights, single.weights, strict=True):
+        np.testing.assert_allclose(
+            ours.numpy(), expected.numpy(), rtol=0, atol=1e-5, err_msg=expected.path
+        )
+        moved += np.abs(weight - expected.numpy()).max() > 5e-5
+    assert moved > 20  # the comparison is of trained weights, not of initial ones
+
+
+@mit_only
+def test_evaluation(case):
+    scores = evaluate(case.model, load_split(case.config.data, "val").take(1))
+    for part in {"decoder", "cam", "pseudo_label"} & set(scores):
+        assert 0 <= scores[part]["miou"] <= 100
+    assert {"cam", "pseudo_label", "classifier"} <= set(scores)
+    assert scores["decoder"]["tags_used"] is False
