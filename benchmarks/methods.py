@@ -57,9 +57,9 @@ def comparison(data):
 
 
 def ablation(method, *changes):
-    """The full method, then one change a row: name, label, overrides."""
+    """The full method, then one change a row: name, label, override."""
     full = Row(method, f"{method.upper()} in full", f"animals5_{method}", home="animals5")
-    return (full, *(Row(name, label, full.config, over) for name, label, *over in changes))
+    return (full, *(Row(name, label, full.config, (over,)) for name, label, over in changes))
 
 
 SUITES = {
@@ -124,7 +124,7 @@ def run_suite(suite, data, output, work, only=(), seeds=()):
 
 
 def train(row, seed, data, folder):
-    """Trains a row in a process of its own; its result, or None where it failed."""
+    """Trains a row in a process of its own, or goes on with it; None where that failed."""
     command = [*("-m", "keras_wsss.train", "--config", row.config), "--set", f"seed={seed}"]
     for override in row.overrides:
         command += ["--set", override]
@@ -133,24 +133,25 @@ def train(row, seed, data, folder):
     if data:
         command += ["--set", f"data.root={data}"]
     command += ["--run-dir", str(folder)]
-    if any(folder.rglob("last.weights.h5")):
+    resumed = any(folder.rglob("last.weights.h5"))
+    if resumed:
         command.append("--resume")
     elif folder.exists():
         shutil.rmtree(folder)  # it was stopped before its first checkpoint
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    log = folder.with_suffix(".log")
-    print(f"{folder.parent.name}/{folder.name}: training, see {log}", flush=True)
-    with log.open("a") as file:
-        status = subprocess.run(
-            [sys.executable, *command], stdout=file, stderr=subprocess.STDOUT, check=False
-        ).returncode
-    summary = RunDirectory(folder).summary_file
-    if status or not summary.exists():
+
+    summary, log = RunDirectory(folder).summary_file, folder.with_suffix(".log")
+    if not summary.exists():
+        print(f"{folder.parent.name}/{folder.name}: training, see {log}", flush=True)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("a") as file:
+            subprocess.run([sys.executable, *command], stdout=file, stderr=subprocess.STDOUT)
+    if not summary.exists():
         lines = log.read_text().splitlines() or ["no output"]
         print(f"{folder.parent.name}/{folder.name}: FAILED, {lines[-1]}", file=sys.stderr)
         return None
     return {
         "command": f"{shown} --run-dir D",
+        "resumed": resumed,  # then "seconds" are those after the last interruption
         **circumstances(),
         "seconds_per_step": seconds_per_step(folder),
         **json.loads(summary.read_text()),

@@ -247,8 +247,8 @@ def test_mixed_precision_gives_float32_outputs():
     outputs = [
         heads.SegFormerDecoder(6, 24, **policy)(features, training=True),
         heads.LargeFOVDecoder(6, 24, **policy)(features),
-        heads.DeepLabV2Decoder(6, **policy)(features),
         heads.LinearDecoder(6, **policy)(features),
+        heads.DeepLabV2Decoder(6, **policy)(features),
         heads.AffinityHead(**policy)(attention),
         heads.AffinityHead(**policy)(heads.AttentionNeck(32, **policy)(features[-1])),
         classifier.image_logits(features[-1]),
