@@ -21,12 +21,24 @@ from keras_wsss.training import train
 STAGES = ("classifier", "segmentation", "retraining")
 
 
+SMALL = (
+    "data.crop_size=64",
+    "cam.scales=[1.0]",
+    "pseudo_label.iterations=1",
+    "optimizer.warmup_steps=0",
+    "training.steps=2",
+    "training.validate_every=2",
+    "data.shapes.train_images=4",
+    "data.shapes.val_images=3",
+    "data.shapes.image_size=64",
+    "evaluation.max_images=1",
+)
+
+
 def pipeline(*overrides):
-    small = ("training.steps=2", "training.validate_every=2", "evaluation.max_images=1")
-    small += ("losses.segmentation=null", "optimizer.warmup_steps=0", "pseudo_label.iterations=1")
-    small += ("training.log_every=2", "cam.scales=[1.0]", "data.crop_size=64")
-    sizes = ("data.shapes.train_images=4", "data.shapes.val_images=3", "data.shapes.image_size=64")
-    return tiny_config(*small, *sizes, *overrides, config="shapes_i2crc")
+    """shapes_i2crc on images of 64, two steps a stage."""
+    stages = [f"stages.{stage}.{override}" for stage in STAGES for override in SMALL]
+    return tiny_config(*SMALL, *stages, *overrides, config="shapes_i2crc", start=0)
 
 
 class KilledError(Exception):
@@ -194,7 +206,7 @@ def test_digest_follows_what_is_trained_and_its_source():
 
 def voc(root, *overrides):
     folder = [f"data.root={root}", "data.kind=voc", "data.train_list=train", "data.val_list=val"]
-    return pipeline(*folder, "stages.retraining.training.steps=2", *overrides)
+    return pipeline(*folder, *overrides)
 
 
 def write_saliency(root, images=6):
