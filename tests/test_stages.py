@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 
 import keras
 import numpy as np
@@ -129,6 +130,24 @@ def test_resume_did_not_repeat_what_was_there(finished):
     for stage in STAGES:
         lines = (finished[0] / stage / "metrics.jsonl").read_text().splitlines()
         assert sum("loss" in json.loads(line) for line in lines) == 1, stage
+
+
+def test_crf_is_a_second_row_that_replaces_nothing(finished):
+    pytest.importorskip("pydensecrf", reason="the extra 'crf' is not installed")
+    path, summary = finished
+    scores = evaluate_run(path, pipeline("stages.retraining.evaluation.crf=true"))
+    assert scores["decoder"] == summary["decoder"]
+    assert scores["decoder_crf"]["tags_used"] is False
+    assert scores["decoder_crf"]["miou"] != scores["decoder"]["miou"]
+    assert scores["protocol"]["crf"] == "decoder_crf only"
+    assert summary["protocol"]["crf"] is False and "decoder_crf" not in summary
+
+
+def test_missing_crf_package_stops_before_the_first_stage(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pydensecrf", None)
+    with pytest.raises(ConfigError, match=r"keras_wsss\[crf\]"):
+        train(pipeline("stages.retraining.evaluation.crf=true"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_lost_labels_of_a_finished_stage_are_made_again(copy, monkeypatch):
