@@ -83,7 +83,7 @@ def train(config, run_dir, resume=False):
 
     >>> train(load_config("animals5_tscd", ["data.root=photos"]), "runs/animals")
     """
-    if any(each.evaluation.crf for _, each in config.stage_configs()):
+    if any(each.evaluation.crf or each.refiner == "crf" for _, each in config.stage_configs()):
         require_crf()
     if not config.stages:
         return _train_stage(config, RunDirectory(run_dir), config.digest(), None, resume)
