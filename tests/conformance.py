@@ -96,6 +96,8 @@ class Case:
         if METHODS[self.method].needs_masks:
             batch["mask"] = tf.constant(generator.integers(0, CLASSES + 1, shape), tf.int32)
         if self.config.needs_saliency:
+            # Relation terms look at images of one tag.
+            batch["labels"] = tf.one_hot(tf.argmax(batch["labels"], axis=1), CLASSES)
             batch["saliency"] = tf.constant(generator.random((*shape, 1)), tf.float32)
         return batch
 

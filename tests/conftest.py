@@ -58,12 +58,12 @@ def tiny_config(*overrides, config="shapes_tscd", start=3):
         "training.log_every=2",
         "training.pictures=0",
     ]
-    everywhere = [*small, *_starts(shipped, start), *overrides]
+    everywhere = [*small, *_starts(shipped, start)]
     for stage, stage_config in shipped.stage_configs():
         if stage:
             own = [*small, *_starts(stage_config, start)]
             everywhere += [f"stages.{stage}.{override}" for override in own]
-    return load_config(config, everywhere)
+    return load_config(config, [*everywhere, *overrides])
 
 
 def _starts(config, start):
