@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from collections.abc import Callable
 
 from keras_wsss.errors import WSSSError
 
@@ -18,7 +19,7 @@ def add_override_argument(parser):
     )
 
 
-def run_command(command):
+def run_command(command: Callable[[], object]) -> None:
     """Runs ``command()``; a user's error is printed as one message with exit status 2."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
     logging.getLogger("absl").setLevel(logging.WARNING)

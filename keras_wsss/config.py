@@ -6,6 +6,7 @@ term. Every key is explained in ``docs/configuration.md``.
 """
 
 import difflib
+import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,6 +25,9 @@ CONFIG_FOLDER = Path(__file__).resolve().parent / "configs"
 
 # Usable with every method; they read saliency maps.
 RELATION_LOSSES = ("object_distance", "background_distance", "class_distance")
+
+# Where no other term counts, nothing teaches the decoder and its predictions mean nothing.
+CLASSIFIER_LOSSES = ("classification", *RELATION_LOSSES)
 
 # The methods that a file may name, and their loss terms; register_method adds to it.
 METHOD_LOSSES: dict[str, tuple[str, ...]] = {
@@ -116,10 +120,12 @@ class DataConfig(Section):
     labels_key: Literal["labels_from_boxes", "labels"] = "labels_from_boxes"
     classes: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     saliency: Path | None = None
+    masks: str | None = None
     crop_size: Annotated[int, Field(ge=32, multiple_of=32)] = 512
     batch_size: Count = 4
     scale: tuple[Positive, Positive] = (0.5, 2.0)
     flip: Fraction = 0.5
+    warp: bool = False
     jitter: JitterConfig = JitterConfig()
     shapes: ShapesConfig = ShapesConfig()
 
@@ -321,6 +327,7 @@ class EvaluationConfig(Section):
 
     scales: Scales = (1.0,)
     flip: bool = False
+    crf: bool = False
     max_images: Count | None = None
 
 
@@ -348,6 +355,7 @@ class Config(Section):
     optimizer: OptimizerConfig = OptimizerConfig()
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    writes: Literal["none", "saliency_labels", "object_guided_labels"] = "none"
     stages: dict[str, dict[str, Any]] = {}
 
     @pydantic.model_validator(mode="after")
@@ -383,6 +391,15 @@ class Config(Section):
         if self.optimizer.warmup_steps >= steps:
             allowed = f"less than training.steps ({steps})"
             raise _impossible("optimizer.warmup_steps", self.optimizer.warmup_steps, allowed)
+        if self.writes == "object_guided_labels":
+            if self.labels_stage is None:
+                allowed = (
+                    "stage:NAME, the labels that object_guided_labels hold predictions against"
+                )
+                raise _impossible("data.masks", self.data.masks, allowed)
+            if not self.trains_decoder:
+                allowed = "object_guided_labels only where a loss term trains the decoder"
+                raise _impossible("writes", self.writes, allowed)
         return self
 
     @property
@@ -395,6 +412,28 @@ class Config(Section):
         """Whether a loss term reads saliency maps."""
         return any(name in RELATION_LOSSES for name in self.losses)
 
+    @property
+    def trains_decoder(self) -> bool:
+        """Whether a loss term teaches the decoder; else only the classifier can be scored."""
+        return any(name not in CLASSIFIER_LOSSES for name in self.losses)
+
+    @property
+    def labels_stage(self) -> str | None:
+        """The stage whose label files are the masks of the training list (``data.masks``)."""
+        kind, _, stage = (self.data.masks or "").partition(":")
+        return stage if kind == "stage" else None
+
+    def digest(self, source: str = "") -> str:
+        """Hash of all that decides about the weights and label files of a run.
+
+        Args:
+            source: digest of the stage whose labels this one trains on.
+        """
+        values = self.model_dump(mode="json", exclude={"name", "stages"})
+        values["training"] = {"steps": self.training.steps}
+        text = source + json.dumps(values, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
     def to_yaml(self) -> str:
         """The complete configuration as YAML that :func:`load_config` reads back unchanged."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
@@ -402,14 +441,35 @@ class Config(Section):
     def stage_configs(self) -> list[tuple[str, "Config"]]:
         """The stages of a multi-stage method in their order, as pairs of name and configuration.
 
-        A stage is this configuration with the stage's overrides merged into it. A method of one
-        stage gives ``[("", self)]``.
+        A stage is this configuration with the stage's overrides merged into it; with ``extends``
+        those of an earlier stage come first. A method of one stage gives ``[("", self)]``.
+
+        Raises:
+            ConfigError: a stage cannot be used, or names another one that is not before it.
         """
         base = self.model_dump(mode="json", exclude={"stages"})
-        return [
-            (stage, _validate(merge(base, overrides), [(f"{self.name}, stage {stage}", overrides)]))
-            for stage, overrides in self.stages.items()
-        ] or [("", self)]
+        stages: list[tuple[str, Config]] = []
+        resolved: dict[str, dict[str, Any]] = {}
+        for stage, overrides in self.stages.items():
+            where = f"{self.name}, stage {stage}"
+            parent = overrides.get("extends")
+            if parent not in (None, *resolved):
+                known = ", ".join(resolved) or "none here"
+                raise ConfigError(
+                    f"{where}: extends: value {_shown(parent)}; allowed: an earlier stage ({known})"
+                )
+            own = {key: value for key, value in overrides.items() if key != "extends"}
+            overrides = resolved[stage] = merge(resolved.get(parent or "", {}), own)
+            config = _validate(merge(base, overrides), [(where, overrides)])
+            earlier = [name for name, other in stages if other.writes != "none"]
+            if config.labels_stage not in (None, *earlier):
+                known = ", ".join(f"stage:{name}" for name in earlier) or "none here"
+                raise ConfigError(
+                    f"{where}: data.masks: value {config.data.masks!r}; allowed: an earlier stage "
+                    f"that writes labels ({known}), or a folder"
+                )
+            stages.append((stage, config))
+        return stages or [("", self)]
 
     @classmethod
     def from_run(cls, run_dir: str | Path, overrides: Iterable[str] = ()) -> "Config":

@@ -19,6 +19,10 @@ class RunDirectory:
     * ``checkpoints/last.weights.h5``, ``checkpoints/best.weights.h5``
     * ``tensorboard/``: scalars and pictures
     * ``summary.json``, ``contact_sheet.png``: the final evaluation
+    * ``pseudo_labels/``: label files for a later training, where the configuration asks for them
+
+    Of a run with stages the folder holds ``config.yaml``, ``summary.json`` and such a folder for
+    each stage.
 
     Example:
 
@@ -53,6 +57,24 @@ class RunDirectory:
                 "name the run with --run-dir"
             )
         if not resume and self.metrics_file.exists():
+            raise ConfigError(
+                f"{self.path}: holds a run already; continue it with --resume, or choose another "
+                "--run-dir"
+            )
+        self.write(self.config_file, lambda path: path.write_text(config.to_yaml()))
+
+    def prepare_stages(self, config: Config, resume: bool = False) -> None:
+        """As :meth:`prepare`, for a run whose stages have folders of their own.
+
+        Raises:
+            ConfigError: as there.
+        """
+        if resume and not self.config_file.exists():
+            raise ConfigError(
+                f"{self.config_file}: no run to resume; leave out --resume, or name the run with "
+                "--run-dir"
+            )
+        if not resume and self.config_file.exists():
             raise ConfigError(
                 f"{self.path}: holds a run already; continue it with --resume, or choose another "
                 "--run-dir"

@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 from conftest import random_batch, tiny_config
 
-from keras_wsss.config import shipped_configs
+from keras_wsss.config import Config, merge, shipped_configs
 from keras_wsss.methods import METHODS
 from keras_wsss.training import GroupedAdamW
 
@@ -60,10 +60,11 @@ class Case:
         name = f"shapes_{self.method}"
         if name not in shipped_configs():
             pytest.fail(f"method {self.method}: needs configs/{name}.yaml to be tested")
-        overrides = [f"backbone.name={self.backbone}", f"parity={str(self.parity).lower()}"]
-        config = tiny_config(*overrides, *UNTRAINED.get(self.method, ()), config=name, start=0)
-        stages = [stage for _, stage in config.stage_configs() if stage.method == self.method]
-        return stages[0]
+        overrides = [f"parity={str(self.parity).lower()}", *UNTRAINED.get(self.method, ())]
+        shipped = tiny_config(*overrides, config=name, start=0)
+        stages = [stage for _, stage in shipped.stage_configs() if stage.method == self.method]
+        settings = stages[0].model_dump(mode="json")
+        return Config.model_validate(merge(settings, {"backbone": {"name": self.backbone}}))
 
     def new_model(self, **kwargs):
         """A built model; methods that draw at random draw the same in every model and step."""
@@ -96,6 +97,8 @@ class Case:
         if METHODS[self.method].needs_masks:
             batch["mask"] = tf.constant(generator.integers(0, CLASSES + 1, shape), tf.int32)
         if self.config.needs_saliency:
+            # Relation terms look at images of one tag.
+            batch["labels"] = tf.one_hot(tf.argmax(batch["labels"], axis=1), CLASSES)
             batch["saliency"] = tf.constant(generator.random((*shape, 1)), tf.float32)
         return batch
 

@@ -58,23 +58,17 @@ def tiny_config(*overrides, config="shapes_tscd", start=3):
         "training.log_every=2",
         "training.pictures=0",
     ]
-    everywhere = [*small, *_starts(shipped, start), *overrides]
+    everywhere = [*small, *_starts(shipped, start)]
     for stage, stage_config in shipped.stage_configs():
         if stage:
             own = [*small, *_starts(stage_config, start)]
             everywhere += [f"stages.{stage}.{override}" for override in own]
-    return load_config(config, everywhere)
+    return load_config(config, [*everywhere, *overrides])
 
 
 def _starts(config, start):
     terms = set(config.losses) - {"classification"}
     return [f"losses.{name}.start_step={start}" for name in sorted(terms)]
-
-
-ALL_TERMS_AT_ONCE = [
-    f"losses.{name}.start_step=0"
-    for name in ("segmentation", "affinity", "correspondence", "energy", "equivariance")
-]
 
 
 def random_batch(size=2, classes=6, side=128, seed=0):

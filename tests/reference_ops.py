@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from keras_wsss import losses
 from keras_wsss.metrics import MeanIoU, multilabel_f1
-from keras_wsss.ops import affinity, box, cam, correspondence, energy, refine
+from keras_wsss.ops import affinity, box, cam, correspondence, energy, refine, saliency_labels
 from keras_wsss.ops.resize import resize
 
 MEAN = np.array((123.675, 116.28, 103.53), np.float32)
@@ -303,7 +303,30 @@ def multilabel_f1_score(case, file):
     np.testing.assert_allclose(multilabel_f1(labels, predictions), case["out_f1"].mean(), rtol=1e-9)
 
 
+def attention_map(case, file):
+    score, size = case["in_score"][..., None], tuple(case["in_height_width"])
+    ours = saliency_labels.attention_map(score, score.shape[:2])[..., 0]
+    np.testing.assert_array_equal(ours, case["out_u8_lowres"])
+    ours = saliency_labels.attention_map(score, size)[..., 0].astype(int)
+    assert np.max(np.abs(ours - case["out_u8_resized"])) <= 2
+
+
+def pseudo_labels(case, file):
+    saliency, prediction = case["in_saliency_u8"], case["in_seg_prediction"]
+    tags = np.isin(np.arange(20), case["in_classes"])
+    # A class without a map had no file.
+    attention = np.zeros((*saliency.shape, 20), np.uint8)
+    for number in case["in_classes"]:
+        attention[..., number] = case.get(f"in_attention_u8_class{number}", 0)
+    initial = saliency_labels.saliency_guided_label(attention, saliency, tags)
+    np.testing.assert_array_equal(initial, case["out_initial_label"])
+    refined = saliency_labels.object_guided_label(prediction, initial, tags)
+    np.testing.assert_array_equal(refined, case["out_refined_label"])
+
+
 CHECKS = {
+    "i2crc_attention_map": attention_map,
+    "i2crc_pseudo_labels": pseudo_labels,
     "par_refine": refinement(refine.pixel_adaptive_refinement),
     "varm_refine": refinement(refine.variation_aware_refinement),
     "multiscale_cam": multiscale_cam,

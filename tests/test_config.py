@@ -1,5 +1,6 @@
 """What a configuration file may say, and the one message for what it may not."""
 
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -94,6 +95,53 @@ def test_published_recipe(name, steps, start, batch, validate):
     assert (label.refiner, label.iterations, label.high, label.low) == (None, 10, 0.55, 0.35)
     assert config.backbone.strides == (4, 2, 2, 1) and config.backbone.name == "mit_b1"
     assert config.seed == 1 and not config.parity
+
+
+@pytest.mark.parametrize(
+    ("name", "images", "epochs", "drops", "segmentation"),
+    [("voc_i2crc", 10582, 30, (5, 10), 20000), ("coco_i2crc", 82081, 6, (2, 4), 40000)],
+)
+def test_published_recipe_of_i2crc(name, images, epochs, drops, segmentation):
+    """i2crc.md, sections 3, 5 and 6, and check list row 10."""
+    (_, classifier), (_, first), (_, second) = load_config(name, [ROOT]).stage_configs()
+    epoch = math.ceil(images / 5)
+    assert classifier.training.steps == epochs * epoch
+    assert name != "voc_i2crc" or (epoch, classifier.training.steps) == (2117, 63510)
+    optimizer = classifier.optimizer
+    assert optimizer.milestones == tuple(epoch * drop for drop in drops)
+    assert (optimizer.kind, optimizer.momentum, optimizer.nesterov) == ("sgd", 0.9, True)
+    assert (optimizer.learning_rate, optimizer.weight_decay) == (1e-3, 5e-4)
+    assert (optimizer.head_multiplier, optimizer.bias_multiplier) == (10.0, 2.0)
+    assert {term: settings.weight for term, settings in classifier.losses.items()} == {
+        "classification": 1.0,
+        "object_distance": 0.01,
+        "background_distance": 0.025,
+        "class_distance": 0.1,
+    }
+    data = classifier.data
+    assert (data.warp, data.crop_size, data.batch_size, data.flip) == (True, 256, 5, 0.0)
+    assert set(data.jitter.model_dump().values()) == {0.3, 0.1} and data.jitter.hue == 0.1
+    assert (classifier.backbone.name, classifier.heads.pooling) == ("vgg16", "average")
+    for stage, source in ((first, "classifier"), (second, "segmentation")):
+        assert (stage.method, stage.labels_stage) == ("supervised", source)
+        assert (stage.backbone.name, stage.heads.decoder) == ("resnet101", "deeplabv2")
+        optimizer = stage.optimizer
+        assert (optimizer.learning_rate, optimizer.power, optimizer.step_size) == (2.5e-4, 0.9, 10)
+        assert (optimizer.weight_decay, optimizer.nesterov, optimizer.milestones) == (
+            5e-4,
+            False,
+            (),
+        )
+        assert optimizer.head_multiplier == optimizer.bias_multiplier == 1.0
+        assert (stage.training.steps, stage.data.batch_size) == (segmentation, 10)
+        assert stage.losses["segmentation"].extra_scales == (0.75, 0.5)
+        assert (stage.evaluation.scales, stage.evaluation.crf) == ((1.0, 0.75, 0.5), True)
+        assert not stage.data.warp and set(stage.data.jitter.model_dump().values()) == {0.0}
+    assert [stage.writes for stage in (classifier, first, second)] == [
+        "saliency_labels",
+        "object_guided_labels",
+        "none",
+    ]
 
 
 @pytest.mark.parametrize("data", ["shapes", "animals5", "voc20"])
@@ -428,6 +476,26 @@ def test_command_prints_one_message_without_traceback():
     result = without_tensorflow(code)
     assert result.returncode == 0, result.stderr
     assert result.stderr.count("\n") == 1 and "did you mean data.crop_size?" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("config", "override", "expected"),
+    [
+        ("voc_afa", "losses.s2c.weight=1", "losses.s2c: .*the terms of afa: classification, seg"),
+        ("voc_afa", "pseudo_label.refiner=crf", "pseudo_label.refiner: .*the refiners of afa: par"),
+        (
+            "voc_afa",
+            "pseudo_label.propagation=background_aware",
+            "pseudo_label.propagation: .*the propagations of afa: none, random_walk",
+        ),
+        ("voc_bmp", "pseudo_label.propagation_start=20000", "less than training.steps"),
+        ("voc_tscd", "losses.segmentation.extra_scales=[0.5]", "but for supervised"),
+    ],
+)
+def test_what_a_method_does_not_have_is_named(config, override, expected):
+    with pytest.raises(ConfigError, match=expected) as error:
+        load_config(config, ["data.root=.", override])
+    assert "\n" not in str(error.value)
 
 
 # ---- documentation ---------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from conformance import BACKBONES, CLASSES, Case, mean_of_halves_step, parts_rea
 from keras_wsss.config import Config
 from keras_wsss.data import load_split
 from keras_wsss.inference import evaluate
-from keras_wsss.methods import METHODS
+from keras_wsss.methods import METHODS, base
 from keras_wsss.training import GroupedAdamW
 
 DEGENERATE = ("no tags", "all tags", "all padding", "black image")
@@ -25,8 +25,13 @@ CASES = {
 PARITY = {f"{method}-parity": Case(method, "mit_tiny", parity=True) for method in METHODS}
 
 
+@pytest.fixture(autouse=True)
+def refinement_without_xla(monkeypatch):
+    """Compiling every method's refinement takes longer than all else here: test_ops_compiled."""
+    monkeypatch.setattr(base, "_compiled", lambda function: function)
+
+
 def each(cases):
-    """One test a case; the model is dropped before the next case builds its own."""
     return pytest.mark.parametrize("case", cases.values(), ids=cases)
 
 
@@ -200,14 +205,12 @@ def replicas():
 
 @mit_only
 def test_two_replicas_equal_the_mean_of_half_batch_gradients(case, replicas):
-    """Bounds: a loss that is not shared by the replicas moves weights apart by 1e-4 a step."""
+    """By the weights after a step. With this epsilon Adam's first one is almost the gradient."""
 
     def compiled_model(strategy, synchronized):
         with strategy.scope():
             model = case.new_model(synchronized=synchronized)
-            # Biases before a batch norm have no gradient but rounding, which Adam's usual epsilon
-            # of 1e-8 would blow up to full steps in random directions.
-            model.compile(GroupedAdamW(1e-4, epsilon=1e-4), run_eagerly=True)
+            model.compile(GroupedAdamW(1e-2, epsilon=1e-2), run_eagerly=True)
             model.optimizer.build(model.trainable_variables)
         return model
 
@@ -217,18 +220,18 @@ def test_two_replicas_equal_the_mean_of_half_batch_gradients(case, replicas):
         target.assign(source.numpy())
     start = [weight.numpy() for weight in single.weights]
 
-    batches = [case.batch(4, seed=step) for step in range(2)]
-    whole = tf.nest.map_structure(lambda *parts: tf.concat(parts, 0), *batches)
-    replicated.fit(tf.data.Dataset.from_tensor_slices(whole).batch(4), verbose=0, shuffle=False)
-    for batch in batches:
-        mean_of_halves_step(single, batch, case.active)
+    batch = case.batch(4)
+    replicated.fit(tf.data.Dataset.from_tensors(batch), verbose=0)
+    mean_of_halves_step(single, batch, case.active)
 
     moved = 0
     for weight, ours, expected in zip(start, replicated.weights, single.weights, strict=True):
+        step = expected.numpy() - weight
+        size = np.abs(step).max()
         np.testing.assert_allclose(
-            ours.numpy(), expected.numpy(), rtol=0, atol=1e-5, err_msg=expected.path
+            ours.numpy() - weight, step, rtol=0, atol=1e-6 + 1e-3 * size, err_msg=expected.path
         )
-        moved += np.abs(weight - expected.numpy()).max() > 5e-5
+        moved += size > 1e-5
     assert moved > 20  # the comparison is of trained weights, not of initial ones
 
 
@@ -238,4 +241,6 @@ def test_evaluation(case):
     for part in {"decoder", "cam", "pseudo_label"} & set(scores):
         assert 0 <= scores[part]["miou"] <= 100
     assert {"cam", "pseudo_label", "classifier"} <= set(scores)
-    assert scores["decoder"]["tags_used"] is False
+    assert ("decoder" in scores) == case.config.trains_decoder
+    if "decoder" in scores:
+        assert scores["decoder"]["tags_used"] is False

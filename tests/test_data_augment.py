@@ -143,3 +143,18 @@ def test_jitter():
         assert not result[~inside].any()
         assert np.array_equal(result, np.rint(result))
         assert result.min() >= 0 and result.max() <= 255
+
+
+def test_warped_image_fills_the_crop_whatever_its_shape():
+    image = photograph(3, 40, 90)
+    geometry = augment.random_geometry(
+        augment.uniform_draws(1, 0, 0), [40, 90], CROP, (0.5, 2.0), flip=0.0, warp=True
+    )
+    np.testing.assert_array_equal(augment.valid_box(geometry, CROP), [0, CROP, 0, CROP])
+    crop = augment.place_image(image, geometry, CROP).numpy()
+    resized = Image.fromarray(image).resize((CROP, CROP), Image.Resampling.BILINEAR)
+    assert np.abs(crop - np.asarray(resized, np.float32)).max() <= 1
+    mirrored = augment.random_geometry(
+        augment.uniform_draws(1, 0, 0), [40, 90], CROP, flip=1.0, warp=True
+    )
+    np.testing.assert_array_equal(augment.place_image(image, mirrored, CROP), crop[:, ::-1])

@@ -141,3 +141,24 @@ def test_run_lengths():
 
 def test_nothing_drawn_is_background():
     assert not draw_objects([], {}, 3, 3).any()
+
+
+def test_joined_lists_draw_each_image_from_its_own_file(folder):
+    content = json.loads((folder / "annotations" / "instances_val2014.json").read_text())
+    content["images"] = [image for image in content["images"] if image["id"] == 9]
+    content["images"][0]["file_name"] = "COCO_10.jpg"
+    content["annotations"] = [square(1, 9, 18, 2, 3, 5)]
+    (folder / "annotations" / "instances_more.json").write_text(json.dumps(content))
+    (folder / "more").mkdir()
+    Image.fromarray(photograph(10, HEIGHT, WIDTH)).save(folder / "more" / "COCO_10.jpg")
+    data = DataConfig(kind="coco", root=folder, val_list="val2014+more")
+    split, alone = (
+        load_split(data, "val"),
+        load_split(data.model_copy(update={"val_list": "val2014"}), "val"),
+    )
+    assert split.ids == (*alone.ids, "COCO_10")
+    for position in range(len(alone)):
+        np.testing.assert_array_equal(split.mask(position), alone.mask(position))
+    dog = split.class_names.index("dog") + 1
+    assert set(np.unique(split.mask(len(alone)))) == {0, dog}
+    assert next(iter(evaluation_dataset(split, positions=[2])))["index"][0] == 2

@@ -27,8 +27,8 @@ def folder(tmp_path):
     return write_voc(tmp_path)
 
 
-def config(root, **settings):
-    return DataConfig(kind="voc", root=root, train_list="train", crop_size=32, **settings)
+def config(root, train_list="train", **settings):
+    return DataConfig(kind="voc", root=root, train_list=train_list, crop_size=32, **settings)
 
 
 def set_labels(folder, **tags):
@@ -309,3 +309,35 @@ def test_masks_of_rotated_photographs(folder, orientation):
     if orientation > 4:  # drawn on the pixels as stored: recognised by its size
         write_mask(path, mask)
         np.testing.assert_array_equal(load_split(config(folder), "val").mask(0), displayed)
+
+
+def test_joined_lists_count_an_image_once(folder):
+    images = [f"image_{number}" for number in range(6)]
+    write_list(folder, "first", images[:3])
+    write_list(folder, "second", images[2:5])
+    (folder / "Saliency").mkdir()
+    for image in images:
+        shutil.copy(folder / "SegmentationClass" / f"{image}.png", folder / "Saliency")
+    data = config(folder, train_list="first+second", classes=("dog", "cat"))
+    split = load_split(data, "train", require_masks=True, require_saliency=True)
+    assert split.name == "first+second"
+    # Horses are left out: image_2, of both lists.
+    assert split.ids == ("image_0", "image_1", "image_3", "image_4")
+    np.testing.assert_array_equal(split.labels, [[0, 1], [1, 0], [0, 1], [1, 0]])
+    assert split.dropped == {"images without a tag of data.classes, left out": 2}
+    for position, image in enumerate(split.ids):
+        for paths in (split.image_paths, split.mask_paths, split.saliency_paths):
+            assert f"/{image}." in paths[position]
+        tag = int(np.argmax(split.labels[position])) + 1
+        assert set(np.unique(split.mask(position))) == {0, tag, 255}
+    assert len(load_split(config(folder, train_list="first+first"), "train")) == 3
+    with pytest.raises(DataError, match=r"third\.txt"):
+        load_split(config(folder, train_list="first+third"), "train")
+
+
+def test_file_ids_undo_the_mask_map(folder):
+    write_labels(folder, {f"image_{n}": {"labels_from_boxes": [n % 3 + 1]} for n in range(6)})
+    split = load_split(config(folder, classes=("horse", "cat")), "val")
+    ids = split.file_ids()
+    assert list(ids[[0, 1, 2, 255]]) == [0, 3, 1, 255]
+    np.testing.assert_array_equal(split.mask_map[ids[[0, 1, 2, 255]]], [0, 1, 2, 255])

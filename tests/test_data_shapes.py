@@ -78,3 +78,15 @@ def test_batches():
             assert set(np.unique(mask)) - {0, 255} <= set(np.flatnonzero(labels) + 1)
     first = next(iter(evaluation_dataset(load_split(config(), "val"))))
     np.testing.assert_array_equal(first["image"][0], shapes.draw_scene(0, "val", 0, SIZE)[0])
+
+
+def test_saliency_maps_are_a_detectors_not_the_masks():
+    split = load_split(config(image_size=128), "train", require_saliency=True)
+    overlap = []
+    for position in range(20):
+        map_, animal = split.saliency(position), split.mask(position) > 0
+        assert map_.shape == animal.shape and map_.dtype == np.uint8
+        np.testing.assert_array_equal(map_, split.saliency(position))
+        overlap.append([np.sum(animal & (map_ > 127)), np.sum(animal | (map_ > 127))])
+    common, union = np.sum(overlap, axis=0)
+    assert 0.6 < common / union < 0.95

@@ -43,6 +43,7 @@ def test_the_largest_cam_is_the_tagged_object():
 
 # ---- relation constraints and other trunks -----------------------------------------------------
 
+PARTS = ("backbone", "classifier", "decoder", "affinity")
 RELATIONS = ("object_distance", "background_distance", "class_distance")
 
 

@@ -5,13 +5,14 @@ A reader makes a :class:`Split` (images and tags of one list), the pipeline make
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from keras_wsss.data.checks import check_maps, explain_errors, find_broken
 from keras_wsss.data.coco import load_coco
 from keras_wsss.data.pipeline import evaluation_dataset, step_ids, training_dataset
 from keras_wsss.data.shapes import load_shapes
-from keras_wsss.data.split import Split
+from keras_wsss.data.split import Split, joined
 from keras_wsss.data.voc import load_voc
 
 if TYPE_CHECKING:
@@ -32,17 +33,18 @@ def load_split(
     data: DataConfig,
     part: Literal["train", "val"],
     require_masks: bool = False,
-    require_saliency: bool = False,
+    require_saliency: bool | None = False,
 ) -> Split:
     """Reads the training or validation list of a configuration and checks its files.
 
-    Training masks are looked for only when required; validation masks are used when there.
+    Training masks are looked for only when required, and then in ``data.masks`` if that is set;
+    validation masks are used when there. Several lists are joined by ``+``.
 
     Args:
         data: the ``data`` section of a configuration.
         part: ``"train"`` or ``"val"``.
         require_masks: masks must be there.
-        require_saliency: saliency maps must be there.
+        require_saliency: saliency maps must be there; None: used when there.
 
     Returns:
         :class:`Split`.
@@ -55,12 +57,17 @@ def load_split(
     >>> len(load_split(load_config("animals5_tscd").data, "val"))
     125
     """
-    masks = require_masks or (None if part == "val" else False)
+    own_masks = data.masks if part == "train" and require_masks else None
+    masks = False if own_masks else require_masks or (None if part == "val" else False)
     if data.kind == "shapes":
         split = load_shapes(data, part)
     else:
         name = data.train_list if part == "train" else data.val_list
         load = load_coco if data.kind == "coco" else load_voc
-        split = load(data, name, masks=masks, saliency=require_saliency)
+        split = joined(
+            [load(data, one, masks=masks, saliency=require_saliency) for one in name.split("+")]
+        )
+    if own_masks:
+        split = split.with_masks(Path(own_masks))
     check_maps(split)
     return split

@@ -57,6 +57,7 @@ def random_geometry(
     crop_size: int,
     scale: Sequence[float] = (0.5, 2.0),
     flip: float = 0.5,
+    warp: bool = False,
 ) -> Geometry:
     """Draws where the image comes to lie.
 
@@ -69,6 +70,7 @@ def random_geometry(
         crop_size: side of the crop.
         scale: smallest and largest factor, uniform in between.
         flip: probability of mirroring.
+        warp: the image fills the crop exactly, whatever its proportions; ``scale`` does not count.
 
     Returns:
         :class:`Geometry`.
@@ -78,6 +80,9 @@ def random_geometry(
     >>> random_geometry(uniform_draws(1, 0, 17), [240, 320], 224).size
     <tf.Tensor: shape=(2,), dtype=int32, ...>
     """
+    if warp:
+        whole = tf.constant([crop_size, crop_size])
+        return Geometry(whole, tf.zeros_like(whole), draws[1] < flip)
     factor = scale[0] + draws[0] * (scale[1] - scale[0])
     new_size = tf.maximum(tf.cast(factor * tf.cast(size, tf.float32), tf.int32), 1)
     room = crop_size - new_size

@@ -17,7 +17,7 @@ THREADS = 8
 
 
 def check_maps(split: Split) -> None:
-    """Reads all masks and saliency maps that are image files; other masks cannot be wrong.
+    """Reads all masks and saliency maps that are image files; other maps cannot be wrong.
 
     Raises:
         DataError: one does not fit its image, or holds an id that is in no class list.
@@ -29,7 +29,7 @@ def check_maps(split: Split) -> None:
     readers: list[Callable[[int], object]] = []
     if split.mask_paths is not None and split.read_mask is None:
         readers.append(split.mask)
-    if split.saliency_paths is not None:
+    if split.saliency_paths is not None and split.read_saliency is None:
         readers.append(split.saliency)
     with ThreadPoolExecutor(THREADS) as pool:
         for reader in readers:

@@ -17,7 +17,7 @@ from keras_wsss.data.files import (
     check_image_file,
     check_map_size,
     displayed_size,
-    find_maps,
+    find_saliency,
     upright,
 )
 from keras_wsss.data.labels import TagTable, chosen_classes, keep_tagged
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def load_coco(
-    data: DataConfig, name: str, *, masks: bool | None = None, saliency: bool = False
+    data: DataConfig, name: str, *, masks: bool | None = None, saliency: bool | None = False
 ) -> Split:
     """Reads the tags from the instance annotations, and masks unless they are switched off.
 
@@ -37,7 +37,7 @@ def load_coco(
         data: configuration of the data; ``root`` holds ``annotations`` and the image folders.
         name: list, e.g. ``train2014``.
         masks: False: the outlines are not kept in memory.
-        saliency: saliency maps must be there.
+        saliency: True: saliency maps must be there; None: used when there.
 
     Returns:
         :class:`~keras_wsss.data.Split`; a mask is drawn from the outlines when it is read.
@@ -95,7 +95,7 @@ def load_coco(
         labels=labels,
         image_paths=files,
         mask_paths=None if masks is False else (str(path),) * len(kept),
-        saliency_paths=find_maps(data.saliency or root / "Saliency", kept) if saliency else None,
+        saliency_paths=find_saliency(data.saliency or root / "Saliency", kept, saliency),
         mask_map=identity_map(len(classes)),
         dropped=dropped,
         read_mask=None if masks is False else read_mask,

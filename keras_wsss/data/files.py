@@ -60,6 +60,26 @@ def find_maps(folder: Path, ids: Sequence[str]) -> tuple[str, ...]:
     return find_files(folder, ids, (".png",))
 
 
+def find_saliency(folder: Path, ids: Sequence[str], needed: bool | None) -> tuple[str, ...] | None:
+    """Paths of the ids' saliency maps.
+
+    Args:
+        needed: True: they must be there; None: used when there; False: not even looked for.
+
+    Raises:
+        DataError: an id has no map.
+    """
+    if not (holds_any(folder, ids) if needed is None else needed):
+        return None
+    try:
+        return find_maps(folder, ids)
+    except DataError as error:
+        raise DataError(
+            f"{error}. Saliency maps are made with `python -m keras_wsss.data.saliency` or any "
+            "other detector; data.saliency names their folder"
+        ) from None
+
+
 def holds_any(folder: Path, ids: Sequence[str]) -> bool:
     """Whether the folder holds the PNG file of at least one id."""
     return not files_by_stem(folder, (".png",)).keys().isdisjoint(ids)
@@ -148,6 +168,18 @@ def read_map(path: str, image_path: str) -> np.ndarray:
     >>> read_map("SegmentationClass/a.png", "JPEGImages/a.jpg").dtype
     dtype('uint8')
     """
+    values, size = read_values(path)
+    check_map_size(path, size, image_path)
+    shown, orientation = displayed_size(image_path)
+    return values if size == shown else upright(values, orientation)
+
+
+def read_values(path: str) -> tuple[np.ndarray, tuple[int, int]]:
+    """uint8 [H, W] of a one-channel PNG as stored, and its (width, height); see :func:`read_map`.
+
+    Raises:
+        DataError: not readable, several channels, or more than 8 bits.
+    """
     try:
         with Image.open(path) as file:
             values, mode, size = np.array(file), file.mode, file.size
@@ -156,11 +188,9 @@ def read_map(path: str, image_path: str) -> np.ndarray:
     if mode not in ("P", "L", "1"):
         raise DataError(
             f"{path}: is a {mode} image; a mask needs one channel of 8 bits, grey or palette, "
-            "whose values are class ids"
+            "whose values are class ids, a saliency map one whose values are 255 on objects"
         )
-    check_map_size(path, size, image_path)
-    shown, orientation = displayed_size(image_path)
-    return values.astype(np.uint8) if size == shown else upright(values, orientation)
+    return values.astype(np.uint8), size
 
 
 def check_map_size(path: str, size: tuple[int, int], image_path: str) -> None:

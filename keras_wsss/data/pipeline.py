@@ -7,8 +7,10 @@ that goes on at a later step sees what it would have seen, whatever the number o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import tensorflow as tf
 
 from keras_wsss.data import augment
@@ -35,7 +37,7 @@ def training_dataset(
 
     Args:
         split: images and tags.
-        data: configuration; ``crop_size``, ``scale``, ``flip`` and ``jitter`` count.
+        data: configuration; ``crop_size``, ``scale``, ``flip``, ``warp`` and ``jitter`` count.
         seed: same seed, same batches.
         steps: number of steps of the whole training.
         batch_size: images of a batch.
@@ -67,7 +69,7 @@ def training_dataset(
         raw = read(index)
         draws = augment.uniform_draws(seed, epoch, index)
         shape = tf.shape(raw["image"])[:2]
-        geometry = augment.random_geometry(draws, shape, size, data.scale, data.flip)
+        geometry = augment.random_geometry(draws, shape, size, data.scale, data.flip, data.warp)
         box = augment.valid_box(geometry, size)
         image = augment.place_image(raw["image"], geometry, size)
         batch = {
@@ -95,8 +97,15 @@ def training_dataset(
     return dataset.apply(tf.data.experimental.assert_cardinality(steps - start_step))
 
 
-def evaluation_dataset(split: Split, masks: bool = True) -> Any:
+def evaluation_dataset(
+    split: Split, masks: bool = True, positions: Sequence[int] | None = None
+) -> Any:
     """The images in the order of the list, each alone at its own size.
+
+    Args:
+        split: images and tags.
+        masks: deliver masks.
+        positions: which images; None: all.
 
     Returns:
         tf.data.Dataset of dicts: ``image`` float32 [1, H, W, 3] RGB 0..255, ``labels`` float32
@@ -123,7 +132,8 @@ def evaluation_dataset(split: Split, masks: bool = True) -> Any:
         }
         return {**batch, "mask": raw["mask"]} if masks else batch
 
-    dataset = tf.data.Dataset.range(len(split))
+    chosen = np.arange(len(split)) if positions is None else np.asarray(positions)
+    dataset = tf.data.Dataset.from_tensor_slices(chosen.astype(np.int64))
     dataset = dataset.map(example, num_parallel_calls=2, deterministic=True)
     return dataset.batch(1, drop_remainder=True).prefetch(2)
 

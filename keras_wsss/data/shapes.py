@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFilter
 
 from keras_wsss.data.labels import chosen_classes
 from keras_wsss.data.split import Split
@@ -46,7 +46,8 @@ def load_shapes(data: DataConfig, part: Literal["train", "val"]) -> Split:
         part: ``"train"`` or ``"val"``; the two never share an image.
 
     Returns:
-        :class:`~keras_wsss.data.Split` with masks.
+        :class:`~keras_wsss.data.Split` with masks, and with saliency maps that are made from them
+        (:func:`spoiled_saliency`): a training that reads saliency knows the masks in part.
 
     Raises:
         DataError: more classes, or other ones, than there are.
@@ -82,8 +83,12 @@ def load_shapes(data: DataConfig, part: Literal["train", "val"]) -> Split:
         labels=labels,
         image_paths=files,
         mask_paths=files,
+        saliency_paths=files,
         read_image=lambda position: draw(int(position))[0],
         read_mask=lambda position: draw(int(position))[1],
+        read_saliency=lambda position: spoiled_saliency(
+            draw(int(position))[1], _generator(seed, part, int(position))
+        ),
     )
 
 
@@ -118,6 +123,22 @@ def draw_scene(
         mask[box][animal[..., 3] >= 0.5] = number + 1
     grain = 4.0 * rng.standard_normal(image.shape, np.float32)
     return np.clip(np.rint(image + grain), 0, 255).astype(np.uint8), mask
+
+
+def spoiled_saliency(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A saliency map as a detector might give it: the mask, blurred, with smooth noise.
+
+    Args:
+        mask: uint8 [H, H], 0 = background.
+
+    Returns:
+        uint8 [H, H], 255 = salient.
+    """
+    size = len(mask)
+    blurred = Image.fromarray(np.where(mask > 0, 255, 0).astype(np.uint8))
+    blurred = blurred.filter(ImageFilter.GaussianBlur(size / 40))
+    noise = 150.0 * (_clouds(rng, size) - 0.5)
+    return np.asarray(np.clip(np.asarray(blurred) + noise, 0, 255), np.uint8)
 
 
 def _generator(seed: int, part: str, index: int) -> np.random.Generator:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 
-from keras_wsss.data.files import read_map
+from keras_wsss.data.files import find_maps, read_map, read_values
 from keras_wsss.errors import DataError
 
 IGNORE = 255
@@ -41,6 +42,7 @@ class Split:
         dropped: what was left out and how often, reason -> count.
         read_image: reads images that are not files (position -> uint8 [H, W, 3]), or None.
         read_mask: reads masks that are not image files (position -> uint8 [H, W]), or None.
+        read_saliency: reads saliency maps that are not image files, or None.
 
     Example:
 
@@ -60,6 +62,7 @@ class Split:
     dropped: dict[str, int] = field(default_factory=dict)
     read_image: Reader | None = None
     read_mask: Reader | None = None
+    read_saliency: Reader | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -90,7 +93,28 @@ class Split:
         """uint8 [H, W]: 255 is salient."""
         if self.saliency_paths is None:
             raise DataError(f"list {self.name}: has no saliency maps")
+        if self.read_saliency is not None:
+            return self.read_saliency(position)
         return read_map(self.saliency_paths[position], self.image_paths[position])
+
+    def file_ids(self) -> np.ndarray:
+        """uint8 [256], id of the training -> id in a mask file; undoes ``mask_map``."""
+        ids = np.zeros(256, np.uint8)
+        for number in (*range(1, len(self.class_names) + 1), IGNORE):
+            ids[number] = np.flatnonzero(self.mask_map == number)[0]
+        return ids
+
+    def with_masks(self, folder: Path) -> Split:
+        """The same images with the masks ``folder/ID.png``.
+
+        Raises:
+            DataError: an image has no file there.
+        """
+        paths = find_maps(folder, self.ids)
+        if self.read_image is None:
+            return replace(self, mask_paths=paths, read_mask=None)
+        # A generated image has no file whose size the mask's could be compared with.
+        return replace(self, mask_paths=paths, read_mask=lambda i: read_values(paths[i])[0])
 
     def take(self, count: int | None) -> Split:
         """The first ``count`` images; None or a larger number: all of them."""
@@ -104,3 +128,55 @@ class Split:
             mask_paths=self.mask_paths and self.mask_paths[:count],
             saliency_paths=self.saliency_paths and self.saliency_paths[:count],
         )
+
+
+def joined(splits: Sequence[Split]) -> Split:
+    """Several lists as one; an image that stands in two of them counts once.
+
+    Example:
+
+    >>> joined([load_voc(data, "train_voc20"), load_voc(data, "train_mixed")]).name
+    'train_voc20+train_mixed'
+    """
+    if len(splits) == 1:
+        return splits[0]
+    first, *others = splits
+    for other in others:
+        if other.class_names != first.class_names:
+            raise DataError(
+                f"lists {first.name} and {other.name}: cannot be joined, their classes differ; "
+                "set data.classes to those that both know"
+            )
+    places: dict[str, tuple[Split, int]] = {}
+    for split in splits:
+        for position, image in enumerate(split.ids):
+            places.setdefault(image, (split, position))
+    chosen = list(places.values())
+
+    def paths(kind: str) -> tuple[str, ...] | None:
+        if any(getattr(split, kind) is None for split in splits):
+            return None
+        return tuple(getattr(split, kind)[position] for split, position in chosen)
+
+    def reader(kind: str) -> Reader | None:
+        if getattr(first, kind) is None:
+            return None
+        return lambda i: np.asarray(getattr(chosen[i][0], kind)(chosen[i][1]))
+
+    dropped: dict[str, int] = {}
+    for split in splits:
+        for reason, count in split.dropped.items():
+            dropped[reason] = dropped.get(reason, 0) + count
+    return replace(
+        first,
+        name="+".join(split.name for split in splits),
+        ids=tuple(places),
+        labels=np.stack([split.labels[position] for split, position in chosen]),
+        image_paths=paths("image_paths") or (),
+        mask_paths=paths("mask_paths"),
+        saliency_paths=paths("saliency_paths"),
+        dropped=dropped,
+        read_image=reader("read_image"),
+        read_mask=reader("read_mask"),
+        read_saliency=reader("read_saliency"),
+    )

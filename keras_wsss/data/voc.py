@@ -5,7 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from keras_wsss.data.files import check_image_file, find_files, find_maps, holds_any
+from keras_wsss.data.files import (
+    check_image_file,
+    find_files,
+    find_maps,
+    find_saliency,
+    holds_any,
+)
 from keras_wsss.data.labels import chosen_classes, keep_tagged, mask_lookup, read_tags
 from keras_wsss.data.split import Split
 from keras_wsss.errors import DataError
@@ -15,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def load_voc(
-    data: DataConfig, name: str, *, masks: bool | None = None, saliency: bool = False
+    data: DataConfig, name: str, *, masks: bool | None = None, saliency: bool | None = False
 ) -> Split:
     """Reads a list, its tags and the names of its files.
 
@@ -23,7 +29,7 @@ def load_voc(
         data: configuration of the data.
         name: list ``ImageSets/Segmentation/NAME.txt``.
         masks: True: they must be there; None: used when there; False: not even looked for.
-        saliency: saliency maps must be there.
+        saliency: likewise for saliency maps.
 
     Returns:
         :class:`~keras_wsss.data.Split`; images without a tag of ``data.classes`` are dropped.
@@ -53,7 +59,7 @@ def load_voc(
         labels=labels,
         image_paths=images,
         mask_paths=find_maps(mask_folder, kept) if wanted else None,
-        saliency_paths=find_maps(data.saliency or root / "Saliency", kept) if saliency else None,
+        saliency_paths=find_saliency(data.saliency or root / "Saliency", kept, saliency),
         mask_map=mask_lookup(table.class_names, classes, table.ignore_id),
         dropped=dropped,
     )

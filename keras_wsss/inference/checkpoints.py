@@ -1,6 +1,7 @@
 """Checkpoints: weights, optimiser and random state in one file that is replaced as a whole."""
 
 import json
+from pathlib import Path
 
 import h5py
 
@@ -62,18 +63,30 @@ def load_run(path, num_classes, which="last"):
     """Model of a run with the weights of a checkpoint.
 
     Args:
-        path: run folder.
+        path: run folder; of a run with stages the last one is loaded.
         num_classes: int, foreground classes of the data it was trained on.
         which: ``last`` or ``best``.
 
     Returns:
         Pair of the model and the checkpoint's state (``step``, ``miou``).
     """
+    path, config = stage_of_run(path)
     run = RunDirectory(path)
-    config = Config.from_run(run.path)
     model = METHODS[config.method](config, num_classes)
     model.build()
     return model, load_checkpoint(model, run.checkpoint(which))
+
+
+def stage_of_run(path, config=None):
+    """Folder and configuration of the network that a run has trained, which is its last stage's.
+
+    Args:
+        path: run folder.
+        config: the run's configuration, or None to read it.
+    """
+    config = config or Config.from_run(path)
+    stage, config = config.stage_configs()[-1]
+    return Path(path) / stage, config
 
 
 def _random_states(model):

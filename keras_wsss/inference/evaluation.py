@@ -6,24 +6,29 @@ import tensorflow as tf
 from keras_wsss.data import evaluation_dataset
 from keras_wsss.data.split import IGNORE
 from keras_wsss.inference.contact_sheet import contact_sheet
-from keras_wsss.inference.predictor import Predictor, enlarged
+from keras_wsss.inference.predictor import Predictor, as_trained
 from keras_wsss.metrics import MeanIoU, multilabel_f1
 from keras_wsss.ops.cam import cam_to_label
+from keras_wsss.ops.crf import dense_crf
 from keras_wsss.ops.resize import resize
 
 BACKGROUND_SCORES = tuple(round(0.05 * i, 2) for i in range(1, 20))
 
 
-def evaluate(model, split, *, scales=(1.0,), flip=False, tags=True, sheet=None, sheet_images=12):
+def evaluate(
+    model, split, *, scales=(1.0,), flip=False, crf=False, tags=True, sheet=None, sheet_images=12
+):
     """Scores the decoder, and with ``tags`` the classifier, CAM and pseudo labels beside it.
 
-    The decoder never sees tags. CAM and pseudo labels are masked by each image's tags, which no
-    user has for a new photograph; they show how good the supervision is, not the model.
+    The decoder never sees tags. A decoder or a classifier that no loss term trains is not scored,
+    nor is what the classifier would give. CAM and pseudo labels are masked by each image's tags,
+    which no user has for a new photograph; they show how good the supervision is, not the model.
 
     Args:
         model: built :class:`~keras_wsss.methods.WSSSModel`.
         split: :class:`~keras_wsss.data.Split` with masks.
         scales, flip: test-time views of the decoder.
+        crf: bool, also score the decoder's probabilities after a dense CRF, as ``decoder_crf``.
         tags: bool, also score what needs tags (about eight network passes more).
         sheet: path of a contact sheet to write, or None.
         sheet_images: int, rows of the sheet.
@@ -40,7 +45,10 @@ def evaluate(model, split, *, scales=(1.0,), flip=False, tags=True, sheet=None, 
     names = ("background", *split.class_names)
     classes = len(names)
     predictor = Predictor(model, scales, flip)
-    decoder = MeanIoU(classes)
+    decoder_trained = model.settings.trains_decoder
+    crf = crf and decoder_trained
+    tags = tags and "classification" in model.settings.losses
+    decoder, decoder_crf = MeanIoU(classes), MeanIoU(classes)
     cams = [MeanIoU(classes) for _ in BACKGROUND_SCORES]
     pseudo, three_way = MeanIoU(classes), MeanIoU(classes)
     labelled = valid = 0
@@ -56,42 +64,51 @@ def evaluate(model, split, *, scales=(1.0,), flip=False, tags=True, sheet=None, 
 
     for position, batch in enumerate(evaluation_dataset(split, masks=True)):
         truth = batch["mask"]
-        prediction = predictor(batch["image"])
-        decoder.update_state(truth, prediction)
-        if not tags:
-            continue
-        logits, cam, label, full = describe(batch["image"], batch["labels"])
-        predicted_tags.append(logits.numpy()[0] > 0)
-        record_cam(truth, cam, batch["labels"])
-        pseudo.update_state(truth, full)
-        three_way.update_state(truth, label)
-        valid += np.sum(truth != IGNORE)
-        labelled += np.sum((truth != IGNORE) & (label != IGNORE))
+        prediction = tf.zeros_like(truth)
+        if decoder_trained:
+            logits = predictor.logits(batch["image"])
+            prediction = tf.argmax(logits, axis=-1, output_type=tf.int32)
+            decoder.update_state(truth, prediction)
+        if crf:
+            decoder_crf.update_state(truth, crf_labels(batch["image"][0], logits[0])[None])
+        cam, label = tf.zeros((*truth.shape, classes - 1)), tf.fill(truth.shape, IGNORE)
+        if tags:
+            image_logits, cam, label, full = describe(batch["image"], batch["labels"])
+            predicted_tags.append(image_logits.numpy()[0] > 0)
+            record_cam(truth, cam, batch["labels"])
+            pseudo.update_state(truth, full)
+            three_way.update_state(truth, label)
+            valid += np.sum(truth != IGNORE)
+            labelled += np.sum((truth != IGNORE) & (label != IGNORE))
         if sheet is not None and position in chosen:
             shown = cam * batch["labels"][:, None, None, :]
             rows.append([t.numpy()[0] for t in (batch["image"], shown, label, prediction, truth)])
 
-    scores = {
-        "decoder": _report(decoder, names, tags_used=False),
+    scores = {}
+    if decoder_trained:
+        scores["decoder"] = report(decoder, names, tags_used=False)
+    if crf:
+        scores["decoder_crf"] = report(decoder_crf, names, tags_used=False)
+    scores |= {
         "protocol": {
             "list": split.name,
             "images": len(split.ids),
             "scales": list(scales),
             "flip": flip,
-            "crf": False,
+            "crf": "decoder_crf only" if crf else False,
             "resolution": "original",
             "tags_used": "cam and pseudo_label only; never by decoder",
         },
     }
     if tags:
         best = int(np.argmax([float(metric.result()) for metric in cams]))
-        scores["cam"] = _report(
+        scores["cam"] = report(
             cams[best], names, tags_used=True, background_score=BACKGROUND_SCORES[best]
         )
-        scores["pseudo_label"] = _report(pseudo, names, tags_used=True)
+        scores["pseudo_label"] = report(pseudo, names, tags_used=True)
         scores["pseudo_label"]["three_way"] = {
-            "miou": _percent(three_way.result()),
-            "coverage": _percent(labelled / max(valid, 1)),
+            "miou": percent(three_way.result()),
+            "coverage": percent(labelled / max(valid, 1)),
         }
         f1 = multilabel_f1(np.asarray(split.labels), np.asarray(predicted_tags))
         scores["classifier"] = {"f1": round(float(f1), 4)}
@@ -112,7 +129,7 @@ def _describe(model):
     )
     def describe(image, labels):
         height, width = tf.unstack(tf.shape(image)[1:3])
-        image = enlarged(image)
+        image = as_trained(image, model.settings.data)
         size = tf.shape(image)
         box = tf.stack([0, size[1], 0, size[2]])
         batch = {"image": image, "labels": labels, "valid_box": tf.tile(box[None], [size[0], 1])}
@@ -132,17 +149,41 @@ def _describe(model):
     return describe
 
 
-def _report(metric, names, **extra):
+def crf_labels(image, logits):
+    """Label map of one image after a dense CRF (i2crc.md, section 6).
+
+    Args:
+        image: float `[H,W,3]`, 0..255.
+        logits: float `[H,W,K]`.
+
+    Returns:
+        numpy int32 `[H,W]`.
+
+    Raises:
+        ConfigError: the extra ``crf`` is not installed.
+    """
+    probabilities = dense_crf(np.asarray(image), tf.nn.softmax(logits).numpy())
+    return np.argmax(probabilities, axis=-1).astype(np.int32)
+
+
+def report(metric, names, **extra):
+    """The dict that a summary holds of a :class:`MeanIoU`: percentages, and what is in ``extra``.
+
+    Args:
+        metric: :class:`MeanIoU`.
+        names: its classes.
+    """
     per_class = metric.per_class()
     return {
-        "miou": _percent(metric.result()),
+        "miou": percent(metric.result()),
         "per_class": {
-            name: None if np.isnan(iou) else _percent(iou)
+            name: None if np.isnan(iou) else percent(iou)
             for name, iou in zip(names, per_class, strict=True)
         },
         **extra,
     }
 
 
-def _percent(fraction):
+def percent(fraction):
+    """``fraction`` as a percentage with two digits."""
     return round(100 * float(fraction), 2)

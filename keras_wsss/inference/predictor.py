@@ -19,6 +19,24 @@ def enlarged(images):
     return resize(images, (height, width))
 
 
+def as_trained(images, data):
+    """Images as the network of a configuration is to see them.
+
+    Args:
+        images: float `[B,H,W,3]`.
+        data: the ``data`` section; with ``warp`` images become squares as in training.
+
+    Returns:
+        float `[B,H',W',3]`, no side below 64 pixels.
+
+    Example:
+
+    >>> as_trained(images, config.data).shape
+    TensorShape([1, 375, 500, 3])
+    """
+    return resize(images, (data.crop_size, data.crop_size)) if data.warp else enlarged(images)
+
+
 def fuse_logits(logits, flip=True):
     """Fuses decoder logits over flip and scales (afa.md, section 6).
 
@@ -60,25 +78,27 @@ class Predictor:
     Example:
 
     >>> predictor = Predictor(model)
-    >>> mask = predictor(images)  # int32 [B,H,W]
+    >>> mask = predictor(images)  # int32 [B,H,W]; predictor.logits(images) are float32 [B,H,W,K]
     """
 
     def __init__(self, model, scales=(1.0,), flip=False):
         self.model = model
         self.scales = sorted(scales, key=lambda scale: abs(scale - 1))
         self.flip = flip
-        self._labels = tf.function(
-            lambda images: tf.argmax(self.logits(images), axis=-1, output_type=tf.int32),
+        self.logits = tf.function(
+            self._fused_logits,
             autograph=False,
             input_signature=[tf.TensorSpec([None, None, None, 3], tf.float32)],
         )
 
     def __call__(self, images):
         """Label map int32 `[B,H,W]` of images float `[B,H,W,3]` in 0..255."""
-        return self._labels(images)
+        return tf.argmax(self.logits(images), axis=-1, output_type=tf.int32)
 
-    def logits(self, images):
+    def _fused_logits(self, images):
         """Fused decoder logits, float32 `[B,H,W,K]`, at the size of the images."""
+        own_size = tf.shape(images)[1:3]
+        images = as_trained(images, self.model.settings.data)
         size = tf.shape(images)[1:3]
         views = []
         for scale in self.scales:
@@ -87,4 +107,4 @@ class Predictor:
             if self.flip:
                 view = tf.concat([view, tf.reverse(view, axis=[2])], axis=0)
             views.append(self.model(view, training=False)["segmentation_logits"])
-        return resize(fuse_logits(views, self.flip), (size[0], size[1]))
+        return resize(fuse_logits(views, self.flip), (own_size[0], own_size[1]))

@@ -5,12 +5,21 @@ from keras_wsss.config import allow_method
 from keras_wsss.methods.afa import AFA
 from keras_wsss.methods.base import WSSSModel
 from keras_wsss.methods.bmp import BMP
+from keras_wsss.methods.i2crc import I2CRC
 from keras_wsss.methods.rrm import RRM
 from keras_wsss.methods.sgn import SGN
 from keras_wsss.methods.supervised import Supervised
 from keras_wsss.methods.tscd import TSCD
 
-METHODS = {"afa": AFA, "bmp": BMP, "rrm": RRM, "sgn": SGN, "tscd": TSCD, "supervised": Supervised}
+METHODS = {
+    "afa": AFA,
+    "bmp": BMP,
+    "i2crc": I2CRC,
+    "rrm": RRM,
+    "sgn": SGN,
+    "tscd": TSCD,
+    "supervised": Supervised,
+}
 
 
 def register_method(name, method, losses, **tables):
@@ -61,6 +70,7 @@ def build_model(config, num_classes, synchronized=False):
 __all__ = [
     "AFA",
     "BMP",
+    "I2CRC",
     "METHODS",
     "RRM",
     "SGN",

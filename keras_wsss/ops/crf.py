@@ -18,8 +18,7 @@ def dense_crf(
     """Mean field of a CRF whose every two pixels are neighbours, near ones of like colour most.
 
     Krähenbühl and Koltun, NIPS 2011 (arXiv 1210.5644); the defaults are those of i2crc.md,
-    section 6. Slow (seconds an image), so never part of a training step; several images can be
-    given to several threads.
+    section 6. Slow (seconds an image), so never part of a training step.
 
     Args:
         image: `[H,W,3]` RGB, 0..255; rounded to whole numbers.
@@ -41,13 +40,10 @@ def dense_crf(
 
     >>> dense_crf(image, probabilities).argmax(axis=-1)  # the label map
     """
-    try:
-        from pydensecrf import densecrf
-        from pydensecrf.utils import unary_from_softmax
-    except ModuleNotFoundError as error:
-        raise ConfigError(
-            'the dense CRF needs a package: pip install "keras_wsss[crf]" (or pydensecrf2)'
-        ) from error
+    require_crf()
+    from pydensecrf import densecrf
+    from pydensecrf.utils import unary_from_softmax
+
     height, width, classes = np.shape(probabilities)
     image = np.clip(np.rint(image), 0, 255).astype(np.uint8, order="C")
     channels_first = np.moveaxis(np.asarray(probabilities, np.float32), -1, 0)
@@ -59,3 +55,13 @@ def dense_crf(
     )
     refined = np.reshape(field.inference(iterations), (classes, height, width))
     return np.ascontiguousarray(np.moveaxis(refined, 0, -1))
+
+
+def require_crf():
+    """Raises the error of :func:`dense_crf` where its package is missing, before hours of work."""
+    try:
+        import pydensecrf  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            'the dense CRF needs a package: pip install "keras_wsss[crf]" (or pydensecrf2)'
+        ) from error

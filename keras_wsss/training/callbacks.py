@@ -104,7 +104,8 @@ class Validation(StepCallback):
     """Decoder mIoU every ``every`` steps, then the checkpoints ``last`` and ``best``.
 
     Args:
-        split: validation :class:`~keras_wsss.data.Split`; without masks only ``last`` is written.
+        split: validation :class:`~keras_wsss.data.Split`; without masks, or where no loss term
+            trains the decoder, only ``last`` is written.
         run: :class:`~keras_wsss.run.RunDirectory`.
         every: int, steps.
         total_steps: int.
@@ -120,7 +121,7 @@ class Validation(StepCallback):
         if self.step % self.every and self.step != self.total_steps:
             return
         improved = False
-        if self.split.mask_paths is not None:
+        if self.split.mask_paths is not None and self.model.settings.trains_decoder:
             miou = evaluate(self.model, self.split, tags=False)["decoder"]["miou"]
             self.run.append_metrics({"step": self.step, "validation_miou": miou})
             print(f"step {self.step}: decoder mIoU {miou:.2f}", flush=True)

@@ -1,17 +1,19 @@
 """From a configuration to a trained run folder; ``model.fit`` is the loop."""
 
+import json
 import logging
 import resource
 import time
-from pathlib import Path
 
 import tensorflow as tf
 
 from keras_wsss.data import explain_errors, load_split, step_ids, training_dataset
 from keras_wsss.errors import ConfigError
 from keras_wsss.inference.checkpoints import load_checkpoint
+from keras_wsss.inference.pseudo_labels import FOLDERS, check_labels, write_labels
 from keras_wsss.inference.runs import evaluate_run
 from keras_wsss.methods import METHODS, build_model
+from keras_wsss.ops.crf import require_crf
 from keras_wsss.run import RunDirectory
 from keras_wsss.training.callbacks import Pictures, StepLog, StopOnNaN, Validation
 from keras_wsss.training.distribution import (
@@ -60,17 +62,19 @@ def build_optimizer(settings, steps):
 def train(config, run_dir, resume=False):
     """Trains ``config`` into ``run_dir`` and evaluates the result.
 
-    The stages of a multi-stage configuration run in order, each in a sub-folder of its name.
+    The stages of a multi-stage configuration run in order, each in a sub-folder of its name. A
+    stage may leave label files (``writes``) on which a later one trains (``data.masks``).
 
     Args:
         config: :class:`~keras_wsss.config.Config`.
         run_dir: folder of the run, see :class:`~keras_wsss.run.RunDirectory`.
         resume: bool, go on from the last checkpoint. Data order, augmentation and random draws
-            continue as if the run had never stopped.
+            continue as if the run had never stopped. Stages and label files that are complete
+            are not made again.
 
     Returns:
-        The content of the (last stage's) ``summary.json``; None where the validation list has no
-        masks.
+        The content of ``summary.json``: the scores of the last stage, with those of all of them in
+        ``stages`` where there are several. None where the validation list has no masks.
 
     Raises:
         WSSSError: anything the user can put right, in one message.
@@ -79,16 +83,66 @@ def train(config, run_dir, resume=False):
 
     >>> train(load_config("animals5_tscd", ["data.root=photos"]), "runs/animals")
     """
+    if any(each.evaluation.crf or each.refiner == "crf" for _, each in config.stage_configs()):
+        require_crf()
+    if not config.stages:
+        return _train_stage(config, RunDirectory(run_dir), config.digest(), None, resume)
+    run = RunDirectory(run_dir)
+    run.prepare_stages(config, resume)
+    runs, digests, summaries = {}, {}, {}
     for stage, stage_config in config.stage_configs():
-        summary = _train_stage(stage_config, Path(run_dir) / stage, resume)
+        print(f"stage {stage}", flush=True)
+        source = stage_config.labels_stage
+        runs[stage] = RunDirectory(run.path / stage)
+        digests[stage] = stage_config.digest(digests.get(source, ""))
+        job = stage_config, runs[stage], digests[stage], runs.get(source)
+        summaries[stage] = _finished(*job) or _train_stage(*job, resume and _has_begun(runs[stage]))
+    if summaries[stage] is None:
+        return None
+    summary = {**summaries[stage], "method": config.method, "stages": summaries}
+    run.write_json(run.summary_file, summary)
     return summary
 
 
-def _train_stage(config, run_dir, resume):
-    run = RunDirectory(run_dir)
+def _finished(config, run, digest, source):
+    """Summary of a stage that an earlier call has completed, else None."""
+    if not run.summary_file.exists():
+        return None
+    summary = json.loads(run.summary_file.read_text())
+    if summary.get("config_hash") != digest:
+        raise ConfigError(
+            f"{run.summary_file}: this stage was trained with another configuration; choose "
+            "another --run-dir, or delete the folder of the stage and go on with --resume"
+        )
+    if config.writes != "none":
+        write_labels(run.path, config, digest, source and source.path)  # only those that are gone
+    return summary
+
+
+def _has_begun(run):
+    """Whether a stage can be resumed; what one left that stopped before its first checkpoint goes.
+
+    The user of a run with stages cannot know which of them that was.
+    """
+    if not run.checkpoint("last").exists():
+        run.metrics_file.unlink(missing_ok=True)
+        return False
+    return True
+
+
+def _train_stage(config, run, digest, source, resume):
+    """Trains one network; ``source`` is the run whose label files are its masks."""
+    if config.labels_stage is not None and source is None:
+        raise ConfigError(
+            f"data.masks: value {config.data.masks!r}; allowed here: a folder, since the "
+            "configuration has no stages"
+        )
     run.prepare(config, resume)
+    if config.writes != "none":
+        for name in FOLDERS.values():
+            check_labels(run.path / name, digest)
     started = time.perf_counter()
-    model, training, validation, strategy = _prepare(config)
+    model, training, validation, strategy = _prepare(config, source)
     state = load_checkpoint(model, run.checkpoint("last")) if resume else {"step": 0, "best": -1.0}
 
     steps, settings = config.training.steps, config.training
@@ -111,6 +165,9 @@ def _train_stage(config, run_dir, resume):
         with explain_errors(training):
             model.fit(dataset, callbacks=callbacks, verbose=0)
     seconds = time.perf_counter() - started
+    labels = None
+    if config.writes != "none":
+        labels = write_labels(run.path, config, digest, source and source.path)
     if validation.mask_paths is None:
         logger.warning("the validation list has no masks: no scores, no summary.json")
         return None
@@ -120,7 +177,9 @@ def _train_stage(config, run_dir, resume):
         "peak_memory_mb": peak_memory_mb(),
         "replicas": strategy.num_replicas_in_sync,
     }
-    summary = {**evaluate_run(run.path, sheet=True), **performance}
+    summary = {**evaluate_run(run.path, sheet=True), **performance, "config_hash": digest}
+    if labels is not None:
+        summary["written_labels"] = labels
     run.write_json(run.summary_file, summary)
     return summary
 
@@ -128,10 +187,13 @@ def _train_stage(config, run_dir, resume):
 def dry_run(config):
     """Builds everything, runs two steps with all loss terms and reports what the run will need.
 
+    Of a run with stages the first is tried: the later ones train on what it leaves.
+
     Returns:
         dict with ``parameters``, ``seconds_per_step``, ``estimated_hours`` and
         ``peak_memory_mb``; the model table is printed.
     """
+    _, config = config.stage_configs()[0]
     model, training, _, _ = _prepare(config)
     model.summary()
     # At the end of the schedule every loss term is active.
@@ -154,13 +216,16 @@ def peak_memory_mb():
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
-def _prepare(config):
+def _prepare(config, source=None):
     configure(config.training, config.seed)
+    data = config.data
+    if source is not None:
+        data = data.model_copy(update={"masks": str(source.path / FOLDERS["train"])})
     training = load_split(
-        config.data,
+        data,
         "train",
         require_masks=METHODS[config.method].needs_masks,
-        require_saliency=config.needs_saliency,
+        require_saliency=config.needs_saliency or config.writes == "saliency_labels",
     )
     validation = load_split(config.data, "val")
     for split in (training, validation):
