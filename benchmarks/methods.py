@@ -176,7 +176,7 @@ def saliency_times_tag(row, seed, data, folder):
         score.update_state(split.mask(position), np.where(salient, np.argmax(tags) + 1, 0))
     miou = round(100 * float(score.result()), 2)
     return {
-        "run": row.name,
+        "command": f"python -m benchmarks.methods --suite saliency --only {row.name} --data X",
         "protocol": {"list": split.name, "images": len(split), "tags_used": "yes, and saliency"},
         "pseudo_label": {"miou": miou, "tags_used": True},
         **circumstances(),
@@ -227,10 +227,13 @@ def load_results(output, suite, row):
 
 
 def value(result, *keys):
-    """What a result says under ``keys``; None where it says nothing."""
-    for key in keys:
-        result = (result or {}).get(key)
-    return result
+    """What a result, or else one of its stages, says under ``keys``; None where none does."""
+    for part in (result, *result.get("stages", {}).values()):
+        for key in keys:
+            part = (part or {}).get(key)
+        if part is not None:
+            return part
+    return None
 
 
 SCORES = {

@@ -80,12 +80,15 @@ def test_ablation_table_compares_common_seeds(tmp_path, write):
 
 def test_saliency_table_takes_the_bound_of_its_data(tmp_path, write):
     write("voc20", "supervised", decoder=50.0)
-    write("saliency", "i2crc", decoder=40.0)
+    write("saliency", "i2crc", decoder=40.0, cam=None)
+    path = tmp_path / "results/saliency/i2crc_seed1.json"
+    staged = json.loads(path.read_text()) | {"cam": None, "stages": {"one": result(cam=33.0)}}
+    path.write_text(json.dumps(staged))
     write("saliency", "saliency_tag", label=43.7)
     path = tmp_path / "results/saliency/saliency_tag_seed1.json"
     path.write_text(json.dumps({"seed": 1, "pseudo_label": {"miou": 43.7}}))
     rows = {row[0]: row[1:] for row in table(tmp_path, "saliency")}
-    assert rows["I²CRC"][:2] == ["40.0", "80"]
+    assert rows["I²CRC"][:3] == ["40.0", "80", "33.0"]
     assert rows["saliency x tag"] == ["–", "–", "–", "43.7", "–", "–", "–", "1"]
 
 
