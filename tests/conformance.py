@@ -40,8 +40,11 @@ PARITY_ROUTES = {("tscd", "equivariance"): set()}
 PARTS = {"backbone": "backbone", "classifier": "classifier", "decoder": "decoder"}
 PARTS |= {"neck": "affinity", "affinity": "affinity"}
 
-# What lets each term say something about an untrained network.
-UNTRAINED = {"bmp": ["losses.s2c.threshold=-100"]}
+# What lets each term say something about an untrained network, at the first step.
+UNTRAINED = {
+    "bmp": ["losses.s2c.threshold=-100"],
+    "sgn": ["sgn.mix_start=0", "sgn.mix_end=4"],
+}
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,6 @@ from benchmarks import methods
 from benchmarks.methods import SUITES, Row, ablation, main
 from keras_wsss.config import load_config, shipped_configs
 
-# Rows whose configuration is not there yet; a row that has come must leave the list.
-COMING = {"sgn", "rrm", "i2crc"}
-
 
 def result(seed=1, decoder=60.0, cam=50.0, label=55.0, **more):
     return {
@@ -96,19 +93,16 @@ def test_saliency_table_takes_the_bound_of_its_data(tmp_path, write):
 
 
 def test_rows_are_valid_configurations():
-    missing = set()
     for suite, rows in SUITES.items():
         names = [row.name for row in rows]
         assert len(set(names)) == len(names), suite
         for row in rows:
-            if row.config in shipped_configs():
-                config = load_config(row.config, ["data.root=X", *row.overrides])
-                full = load_config(row.config, ["data.root=X"])
-                assert not row.overrides or config != full, row
-            else:
-                missing.add(row.config.split("_")[-1])
-    assert missing == COMING & missing and set(SUITES["animals5"][1].seeds) == {1, 2, 3}
-    assert not {name for name in COMING if f"animals5_{name}" in shipped_configs()} & missing
+            if row.config == "voc20_i2crc" and row.config not in shipped_configs():
+                continue  # not there yet
+            full = load_config(row.config, ["data.root=X"])
+            changed = load_config(row.config, ["data.root=X", *row.overrides])
+            assert (changed != full) == bool(row.overrides), row
+    assert {row.seeds for row in SUITES["animals5"] if row.name in ("tscd", "bmp")} == {(1, 2, 3)}
 
 
 def test_ablation_begins_with_the_method_of_the_comparison():

@@ -165,7 +165,7 @@ def test_nothing_kept_gives_zero_and_finite_gradients(loss, form):
 
 @pytest.fixture(scope="module")
 def bmp():
-    model = BMP(tiny_config(config="animals5_bmp"), CLASSES)
+    model = BMP(tiny_config(config="shapes_bmp"), CLASSES)
     model.build()
     return model
 

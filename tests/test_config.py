@@ -478,6 +478,26 @@ def test_command_prints_one_message_without_traceback():
     assert result.stderr.count("\n") == 1 and "did you mean data.crop_size?" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("config", "override", "expected"),
+    [
+        ("voc_afa", "losses.s2c.weight=1", "losses.s2c: .*the terms of afa: classification, seg"),
+        ("voc_afa", "pseudo_label.refiner=crf", "pseudo_label.refiner: .*the refiners of afa: par"),
+        (
+            "voc_afa",
+            "pseudo_label.propagation=background_aware",
+            "pseudo_label.propagation: .*the propagations of afa: none, random_walk",
+        ),
+        ("voc_bmp", "pseudo_label.propagation_start=20000", "less than training.steps"),
+        ("voc_tscd", "losses.segmentation.extra_scales=[0.5]", "but for supervised"),
+    ],
+)
+def test_what_a_method_does_not_have_is_named(config, override, expected):
+    with pytest.raises(ConfigError, match=expected) as error:
+        load_config(config, ["data.root=.", override])
+    assert "\n" not in str(error.value)
+
+
 # ---- documentation ---------------------------------------------------------------------------
 
 

@@ -474,6 +474,14 @@ def test_which_loss_reaches_which_part(agreeing):  # [10]
     assert parts_reached(agreeing, "agreement") == {"backbone", "classifier"}
 
 
+def test_the_label_path_gives_no_gradient(sgn):  # [10]
+    with tf.GradientTape() as tape:
+        guidance = sgn.guidance(random_batch(classes=CLASSES), mixing=True)
+        value = sum(tf.reduce_sum(x) for x in guidance.values())
+    gradients = tape.gradient(value, [v.value for v in sgn.trainable_variables])
+    assert all(gradient is None for gradient in gradients)
+
+
 def test_before_its_start_the_label_path_does_not_run(sgn):
     batch, active = random_batch(classes=CLASSES), frozenset({"classification"})
     outputs = sgn.forward(batch, active)
