@@ -52,6 +52,7 @@ def test_train_then_evaluate_on_another_list(run, config_file, tmp_path, capsys)
         "images_per_second",
         "peak_memory_mb",
         "replicas",
+        "config_hash",
     }
 
 

@@ -48,6 +48,9 @@ def label_of_pixel(saliency, *cams):
         (170, [0.35], 1),
         (31, [0.0], 0),
         (32, [0.0], 255),
+        # Not on the list: the least score that counts.
+        (255, [0.31], 1),
+        (255, [0.29], 255),
     ],
 )
 def test_pixels_of_the_check_list(saliency, cams, label):

@@ -99,6 +99,7 @@ def test_summary_holds_all_stages_and_the_decoder_of_the_last(finished):
         assert 0 <= labels["miou"] <= 100 and 0 < labels["coverage"] <= 100
     assert "written_labels" not in last
     supervision = [stage["supervision"] for stage in (classifier, first, last)]
+    assert summary["supervision"] == "tags and saliency maps"
     labels = "pseudo labels of stage "
     assert supervision == ["tags and saliency maps", labels + "classifier", labels + "segmentation"]
 
@@ -161,8 +162,10 @@ def test_lost_labels_of_a_finished_stage_are_made_again(copy, monkeypatch):
 
 
 def test_labels_of_another_configuration_are_refused(copy):
+    before = (copy / "config.yaml").read_text()
     with pytest.raises(ConfigError, match="classifier.*another configuration.*--run-dir"):
         train(pipeline("losses.class_distance.weight=0.2"), copy, resume=True)
+    assert (copy / "config.yaml").read_text() == before
     manifest = copy / "classifier" / "pseudo_labels" / "manifest.json"
     manifest.write_text(manifest.read_text().replace('"config": "', '"config": "0'))
     with pytest.raises(ConfigError, match=r"manifest\.json.*another configuration.*delete"):

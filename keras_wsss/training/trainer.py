@@ -87,36 +87,51 @@ def train(config, run_dir, resume=False):
         require_crf()
     if not config.stages:
         return _train_stage(config, RunDirectory(run_dir), config.digest(), None, resume)
-    run = RunDirectory(run_dir)
-    run.prepare_stages(config, resume)
-    runs, digests, summaries = {}, {}, {}
-    for stage, stage_config in config.stage_configs():
-        print(f"stage {stage}", flush=True)
-        source = stage_config.labels_stage
+    run, runs, digests, summaries = RunDirectory(run_dir), {}, {}, {}
+    stages = config.stage_configs()
+    for stage, stage_config in stages:
         runs[stage] = RunDirectory(run.path / stage)
-        digests[stage] = stage_config.digest(digests.get(source, ""))
-        job = stage_config, runs[stage], digests[stage], runs.get(source)
+        digests[stage] = stage_config.digest(digests.get(stage_config.labels_stage, ""))
+        if resume:
+            _refuse_foreign(runs[stage], digests[stage])
+    run.prepare_stages(config, resume)
+    for stage, stage_config in stages:
+        print(f"stage {stage}", flush=True)
+        job = stage_config, runs[stage], digests[stage], runs.get(stage_config.labels_stage)
         summaries[stage] = _finished(*job) or _train_stage(*job, resume and _has_begun(runs[stage]))
     if summaries[stage] is None:
         return None
-    summary = {**summaries[stage], "method": config.method, "stages": summaries}
+    sources = (each["supervision"] for each in summaries.values())
+    whole = {
+        "method": config.method,
+        # Pseudo labels are worth what they were made from.
+        "supervision": ", ".join(s for s in dict.fromkeys(sources) if not s.startswith("pseudo")),
+        "stages": summaries,
+    }
+    summary = {**summaries[stage], **whole}
     run.write_json(run.summary_file, summary)
     return summary
+
+
+def _refuse_foreign(run, digest):
+    """Raises where a stage was completed with another configuration."""
+    if (
+        run.summary_file.exists()
+        and json.loads(run.summary_file.read_text())["config_hash"] != digest
+    ):
+        raise ConfigError(
+            f"{run.summary_file}: this stage was trained with another configuration; choose "
+            "another --run-dir, or delete the folder of the stage and go on with --resume"
+        )
 
 
 def _finished(config, run, digest, source):
     """Summary of a stage that an earlier call has completed, else None."""
     if not run.summary_file.exists():
         return None
-    summary = json.loads(run.summary_file.read_text())
-    if summary.get("config_hash") != digest:
-        raise ConfigError(
-            f"{run.summary_file}: this stage was trained with another configuration; choose "
-            "another --run-dir, or delete the folder of the stage and go on with --resume"
-        )
     if config.writes != "none":
         write_labels(run.path, config, digest, source and source.path)  # only those that are gone
-    return summary
+    return json.loads(run.summary_file.read_text())
 
 
 def _has_begun(run):
