@@ -64,7 +64,10 @@ class Case:
         shipped = tiny_config(*overrides, config=name, start=0)
         stages = [stage for _, stage in shipped.stage_configs() if stage.method == self.method]
         settings = stages[0].model_dump(mode="json")
-        return Config.model_validate(merge(settings, {"backbone": {"name": self.backbone}}))
+        encoder = {"backbone": {"name": self.backbone}}
+        if self.backbone != "mit_tiny":
+            encoder["cam"] = {"scales": [1.0]}
+        return Config.model_validate(merge(settings, encoder))
 
     def new_model(self, **kwargs):
         """A built model; methods that draw at random draw the same in every model and step."""
