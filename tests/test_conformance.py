@@ -211,12 +211,17 @@ def replicas():
 
 @mit_only
 def test_two_replicas_equal_the_mean_of_half_batch_gradients(case, replicas):
-    """By the weights after a step. With this epsilon Adam's first one is almost the gradient."""
+    """By the weights after a step. With this epsilon Adam's first one is the gradient, or less.
+
+    A bias in front of a batch norm has no gradient but rounding, up to 1e-6 of the largest: the
+    epsilon must not enlarge it, and the weights must not be an unlucky draw.
+    """
+    keras.utils.set_random_seed(0)
 
     def compiled_model(strategy, synchronized):
         with strategy.scope():
             model = case.new_model(synchronized=synchronized)
-            model.compile(GroupedAdamW(1e-2, epsilon=1e-2), run_eagerly=True)
+            model.compile(GroupedAdamW(1e-2, epsilon=1e-1), run_eagerly=True)
             model.optimizer.build(model.trainable_variables)
         return model
 
