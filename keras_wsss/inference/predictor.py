@@ -86,7 +86,7 @@ class Predictor:
         self.scales = sorted(scales, key=lambda scale: abs(scale - 1))
         self.flip = flip
         self.logits = tf.function(
-            self._fused_logits,
+            lambda images: self.outputs(images)["logits"],
             autograph=False,
             input_signature=[tf.TensorSpec([None, None, None, 3], tf.float32)],
         )
@@ -95,16 +95,29 @@ class Predictor:
         """Label map int32 `[B,H,W]` of images float `[B,H,W,3]` in 0..255."""
         return tf.argmax(self.logits(images), axis=-1, output_type=tf.int32)
 
-    def _fused_logits(self, images):
-        """Fused decoder logits, float32 `[B,H,W,K]`, at the size of the images."""
+    def outputs(self, images):
+        """What the network says, not compiled: also what exported graphs hold.
+
+        Args:
+            images: float32 `[B,H,W,3]`, RGB 0..255.
+
+        Returns:
+            dict: ``logits``, those of the decoder, fused, float32 `[B,H,W,K]` at the size of the
+            images; ``image_logits`` float32 `[B,C]` of the first view alone.
+        """
         own_size = tf.shape(images)[1:3]
         images = as_trained(images, self.model.settings.data)
         size = tf.shape(images)[1:3]
-        views = []
+        views, image_logits = [], []
         for scale in self.scales:
             scaled = tf.cast(tf.cast(size, tf.float32) * scale, tf.int32)
             view = enlarged(resize(images, (scaled[0], scaled[1])) if scale != 1 else images)
             if self.flip:
                 view = tf.concat([view, tf.reverse(view, axis=[2])], axis=0)
-            views.append(self.model(view, training=False)["segmentation_logits"])
-        return resize(fuse_logits(views, self.flip), (own_size[0], own_size[1]))
+            outputs = self.model(view, training=False)
+            views.append(outputs["segmentation_logits"])
+            image_logits.append(outputs["image_logits"])
+        return {
+            "logits": resize(fuse_logits(views, self.flip), (own_size[0], own_size[1])),
+            "image_logits": image_logits[0][: tf.shape(images)[0]],
+        }
