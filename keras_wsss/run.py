@@ -15,6 +15,7 @@ class RunDirectory:
     """Paths of one run.
 
     * ``config.yaml``: the resolved configuration
+    * ``classes.txt``: names of the foreground classes, one a line
     * ``metrics.jsonl``: one line per logged step and per validation
     * ``checkpoints/last.weights.h5``, ``checkpoints/best.weights.h5``
     * ``tensorboard/``: scalars and pictures
@@ -34,6 +35,7 @@ class RunDirectory:
     def __init__(self, path: str | Path):
         self.path = Path(path)
         self.config_file = self.path / "config.yaml"
+        self.classes_file = self.path / "classes.txt"
         self.metrics_file = self.path / "metrics.jsonl"
         self.summary_file = self.path / "summary.json"
         self.contact_sheet = self.path / "contact_sheet.png"

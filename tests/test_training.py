@@ -105,15 +105,15 @@ def test_resumed_run_equals_the_uninterrupted_one(tmp_path, finished_run):
     finally:
         keras.Model.fit = fit
     train(stopped, halted, resume=True)
-    one, _ = load_run(whole, 6)
-    two, _ = load_run(halted, 6)
+    one, _ = load_run(whole)
+    two, _ = load_run(halted)
     for a, b in zip(one.weights, two.weights, strict=True):
         np.testing.assert_array_equal(a.numpy(), b.numpy(), err_msg=a.path)
 
 
 def test_images_of_one_pixel_can_be_scored(finished_run):
     path, _ = finished_run
-    model, _ = load_run(path, 6)
+    model, _ = load_run(path)
     split = load_split(tiny_config().data, "val").take(3)
     sizes = [(1, 1), (1, 90), (40, 3)]
     images = [np.full((*size, 3), 100, np.uint8) for size in sizes]
@@ -172,8 +172,7 @@ def test_masks_are_not_read_by_training(tmp_path):
         overrides = ["data.kind=voc", f"data.root={voc_folder}", "data.train_list=train"]
         config = tiny_config(*overrides, "data.val_list=train", start=0)
         train(config, tmp_path / name)
-        classes = len(load_split(config.data, "train").class_names)
-        model, _ = load_run(tmp_path / name, classes)
+        model, _ = load_run(tmp_path / name)
         weights.append([weight.numpy() for weight in model.weights])
     for one, two in zip(*weights, strict=True):
         np.testing.assert_array_equal(one, two)

@@ -5,7 +5,7 @@ from keras_wsss.backbones.mit import MiT
 from keras_wsss.backbones.registry import backbone_names, build_backbone, register_backbone
 from keras_wsss.backbones.resnet import ResNet
 from keras_wsss.backbones.vgg import VGG16
-from keras_wsss.backbones.weights import PRESETS, load_weights
+from keras_wsss.backbones.weights import PRESETS, load_weights, weights_licence
 
 __all__ = [
     "PRESETS",
@@ -17,4 +17,5 @@ __all__ = [
     "build_backbone",
     "load_weights",
     "register_backbone",
+    "weights_licence",
 ]

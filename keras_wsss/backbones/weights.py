@@ -123,6 +123,26 @@ def load_weights(backbone, source, allow_pixel_supervision=False):
         )
 
 
+def weights_licence(backbone, source):
+    """Licence of pretrained weights, for the files that are exported.
+
+    Args:
+        backbone, source: name of the backbone and source of its weights, as in a configuration.
+
+    Example:
+
+    >>> weights_licence("efficientnet_lite0", "imagenet")
+    'Apache-2.0'
+    """
+    if source == "none":
+        return "no pretrained weights"
+    own = (p for p in APPLICATIONS.values() if backbone.startswith(p.backbone))
+    preset = PRESETS.get(source)
+    if source == "imagenet" and backbone != preset.backbone:
+        preset = next(own, None)
+    return preset.licence if preset else f"that of {source}"
+
+
 def _refuse_pixels(source, allowed):
     if not allowed:
         raise WeightsError(

@@ -59,22 +59,45 @@ def load_checkpoint(model, path):
     return state
 
 
-def load_run(path, num_classes, which="last"):
+def load_run(path, which="last"):
     """Model of a run with the weights of a checkpoint.
 
     Args:
         path: run folder; of a run with stages the last one is loaded.
-        num_classes: int, foreground classes of the data it was trained on.
         which: ``last`` or ``best``.
 
     Returns:
         Pair of the model and the checkpoint's state (``step``, ``miou``).
+
+    Raises:
+        WeightsError: the folder lacks a file, or holds one that is damaged.
+
+    Example:
+
+    >>> model, state = load_run("runs/demo")
+    >>> state["step"]
+    300
     """
     path, config = stage_of_run(path)
     run = RunDirectory(path)
-    model = METHODS[config.method](config, num_classes)
+    model = METHODS[config.method](config, len(class_names(run)))
     model.build()
     return model, load_checkpoint(model, run.checkpoint(which))
+
+
+def class_names(run):
+    """Names of the foreground classes of a :class:`~keras_wsss.run.RunDirectory`.
+
+    Raises:
+        WeightsError: ``classes.txt`` is missing.
+    """
+    try:
+        return tuple(run.classes_file.read_text().splitlines())
+    except OSError as error:
+        raise WeightsError(
+            f"{run.classes_file}: cannot be read ({error.strerror}); write the names of the "
+            "classes into it, one a line, in the order of the training"
+        ) from error
 
 
 def stage_of_run(path, config=None):

@@ -127,7 +127,7 @@ def _write_split(path, config, digest, split, folder):
     run.write_json(manifest, content)
     if not missing:
         return
-    model, _ = load_run(path, len(split.class_names))
+    model, _ = load_run(path)
     make, file_ids, palette = MAKERS[config.writes](model, split), split.file_ids(), voc_palette()
     with explain_errors(split):
         for batch in evaluation_dataset(split, masks=False, positions=missing):

@@ -36,7 +36,7 @@ def evaluate_run(path, config=None, scales=None, flip=None, sheet=False):
         "scales": config.evaluation.scales if scales is None else scales,
         "flip": config.evaluation.flip if flip is None else flip,
     }
-    model, state = load_run(path, len(split.class_names))
+    model, state = load_run(path)
     best = {}
     with explain_errors(split):
         scores = evaluate(

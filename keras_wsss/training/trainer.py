@@ -158,6 +158,8 @@ def _train_stage(config, run, digest, source, resume):
             check_labels(run.path / name, digest)
     started = time.perf_counter()
     model, training, validation, strategy = _prepare(config, source)
+    names = "\n".join(training.class_names)
+    run.write(run.classes_file, lambda path: path.write_text(f"{names}\n"))
     state = load_checkpoint(model, run.checkpoint("last")) if resume else {"step": 0, "best": -1.0}
 
     steps, settings = config.training.steps, config.training
