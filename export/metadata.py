@@ -11,7 +11,7 @@ import pydantic
 
 from keras_wsss.backbones import weights_licence
 from keras_wsss.config import Config
-from keras_wsss.inference.contact_sheet import voc_palette
+from keras_wsss.palette import voc_palette
 
 
 class Provenance(pydantic.BaseModel):

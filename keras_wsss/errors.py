@@ -19,3 +19,7 @@ class WeightsError(WSSSError):
 
 class TrainingError(WSSSError):
     """A training that cannot go on, for example after a loss that is not a number."""
+
+
+class ServingError(WSSSError):
+    """A server that cannot start, cannot be reached, refuses a request or answers nonsense."""
