@@ -11,6 +11,7 @@ import pydantic
 
 from keras_wsss.backbones import weights_licence
 from keras_wsss.config import Config
+from keras_wsss.export.guards import Limits
 from keras_wsss.palette import voc_palette
 
 
@@ -57,6 +58,7 @@ class Metadata(pydantic.BaseModel):
         licence: of the code.
         weights_licence: of the pretrained weights that the training started from.
         provenance: where the weights come from.
+        limits: what a SavedModel admits; None in other formats, which take decoded images.
 
     Example:
 
@@ -76,6 +78,7 @@ class Metadata(pydantic.BaseModel):
     licence: str = "Apache-2.0"
     weights_licence: str
     provenance: Provenance
+    limits: Limits | None = None
 
 
 def describe(

@@ -1,7 +1,7 @@
 """``python -m keras_wsss.export.serve DIR``: a local stand-in for TF Serving.
 
-For development and tests. Production is TF Serving: this server has neither batching nor labels nor monitoring, and no
-comparison with a running TF Serving has been made.
+For development and tests. Production is TF Serving: this server has neither batching nor labels
+nor monitoring, and no comparison with a running TF Serving has been made.
 """
 
 from __future__ import annotations

@@ -81,7 +81,9 @@ def format_outputs(outputs: Mapping[str, np.ndarray], rows: bool) -> dict[str, A
     if len(columns) == 1:
         (values,) = columns.values()
     elif rows:
-        values = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        values = [
+            dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)
+        ]
     else:
         values = columns
     return {"predictions" if rows else "outputs": values}

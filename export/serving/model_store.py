@@ -86,7 +86,9 @@ class ModelStore:
         served = self._served.get(name)
         if served is None or version not in (None, served.version):
             wanted = f"Latest({name})" if version is None else f"Specific({name}, {version})"
-            raise RequestError(grpc.StatusCode.NOT_FOUND, f"Servable not found for request: {wanted}")
+            raise RequestError(
+                grpc.StatusCode.NOT_FOUND, f"Servable not found for request: {wanted}"
+            )
         return served
 
     def status(self, name: str, version: int | None = None) -> Any:

@@ -63,8 +63,8 @@ class Servable:
             outputs: names of those wanted; none: all.
 
         Raises:
-            RequestError: the signature, or something about the inputs or outputs, does not fit; or what
-                the model itself raised.
+            RequestError: the signature, or something about the inputs or outputs, does not
+                fit; or what the model itself raised.
         """
         signature = signature or DEFAULT_SIGNATURE
         if signature not in self._signatures:
