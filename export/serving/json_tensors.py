@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,10 +11,6 @@ import numpy as np
 import tensorflow as tf
 
 from keras_wsss.export.serving.gate import RequestError
-
-KINDS = {"f": "iuf", "i": "iu", "u": "iu", "b": "b"}
-"""Kind of a tensor's type -> kinds of numbers that are taken for it."""
-
 
 def parse_inputs(
     document: Any, specs: Mapping[str, tf.TensorSpec]
@@ -122,18 +117,24 @@ def _array(name: str, values: Any, dtype: tf.DType) -> np.ndarray:
             return array
         array = np.array(values)
         wanted = dtype.as_numpy_dtype
-        kind = KINDS.get(np.dtype(wanted).kind, "f" if dtype.is_floating else "")
-        if array.size and array.dtype.kind not in KINDS.get(kind, kind):
+        if array.size and array.dtype.kind not in _kinds(dtype):
             raise ValueError
         converted = array.astype(wanted)
-        if kind != "f" and array.size and not np.array_equal(converted, array):
+        if dtype.is_integer and not np.array_equal(converted, array):  # beyond its range
             raise ValueError
         return converted
-    except (ValueError, TypeError, OverflowError, binascii.Error):
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         raise _invalid(
             f"Failed to process the values of {name}: not of expected type {dtype.name}, or lists "
             "of different lengths"
         ) from None
+
+
+def _kinds(dtype: tf.DType) -> str:
+    """Kinds of numpy's types that are taken for a type: whole numbers also where any may stand."""
+    if dtype.is_floating:
+        return "iuf"
+    return "b" if dtype.is_bool else "iu"
 
 
 def _strings(values: Any) -> Any:
