@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_wsss.inference.contact_sheet import voc_palette
+from keras_wsss.palette import voc_palette
 
 SIZE_AT, HEADER_END = 16, 33  # in a PNG file: width and height, and the end of the first chunk
 INDEXED = b"\x08\x03\0\0\0"  # 8 bits a pixel, which are an index; not interlaced
