@@ -22,7 +22,7 @@ from PIL import Image, ImageOps
 
 from keras_wsss._command import run_command
 from keras_wsss.errors import DataError, ServingError
-from keras_wsss.export._extra import serving_extra
+from keras_wsss.export.files import import_extra
 from keras_wsss.palette import overlay_labels
 
 SIGNATURE = "serving_default"
@@ -140,17 +140,16 @@ class RestClient(_Client):
         max_request: int = MAX_REQUEST,
     ):
         super().__init__(max_image, max_request)
-        with serving_extra():
-            import requests
-            from requests.adapters import HTTPAdapter
-            from urllib3.util import Retry
+        requests, adapters, util = import_extra(
+            "requests", "requests.adapters", "urllib3.util", extra="serving"
+        )
         self._failures = (requests.RequestException,)
         self._base = url.rstrip("/")
         chosen = "" if version is None else f"/versions/{version}"
         self._url = f"{self._base}/v1/models/{model}{chosen}:predict"
         self._timeout = timeout
         self._session = requests.Session()
-        retry = Retry(
+        retry = util.Retry(
             total=tries - 1,
             status_forcelist=(429, 503),
             allowed_methods=None,  # POST as well: a prediction changes nothing
@@ -160,7 +159,7 @@ class RestClient(_Client):
             raise_on_status=False,
         )
         for scheme in ("http://", "https://"):
-            self._session.mount(scheme, HTTPAdapter(max_retries=retry))
+            self._session.mount(scheme, adapters.HTTPAdapter(max_retries=retry))
 
     def _ask(self, contents: list[bytes]) -> list[dict[str, Any]]:
         rows = [{"image_bytes": {"b64": base64.b64encode(c).decode()}} for c in contents]
@@ -212,15 +211,18 @@ class GrpcClient(_Client):
         max_request: int = MAX_REQUEST,
     ):
         super().__init__(max_image, max_request)
-        with serving_extra():
-            import grpc
-            import tensorflow as tf
-            from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+        grpc, tf, predict, service = import_extra(
+            "grpc",
+            "tensorflow",
+            "tensorflow_serving.apis.predict_pb2",
+            "tensorflow_serving.apis.prediction_service_pb2_grpc",
+            extra="serving",
+        )
         self._failure = grpc.RpcError
         self._target = target
         self._timeout = timeout
         self._tensor, self._array = tf.make_tensor_proto, tf.make_ndarray
-        self._empty_request = predict_pb2.PredictRequest()
+        self._empty_request = predict.PredictRequest()
         self._empty_request.model_spec.name = model
         self._empty_request.model_spec.signature_name = SIGNATURE
         if version is not None:
@@ -241,7 +243,7 @@ class GrpcClient(_Client):
             ("grpc.per_rpc_retry_buffer_size", 2 * max_request),
         ]
         channel = grpc.insecure_channel(target, options)
-        self._stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        self._stub = service.PredictionServiceStub(channel)
 
     def _ask(self, contents: list[bytes]) -> list[dict[str, Any]]:
         request = type(self._empty_request)()

@@ -4,39 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import pydantic
 import tensorflow as tf
 
 from keras_wsss.data.decode import decode_image
 from keras_wsss.data.headers import jpeg_header, png_header
+from keras_wsss.export.metadata import Limits
 
 JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
-
-
-class Limits(pydantic.BaseModel):
-    """What a served model admits, fixed when it is exported.
-
-    Attributes:
-        max_bytes: of the encoded file.
-        max_pixels: width x height of the image. A PNG file of 49 kB can decode to 1.2 GB.
-        max_frames: of an animated PNG file, whose first frame is taken.
-        max_scans: of a progressive JPEG file, each of which goes over the whole image.
-        working_size: larger images are shrunk to this longer side for the network; their masks
-            still have the size of the image.
-
-    Example:
-
-    >>> Limits(working_size=768).max_pixels
-    25000000
-    """
-
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
-
-    max_bytes: pydantic.PositiveInt = 10 * 2**20
-    max_pixels: pydantic.PositiveInt = 25_000_000
-    max_frames: pydantic.PositiveInt = 1
-    max_scans: pydantic.PositiveInt = 100
-    working_size: int = pydantic.Field(default=512, ge=64)
 
 
 OK = 0

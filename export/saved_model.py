@@ -8,8 +8,8 @@ from typing import Any
 import tensorflow as tf
 
 from keras_wsss.export import guards
-from keras_wsss.export.guards import Limits, check, decode_or_empty, statuses
-from keras_wsss.export.metadata import Metadata
+from keras_wsss.export.guards import check, decode_or_empty, statuses
+from keras_wsss.export.metadata import Limits, Metadata
 from keras_wsss.export.network import Network
 from keras_wsss.export.palette_png import encode_mask
 
@@ -25,8 +25,9 @@ class ServedModel:
       probability; ``status`` and ``message`` string `[N]`. Where the status is not ``ok``, the mask
       is empty and the numbers are 0.
     * ``predict_tensor``: ``images`` uint8 `[N,H,W,3]` -> ``class_map`` uint8 `[N,H,W]`.
-    * ``predict_scores``: the same -> ``logits`` and ``probabilities`` float32 `[N,H,W,C+1]`, at the
-      size in which the network saw the images, and ``image_logits`` float32 `[N,C]`.
+    * ``predict_scores``: the same -> ``class_map`` uint8 `[N,h,w]`, ``logits`` and
+      ``probabilities`` float32 `[N,h,w,C+1]`, of the size in which the network saw the images, and
+      ``image_logits`` float32 `[N,C]`.
 
     Images whose longer side exceeds ``limits.working_size`` are shrunk to it for the network.
 
@@ -124,7 +125,6 @@ class ServedModel:
     def scores(self, images: Any) -> dict[str, Any]:
         """Signature ``predict_scores``."""
         outputs = self._outputs(images)
-        del outputs["class_map"]
         return {**outputs, "probabilities": tf.nn.softmax(outputs["logits"])}
 
     def _outputs(self, images: Any) -> dict[str, Any]:

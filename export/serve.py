@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from keras_wsss._command import run_command
-from keras_wsss.export._extra import serving_extra
+from keras_wsss.export.files import import_extra
 
 if TYPE_CHECKING:
     from keras_wsss.export.serving.server import Doors
@@ -61,11 +61,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
 
     def command() -> None:
-        with serving_extra():
-            from keras_wsss.export.serving.server import Options, serve_until_signal
+        (server,) = import_extra("keras_wsss.export.serving.server", extra="serving")
         asyncio.run(
-            serve_until_signal(
-                Options(
+            server.serve_until_signal(
+                server.Options(
                     folder=options.folder,
                     host=options.host,
                     rest_port=options.rest_port,

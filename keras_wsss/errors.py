@@ -23,3 +23,7 @@ class TrainingError(WSSSError):
 
 class ServingError(WSSSError):
     """A server that cannot start, cannot be reached, refuses a request or answers nonsense."""
+
+
+class ExportError(WSSSError):
+    """A model that could not be exported, or differs from the trained one."""

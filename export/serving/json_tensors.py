@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from keras_wsss.export.serving.gate import RequestError
 
+
 def parse_inputs(
     document: Any, specs: Mapping[str, tf.TensorSpec]
 ) -> tuple[dict[str, np.ndarray], bool]:

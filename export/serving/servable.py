@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,9 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
-from keras_wsss.errors import ServingError
+from keras_wsss.export.checksums import SUMS, check_sums
 from keras_wsss.export.serving.gate import RequestError
 
-SUMS = "SHA256SUMS"
 WARMUP = Path("assets.extra/tf_serving_warmup_requests")
 DEFAULT_SIGNATURE = "serving_default"
 CODES = {code.value[0]: code for code in grpc.StatusCode}
@@ -31,11 +29,12 @@ class Servable:
         folder: holds ``saved_model.pb``.
 
     Raises:
-        ServingError: a file differs from what ``SHA256SUMS`` says.
+        WeightsError: a file differs from what ``SHA256SUMS`` says.
     """
 
     def __init__(self, name: str, version: int, folder: Path):
-        check_sums(folder)
+        if (folder / SUMS).exists():
+            check_sums(folder)
         self.name = name
         self.version = version
         self.signature_defs = _signature_defs(folder)
@@ -105,36 +104,6 @@ class Servable:
             request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
             arrays = {name: tf.make_ndarray(value) for name, value in request.inputs.items()}
             self.predict(request.model_spec.signature_name, arrays, request.output_filter)
-
-
-def check_sums(folder: Path) -> None:
-    """Compares a folder with its ``SHA256SUMS``, if it has one.
-
-    Raises:
-        ServingError: a file was changed, removed or added.
-
-    Example:
-
-    >>> check_sums(Path("saved_model/cats/1"))
-    """
-    if not (folder / SUMS).exists():
-        return
-    expected = {}
-    for line in (folder / SUMS).read_text().splitlines():
-        digest, _, name = line.partition("  ")
-        expected[name] = digest
-    files = (path for path in folder.rglob("*") if path.is_file() and path != folder / SUMS)
-    found = {}
-    for path in files:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        found[path.relative_to(folder).as_posix()] = digest
-    for name in sorted(expected.keys() | found.keys()):
-        if expected.get(name) != found.get(name):
-            raise ServingError(
-                f"{folder / name} is not the file that was exported ({SUMS}); export again or "
-                "copy the folder again"
-            )
 
 
 def _signature_defs(folder: Path) -> dict[str, Any]:

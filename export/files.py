@@ -1,0 +1,82 @@
+"""What the formats that are one file share: their packages, and the metadata inside."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydantic
+
+from keras_wsss.errors import ConfigError, DataError
+from keras_wsss.export.metadata import Metadata
+
+METADATA_KEY = "keras_wsss"
+
+
+def import_extra(*modules: str, extra: str = "export") -> tuple[Any, ...]:
+    """Modules of packages that only an extra installs.
+
+    Raises:
+        ConfigError: one of them is not installed.
+
+    Example:
+
+    >>> (onnx,) = import_extra("onnx")
+    """
+    try:
+        return tuple(importlib.import_module(module) for module in modules)
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"this needs the package {error.name}; pip install 'keras_wsss[{extra}]'"
+        ) from error
+
+
+def read_metadata(text: str | bytes | None, path: str | Path) -> Metadata:
+    """Metadata from the JSON that was found in a file.
+
+    Raises:
+        ConfigError: there is none, or it is not ours.
+
+    Example:
+
+    >>> read_metadata(json, "animals.onnx").name
+    'animals'
+    """
+    if text is None:
+        raise ConfigError(f"{path}: holds no metadata of keras_wsss; export the run again")
+    try:
+        return Metadata.model_validate_json(text)
+    except pydantic.ValidationError as error:
+        raise ConfigError(
+            f"{path}: its metadata cannot be read; export the run again with this version ({error})"
+        ) from error
+
+
+def check_images(images: np.ndarray, shape: Sequence[Any], path: str | Path) -> None:
+    """Refuses what the runtimes would take for an image, or would answer with riddles.
+
+    Args:
+        images: batch for a reader.
+        shape: that the file states; an axis that may be of any length is no positive int.
+        path: the file.
+
+    Raises:
+        DataError: not uint8 `[N,H,W,3]`, or not of the size that the file is made for.
+
+    Example:
+
+    >>> check_images(np.zeros((1, 240, 320, 3), np.uint8), ("batch", "height", "width", 3), path)
+    """
+    fixed = [isinstance(length, int) and length > 0 for length in shape]
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
+        raise DataError(
+            f"{path}: takes images uint8 [N,H,W,3], not {images.dtype} {list(images.shape)}"
+        )
+    if any(f and a != b for f, a, b in zip(fixed, images.shape, shape, strict=True)):
+        raise DataError(
+            f"{path}: takes images {list(shape)} only, not {list(images.shape)}; resize them, or "
+            "export without a size"
+        )

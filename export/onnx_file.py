@@ -1,0 +1,110 @@
+"""ONNX: one file for onnxruntime, with its metadata inside."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from keras_wsss.errors import ConfigError
+from keras_wsss.export.files import METADATA_KEY, check_images, import_extra, read_metadata
+from keras_wsss.export.metadata import Metadata
+from keras_wsss.export.network import Network
+
+OPSET = 18
+AXES = {
+    "images": ("batch", "height", "width"),
+    "class_map": ("batch", "height", "width"),
+    "logits": ("batch", "height", "width"),
+    "image_logits": ("batch",),
+}
+
+
+def write_onnx(
+    network: Network, path: str | Path, metadata: Metadata, size: tuple[int, int] | None = None
+) -> None:
+    """Writes a network as an ONNX file.
+
+    The file takes ``images`` uint8 `[N,H,W,3]`, RGB, and gives ``class_map``, ``logits`` and
+    ``image_logits`` as the network does. Its metadata properties hold ``keras_wsss`` (the JSON of
+    ``metadata``), ``classes`` (comma-separated, by mask id) and ``license``.
+
+    Args:
+        network: of :func:`~keras_wsss.export.network.network_of`.
+        path: file to write.
+        metadata: what the file says about itself.
+        size: height and width that the file is made for, with a batch of 1; None: any batch and
+            any size.
+
+    Raises:
+        ConfigError: the extra ``export`` is not installed.
+
+    Example:
+
+    >>> write_onnx(network_of(model), "animals.onnx", metadata)
+    """
+    onnx, tf2onnx = import_extra("onnx", "tf2onnx")
+    shape = [None, None, None, 3] if size is None else [1, *size, 3]
+    signature = [tf.TensorSpec(shape, tf.uint8, name="images")]
+    function = tf.function(
+        lambda images: network(tf.cast(images, tf.float32)),
+        input_signature=signature,
+        autograph=False,
+    )
+    model, _ = tf2onnx.convert.from_function(function, input_signature=signature, opset=OPSET)
+    if size is None:
+        for value in (*model.graph.input, *model.graph.output):
+            for axis, name in enumerate(AXES[value.name]):
+                value.type.tensor_type.shape.dim[axis].dim_param = name
+    model.graph.name = metadata.name
+    properties = {
+        METADATA_KEY: metadata.model_dump_json(),
+        "classes": ",".join(metadata.classes),
+        "license": metadata.licence,
+    }
+    onnx.helper.set_model_props(model, properties)
+    onnx.checker.check_model(model, full_check=True)
+    Path(path).write_bytes(model.SerializeToString())
+
+
+class OnnxModel:
+    """An ONNX file of :func:`write_onnx`, run by onnxruntime.
+
+    Args:
+        path: the file.
+        threads: of one call; None: onnxruntime's choice.
+
+    Raises:
+        ConfigError: onnxruntime is not installed, or the file is none of :func:`write_onnx`.
+
+    Example:
+
+    >>> OnnxModel("animals.onnx")(images)["class_map"].shape
+    (1, 240, 320)
+    """
+
+    def __init__(self, path: str | Path, threads: int | None = None):
+        (onnxruntime,) = import_extra("onnxruntime")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads or 0
+        try:
+            self.session = onnxruntime.InferenceSession(
+                str(path), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # onnxruntime raises a family of errors of its own
+            raise ConfigError(f"{path}: not a model that onnxruntime can read ({error})") from error
+        properties = self.session.get_modelmeta().custom_metadata_map
+        self.metadata = read_metadata(properties.get(METADATA_KEY), path)
+        self.path, self.shape = path, self.session.get_inputs()[0].shape
+        self.names = [output.name for output in self.session.get_outputs()]
+
+    def __call__(self, images: np.ndarray) -> dict[str, Any]:
+        """``class_map``, ``logits`` and ``image_logits`` of images uint8 `[N,H,W,3]`.
+
+        Raises:
+            DataError: images of another type, or of a size that the file is not made for.
+        """
+        check_images(images, self.shape, self.path)
+        return dict(zip(self.names, self.session.run(None, {"images": images}), strict=True))
