@@ -36,10 +36,8 @@ def write_bundle(folder: Path, metadata: Metadata, limits: Limits) -> None:
         limits: what its SavedModel admits.
     """
     provenance = metadata.provenance
-    legend = "\n".join(
-        f"* {number}: {name} ({colour})"
-        for number, (name, colour) in enumerate(zip(metadata.classes, metadata.palette, strict=True))
-    )
+    named = enumerate(zip(metadata.classes, metadata.palette, strict=True))
+    legend = "\n".join(f"* {number}: {name} ({colour})" for number, (name, colour) in named)
     values = {
         "name": metadata.name,
         # Host names have no underscore.

@@ -6,6 +6,8 @@ from typing import Literal
 
 import pydantic
 
+Checkpoint = Literal["last", "best"]
+
 
 class Limits(pydantic.BaseModel):
     """What a served model admits, fixed when it is exported.
@@ -54,7 +56,7 @@ class Provenance(pydantic.BaseModel):
     parity: bool
     seed: int
     supervision: str
-    checkpoint: Literal["last", "best"]
+    checkpoint: Checkpoint
     step: int
     weights_sha256: str
     validation_miou: float | None

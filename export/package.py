@@ -61,7 +61,8 @@ def load_package(path: str | Path) -> tuple[Any, Metadata]:
         metadata = Metadata.model_validate_json((path / METADATA).read_text())
     except (OSError, ValueError) as error:
         raise WeightsError(f"{path / METADATA}: {error}; export the run again") from error
-    model = METHODS[config.method](config, len(metadata.classes) - 1)
+    method: Any = METHODS[config.method]
+    model = method(config, len(metadata.classes) - 1)
     model.build()
     _refuse_links(path / WEIGHTS)
     try:

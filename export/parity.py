@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_wsss.data.decode import decode_image
-from keras_wsss.data.split import IGNORE, Split
+from keras_wsss.data.split import Split
 from keras_wsss.export.network import Network
 from keras_wsss.export.readers import open_model
 from keras_wsss.export.saved_model import shrunk
@@ -132,9 +132,7 @@ def violations(result: Mapping[str, Any], bounds: Bounds) -> list[str]:
     return found
 
 
-def samples(
-    split: Split, count: int, working_size: int, masks: bool = True
-) -> Iterator[Sample]:
+def samples(split: Split, count: int, working_size: int, masks: bool = True) -> Iterator[Sample]:
     """Images uint8 `[1,H,W,3]`, spread over a list, with their masks int32 `[H,W]` or None.
 
     They are as large as a served network sees them, so that every format gets the same.

@@ -5,6 +5,7 @@ Neither Keras nor TensorFlow is imported before a SavedModel is opened.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -35,8 +36,11 @@ def open_model(path: str | Path, threads: int | None = None) -> Reader:
     >>> open_model("exported/onnx/cats.onnx")(images)["class_map"].shape
     (1, 240, 320)
     """
+    from keras_wsss.export.litert_file import LiteRTModel
+    from keras_wsss.export.onnx_file import OnnxModel
+
     path = Path(path)
-    readers = {".onnx": OnnxModel, ".tflite": LiteRTModel}
+    readers: dict[str, Callable[..., Reader]] = {".onnx": OnnxModel, ".tflite": LiteRTModel}
     reader = SavedModel if path.is_dir() else readers.get(path.suffix)
     if reader is None or not path.exists():
         raise WeightsError(f"{path}: no SavedModel folder, .onnx or .tflite file")

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -19,8 +19,8 @@ from keras_wsss.errors import ConfigError, ExportError
 from keras_wsss.export import FORMATS
 from keras_wsss.export.bundle import write_bundle, write_warmup
 from keras_wsss.export.checksums import sha256, write_sums
-from keras_wsss.export.litert_file import PRECISIONS, write_litert
-from keras_wsss.export.metadata import Limits, Metadata, Provenance
+from keras_wsss.export.litert_file import Precision, write_litert
+from keras_wsss.export.metadata import Checkpoint, Limits, Metadata, Provenance
 from keras_wsss.export.network import network_of
 from keras_wsss.export.onnx_file import write_onnx
 from keras_wsss.export.package import write_package
@@ -42,7 +42,7 @@ def export_run(
     *,
     config: Config | None = None,
     name: str | None = None,
-    which: str = "last",
+    which: Checkpoint = "last",
     size: tuple[int, int] | None = None,
     limits: Limits | None = None,
     images: int = 100,
@@ -105,7 +105,7 @@ def export_run(
             exported.append(Exported("onnx", path, size))
         if "litert" in formats:
             (made / "litert").mkdir()
-            for precision in PRECISIONS:
+            for precision in get_args(Precision):
                 path = made / "litert" / f"{name}{_suffix(size)}_{precision}.tflite"
                 calibration = calibration_images(config, limits) if precision == "int8" else None
                 write_litert(network, path, precision, metadata, size, calibration)
@@ -135,7 +135,7 @@ def export_run(
 
 
 def describe(
-    name: str, model: Any, stage: Path, config: Config, which: str, step: int
+    name: str, model: Any, stage: Path, config: Config, which: Checkpoint, step: int
 ) -> Metadata:
     """Metadata of a trained model.
 
@@ -178,11 +178,11 @@ def describe(
 
 
 def calibration_images(config: Config, limits: Limits) -> Iterator[np.ndarray]:
-    """Training images uint8 `[1,H,W,3]`, from which the ranges of full int8 are taken."""
+    """Training images uint8 `[H,W,3]`, from which the ranges of full int8 are taken."""
     split = load_split(config.data, "train")
     with explain_errors(split):
         for image, _ in samples(split, CALIBRATION_IMAGES, limits.working_size, masks=False):
-            yield image
+            yield image[0]
 
 
 def _compared(
@@ -199,7 +199,8 @@ def _compared(
         chosen = samples(split, images, limits.working_size)
         results = compare(network, exported, chosen, model.num_classes + 1)
     if speed:
-        results = [{**result, **performance(each)} for each, result in zip(exported, results)]
+        pairs = zip(exported, results, strict=True)
+        results = [{**result, **performance(each)} for each, result in pairs]
     return report(
         exported, results, list=split.name, images=min(images, len(split)), run=config.name
     )
