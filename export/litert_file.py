@@ -91,7 +91,7 @@ def _calibration(
     The range of the input decides how a uint8 pixel is read: with 0..255 it is the pixel's own
     value.
     """
-    examples = [np.array(image) for image in images or ()]
+    examples = [np.array(image) for image in (() if images is None else images)]
     if not examples:
         raise ConfigError(
             "precision int8: needs calibration images; give some of the training images"
@@ -149,10 +149,10 @@ class LiteRTModel:
 
     def __init__(self, path: str | Path, threads: int | None = None):
         (litert,) = import_extra("ai_edge_litert.interpreter")
-        content = Path(path).read_bytes()
         try:
+            content = Path(path).read_bytes()
             self.interpreter = litert.Interpreter(model_content=content, num_threads=threads or 1)
-        except ValueError as error:
+        except (OSError, ValueError) as error:
             raise ConfigError(f"{path}: not a model that LiteRT can read ({error})") from error
         self.metadata = read_metadata(_metadata_entry(content), path)
         self.runner = self.interpreter.get_signature_runner(SIGNATURE)

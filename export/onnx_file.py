@@ -58,6 +58,7 @@ def write_onnx(
         for value in (*model.graph.input, *model.graph.output):
             for axis, name in enumerate(AXES[value.name]):
                 value.type.tensor_type.shape.dim[axis].dim_param = name
+    _round_factors_up(onnx, model.graph)
     model.graph.name = metadata.name
     properties = {
         METADATA_KEY: metadata.model_dump_json(),
@@ -67,6 +68,26 @@ def write_onnx(
     onnx.helper.set_model_props(model, properties)
     onnx.checker.check_model(model, full_check=True)
     Path(path).write_bytes(model.SerializeToString())
+
+
+def _round_factors_up(onnx: Any, graph: Any) -> None:
+    """Sees to it that what is resized to a fixed size gets that size.
+
+    tf2onnx writes such a size as a float32 factor, and runtimes round the product down: a factor
+    below the true one costs a row or a column, and the graph no longer fits together. An image
+    side of 88 does so: 6 rows at stride 16 to 22 at stride 4.
+    """
+    factors = {
+        node.input[2] for node in graph.node if node.op_type == "Resize" and len(node.input) == 3
+    }
+    for tensor in graph.initializer:
+        if tensor.name in factors:
+            value = onnx.numpy_helper.to_array(tensor)
+            above = np.nextafter(value, np.float32(np.inf))
+            exact = value % 1 == 0
+            tensor.CopyFrom(
+                onnx.numpy_helper.from_array(np.where(exact, value, above), tensor.name)
+            )
 
 
 class OnnxModel:
