@@ -2,16 +2,37 @@
 
 from __future__ import annotations
 
-import hashlib
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import numpy as np
 import pydantic
 
-from keras_wsss.backbones import weights_licence
-from keras_wsss.config import Config
-from keras_wsss.inference.contact_sheet import voc_palette
+Checkpoint = Literal["last", "best"]
+
+
+class Limits(pydantic.BaseModel):
+    """What a served model admits, fixed when it is exported.
+
+    Attributes:
+        max_bytes: of the encoded file.
+        max_pixels: width x height of the image. A PNG file of 49 kB can decode to 1.2 GB.
+        max_frames: of an animated PNG file, whose first frame is taken.
+        max_scans: of a progressive JPEG file, each of which goes over the whole image.
+        working_size: larger images are shrunk to this longer side for the network; their masks
+            still have the size of the image.
+
+    Example:
+
+    >>> Limits(working_size=768).max_pixels
+    25000000
+    """
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+    max_bytes: pydantic.PositiveInt = 10 * 2**20
+    max_pixels: pydantic.PositiveInt = 25_000_000
+    max_frames: pydantic.PositiveInt = 1
+    max_scans: pydantic.PositiveInt = 100
+    working_size: int = pydantic.Field(default=512, ge=64)
 
 
 class Provenance(pydantic.BaseModel):
@@ -35,7 +56,7 @@ class Provenance(pydantic.BaseModel):
     parity: bool
     seed: int
     supervision: str
-    checkpoint: Literal["last", "best"]
+    checkpoint: Checkpoint
     step: int
     weights_sha256: str
     validation_miou: float | None
@@ -57,6 +78,7 @@ class Metadata(pydantic.BaseModel):
         licence: of the code.
         weights_licence: of the pretrained weights that the training started from.
         provenance: where the weights come from.
+        limits: what a SavedModel admits; None in other formats, which take decoded images.
 
     Example:
 
@@ -76,36 +98,4 @@ class Metadata(pydantic.BaseModel):
     licence: str = "Apache-2.0"
     weights_licence: str
     provenance: Provenance
-
-
-def describe(
-    name: str, model: Any, config: Config, classes: tuple[str, ...], provenance: Provenance
-) -> Metadata:
-    """Metadata of a model.
-
-    Args:
-        name: of the exported model.
-        model: :class:`~keras_wsss.methods.WSSSModel`.
-        config: its configuration.
-        classes: foreground classes.
-        provenance: where the weights come from.
-    """
-    black, white = (np.full((1, 1, 1, 3), value, np.float32) for value in (0, 255))
-    # Asked of the encoder, so that it cannot differ from what the encoder does.
-    low, high = (np.asarray(model.backbone.preprocess(image)).ravel() for image in (black, white))
-    return Metadata(
-        name=name,
-        classes=("background", *classes),
-        palette=tuple(f"#{bytes(rgb).hex()}" for rgb in voc_palette()[: len(classes) + 1]),
-        scale=tuple(((high - low) / 255).tolist()),
-        offset=tuple(low.tolist()),
-        square=config.data.crop_size if config.data.warp else None,
-        weights_licence=weights_licence(config.backbone.name, config.backbone.weights),
-        provenance=provenance,
-    )
-
-
-def sha256(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    limits: Limits | None = None

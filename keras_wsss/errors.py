@@ -19,3 +19,11 @@ class WeightsError(WSSSError):
 
 class TrainingError(WSSSError):
     """A training that cannot go on, for example after a loss that is not a number."""
+
+
+class ServingError(WSSSError):
+    """A server that cannot start, cannot be reached, refuses a request or answers nonsense."""
+
+
+class ExportError(WSSSError):
+    """A model that could not be exported, or differs from the trained one."""

@@ -9,7 +9,8 @@ import tensorflow as tf
 from data_folder import photograph
 from PIL import Image, ImageOps
 
-from keras_wsss.data.decode import decode_image, exif_orientation
+from keras_wsss.data.decode import decode_image
+from keras_wsss.data.headers import exif_orientation
 
 decode = tf.function(decode_image, input_signature=[tf.TensorSpec([], tf.string)])
 

@@ -12,7 +12,6 @@ from keras_wsss.data import evaluation_dataset, explain_errors, load_split
 from keras_wsss.data.split import IGNORE
 from keras_wsss.errors import ConfigError
 from keras_wsss.inference.checkpoints import load_run
-from keras_wsss.inference.contact_sheet import voc_palette
 from keras_wsss.inference.evaluation import crf_labels, percent, report
 from keras_wsss.inference.predictor import Predictor, as_trained
 from keras_wsss.metrics import MeanIoU
@@ -21,6 +20,7 @@ from keras_wsss.ops.saliency_labels import (
     object_guided_label,
     saliency_guided_label,
 )
+from keras_wsss.palette import voc_palette
 from keras_wsss.run import RunDirectory
 
 logger = logging.getLogger(__name__)

@@ -1,0 +1,66 @@
+"""SHA-256 sums of a folder's files, in the format of ``sha256sum --check SHA256SUMS``."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from keras_wsss.errors import WeightsError
+
+SUMS = "SHA256SUMS"
+
+
+def sha256(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_sums(folder: Path) -> None:
+    """Writes ``SHA256SUMS`` for all that is in a folder.
+
+    Example:
+
+    >>> write_sums(Path("saved_model/cats/1"))
+    """
+    lines = [f"{sha256(folder / name)}  {name}" for name in _files(folder)]
+    (folder / SUMS).write_text("\n".join(lines) + "\n")
+
+
+def check_sums(folder: Path) -> None:
+    """Compares a folder with its ``SHA256SUMS``.
+
+    Raises:
+        WeightsError: the list or one of its files is missing, a file was changed or is not listed.
+
+    Example:
+
+    >>> check_sums(Path("saved_model/cats/1"))
+    """
+    try:
+        lines = (folder / SUMS).read_text().splitlines()
+    except OSError as error:
+        raise WeightsError(
+            f"{folder / SUMS}: cannot be read ({error.strerror}); export the run again"
+        ) from error
+    expected = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+    found = _files(folder)
+    for name in sorted({*expected, *found}):
+        fault = None
+        if name not in found:
+            fault = "is missing"
+        elif name not in expected:
+            fault = "is not listed there"
+        elif sha256(folder / name) != expected[name]:
+            fault = "was changed"
+        if fault:
+            raise WeightsError(
+                f"{folder / name}: {fault}, says {SUMS}; copy the folder again, or export the run "
+                "again"
+            )
+
+
+def _files(folder: Path) -> list[str]:
+    """Relative names of a folder's files, its list of sums left out."""
+    names = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return sorted(name for name in names if name != SUMS)

@@ -1,0 +1,237 @@
+"""From a trained run to a folder of exported models, each compared with the Keras model."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+
+import keras_wsss
+from keras_wsss.backbones import weights_licence
+from keras_wsss.config import Config
+from keras_wsss.data import Split, explain_errors, load_split
+from keras_wsss.errors import ConfigError, ExportError
+from keras_wsss.export import FORMATS
+from keras_wsss.export.bundle import write_bundle, write_warmup
+from keras_wsss.export.checksums import sha256, write_sums
+from keras_wsss.export.litert_file import Precision, write_litert
+from keras_wsss.export.metadata import Checkpoint, Limits, Metadata, Provenance
+from keras_wsss.export.network import network_of
+from keras_wsss.export.onnx_file import write_onnx
+from keras_wsss.export.package import write_package
+from keras_wsss.export.parity import Exported, compare, performance, report, samples, table
+from keras_wsss.export.saved_model import write_saved_model
+from keras_wsss.inference import load_run
+from keras_wsss.inference.checkpoints import class_names, stage_of_run
+from keras_wsss.inference.runs import supervision
+from keras_wsss.palette import voc_palette
+from keras_wsss.run import RunDirectory
+
+CALIBRATION_IMAGES = 100
+
+
+def export_run(
+    run: str | Path,
+    output: str | Path,
+    formats: Sequence[str] = FORMATS,
+    *,
+    config: Config | None = None,
+    name: str | None = None,
+    which: Checkpoint = "last",
+    size: tuple[int, int] | None = None,
+    limits: Limits | None = None,
+    images: int = 100,
+    speed: bool = True,
+) -> dict[str, Any]:
+    """Exports a trained run and compares every file with the Keras model.
+
+    ``output`` then holds, by format, ``saved_model/NAME/VERSION``, ``onnx/NAME.onnx``,
+    ``litert/NAME_PRECISION.tflite`` and ``weights/NAME``, with ``parity.json``, ``parity.md`` and
+    what TF Serving needs. Nothing is left there but the two reports if a model is out of bounds.
+
+    Args:
+        run: folder of a trained run.
+        output: folder; a SavedModel there gets a new version beside its old ones, other files are
+            replaced.
+        formats: some of ``FORMATS``.
+        config: :class:`~keras_wsss.config.Config` to take the data from; None: the run's own.
+        name: of the model, letters, digits, ``_`` and ``-``; None: that of the configuration.
+        which: checkpoint, ``last`` or ``best``.
+        size: height and width of ONNX and LiteRT files that take nothing else; None: any size.
+        limits: what the SavedModel admits; None: the defaults.
+        images: int, how many of the validation list are compared.
+        speed: bool, also measure latency and memory, in a process for each model.
+
+    Returns:
+        The content of ``parity.json``.
+
+    Raises:
+        ExportError: a model differs from the Keras model by more than its bounds.
+        WSSSError: anything else that the user can put right.
+
+    Example:
+
+    >>> export_run("runs/photos", "exported")["models"]["photos.onnx"]["equal_pixels"]
+    100.0
+    """
+    output, limits = Path(output), limits or Limits()
+    if unknown := set(formats) - set(FORMATS):
+        raise ConfigError(f"format {', '.join(unknown)}: not known; known: {', '.join(FORMATS)}")
+    stage, config = stage_of_run(run, config)
+    name = _checked_name(name or config.name)
+    model, state = load_run(run, which)
+    metadata = describe(name, model, stage, config, which, state["step"])
+    network = network_of(model)
+    output.mkdir(parents=True, exist_ok=True)
+    made = Path(tempfile.mkdtemp(dir=output, prefix=".partial-"))
+    try:
+        exported = []
+        if "saved_model" in formats:
+            version = _next_version(output / "saved_model" / name)
+            path = made / "saved_model" / name / str(version)
+            write_saved_model(network, path, metadata, limits)
+            write_warmup(path, name, limits)
+            write_sums(path)
+            exported.append(Exported("saved_model", path))
+        if "onnx" in formats:
+            path = made / "onnx" / f"{name}{_suffix(size)}.onnx"
+            path.parent.mkdir()
+            write_onnx(network, path, metadata, size)
+            exported.append(Exported("onnx", path, size))
+        if "litert" in formats:
+            (made / "litert").mkdir()
+            for precision in get_args(Precision):
+                path = made / "litert" / f"{name}{_suffix(size)}_{precision}.tflite"
+                calibration = calibration_images(config, limits) if precision == "int8" else None
+                write_litert(network, path, precision, metadata, size, calibration)
+                exported.append(Exported(precision, path, size))
+        if "weights" in formats:
+            write_package(model, config, made / "weights" / name, metadata)
+        parity = _compared(model, network, exported, config, images, limits, speed)
+        wrong = {key: of["out_of_bounds"] for key, of in parity["models"].items()}
+        wrong = {key: faults for key, faults in wrong.items() if faults}
+        if wrong:
+            shutil.rmtree(made)
+            made.mkdir()
+        elif "saved_model" in formats:
+            write_bundle(made, metadata, limits)
+        (made / "parity.json").write_text(json.dumps(parity, indent=2) + "\n")
+        (made / "parity.md").write_text(table(parity))
+        _move(made, output)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+    if wrong:
+        faults = "; ".join(f"{key}: {', '.join(of)}" for key, of in wrong.items())
+        raise ExportError(
+            f"not exported, because the result differs from the Keras model: {faults}. The numbers "
+            f"are in {output / 'parity.json'}; leave the format out, or train on"
+        )
+    return parity
+
+
+def describe(
+    name: str, model: Any, stage: Path, config: Config, which: Checkpoint, step: int
+) -> Metadata:
+    """Metadata of a trained model.
+
+    Args:
+        name: of the exported model.
+        model: :class:`~keras_wsss.methods.WSSSModel`.
+        stage: run folder of the stage that has trained it.
+        config: its configuration.
+        which, step: the checkpoint.
+    """
+    run = RunDirectory(stage)
+    classes = ("background", *class_names(run))
+    summary = json.loads(run.summary_file.read_text()) if run.summary_file.exists() else {}
+    black, white = (np.full((1, 1, 1, 3), value, np.float32) for value in (0, 255))
+    # Asked of the encoder, so that it cannot differ from what the encoder does.
+    low, high = (np.asarray(model.backbone.preprocess(image)).ravel() for image in (black, white))
+    scored = summary if which == "last" else summary.get("best", {})
+    return Metadata(
+        name=name,
+        classes=classes,
+        palette=tuple(f"#{bytes(colour).hex()}" for colour in voc_palette()[: len(classes)]),
+        scale=tuple(((high - low) / 255).tolist()),
+        offset=tuple(low.tolist()),
+        square=config.data.crop_size if config.data.warp else None,
+        weights_licence=weights_licence(config.backbone.name, config.backbone.weights),
+        provenance=Provenance(
+            config=config.name,
+            config_hash=config.digest(),
+            method=config.method,
+            parity=config.parity,
+            seed=config.seed,
+            supervision=supervision(config),
+            checkpoint=which,
+            step=step,
+            weights_sha256=sha256(run.checkpoint(which)),
+            validation_miou=scored.get("decoder", {}).get("miou"),
+            keras_wsss=keras_wsss.__version__,
+        ),
+    )
+
+
+def calibration_images(config: Config, limits: Limits) -> Iterator[np.ndarray]:
+    """Training images uint8 `[H,W,3]`, from which the ranges of full int8 are taken."""
+    split = load_split(config.data, "train")
+    with explain_errors(split):
+        for image, _ in samples(split, CALIBRATION_IMAGES, limits.working_size, masks=False):
+            yield image[0]
+
+
+def _compared(
+    model: Any,
+    network: Any,
+    exported: Sequence[Exported],
+    config: Config,
+    images: int,
+    limits: Limits,
+    speed: bool,
+) -> dict[str, Any]:
+    split: Split = load_split(config.data, "val")
+    with explain_errors(split):
+        chosen = samples(split, images, limits.working_size)
+        results = compare(network, exported, chosen, model.num_classes + 1)
+    if speed:
+        pairs = zip(exported, results, strict=True)
+        results = [{**result, **performance(each)} for each, result in pairs]
+    return report(
+        exported, results, list=split.name, images=min(images, len(split)), run=config.name
+    )
+
+
+def _checked_name(name: str) -> str:
+    if not name.replace("_", "").replace("-", "").isalnum() or not name.isascii():
+        raise ConfigError(f"name {name!r}: allowed: letters, digits, _ and -")
+    return name
+
+
+def _suffix(size: tuple[int, int] | None) -> str:
+    return "_{}x{}".format(*size) if size else ""
+
+
+def _next_version(folder: Path) -> int:
+    """TF Serving serves the highest number and picks up a new one while it runs."""
+    versions = [int(path.name) for path in folder.glob("*") if path.name.isdecimal()]
+    return max(versions, default=0) + 1
+
+
+def _move(made: Path, output: Path) -> None:
+    """Moves what was made to its place: whole version folders and packages, single files."""
+    for source in sorted(made.rglob("*")):
+        if not source.exists():
+            continue  # went along with its folder
+        target = output / source.relative_to(made)
+        whole = source.is_dir() and ((source / "SHA256SUMS").exists())
+        if source.is_dir() and not whole:
+            target.mkdir(exist_ok=True)
+            continue
+        if whole and target.exists():
+            shutil.rmtree(target)
+        source.replace(target)
