@@ -9,11 +9,11 @@ import pytest
 import tensorflow as tf
 from conftest import tiny_config
 from data_folder import photograph
+from tensorflow.lite.python import schema_py_generated as schema
 
-from keras_wsss.errors import ConfigError, DataError
-from keras_wsss.export import litert_file
+from keras_wsss.errors import ConfigError, DataError, WeightsError
 from keras_wsss.export.litert_file import LiteRTModel, write_litert
-from keras_wsss.export.metadata import Provenance, describe
+from keras_wsss.export.metadata import Metadata, Provenance
 from keras_wsss.export.network import network_of
 from keras_wsss.export.onnx_file import OnnxModel, write_onnx
 from keras_wsss.methods import METHODS
@@ -37,6 +37,18 @@ PROVENANCE = Provenance(
 )
 
 
+METADATA = Metadata(
+    name="zoo",
+    classes=("background", *CLASSES),
+    palette=("#000000", *["#800000"] * len(CLASSES)),
+    scale=(0.1, 0.2, 0.3),
+    offset=(-1.0, -2.0, -3.0),
+    square=None,
+    weights_licence="Apache-2.0",
+    provenance=PROVENANCE,
+)
+
+
 class Exported:
     """A model with random weights, and its files, each of which is made once."""
 
@@ -48,17 +60,16 @@ class Exported:
         model.build()
         self.folder, self.files = folder, {}
         self.network = network_of(model)
-        self.metadata = describe("zoo", model, config, CLASSES, PROVENANCE)
 
     def file(self, kind, size=None):
         path = self.folder / f"{kind}-{size}"
         if path not in self.files:
             if kind == "onnx":
-                write_onnx(self.network, path, self.metadata, size)
+                write_onnx(self.network, path, METADATA, size)
                 self.files[path] = OnnxModel(path, threads=2)
             else:
                 examples = np.clip(images(4, 120, 90), 1, 254) if kind == "int8" else None
-                write_litert(self.network, path, kind, self.metadata, size, examples)
+                write_litert(self.network, path, kind, METADATA, size, examples)
                 self.files[path] = LiteRTModel(path, threads=2)
         return self.files[path]
 
@@ -142,7 +153,6 @@ def test_a_network_that_sees_squares_has_the_decoder_of_its_choice(tmp_path):
         "heads.decoder=linear",
         "backbone.name=efficientnet_lite0",
     )
-    assert model.metadata.square == 128
     for kind in ("onnx", "float32"):
         largest, _, equal = model.difference(kind, shapes=[(2, 75, 101), (1, 130, 260)])
         assert largest <= 1e-4
@@ -160,7 +170,7 @@ def test_onnx_file_describes_itself(lite):
     import onnx
 
     reader = lite.file("onnx")
-    assert reader.metadata == lite.metadata
+    assert reader.metadata == METADATA
     model = onnx.load(lite.folder / "onnx-None")
     assert model.graph.name == "zoo"
     assert [opset.version for opset in model.opset_import if opset.domain == ""] == [18]
@@ -189,7 +199,7 @@ def test_onnx_axes(lite, size):
 @pytest.mark.parametrize("kind", ["float32", "int8"])
 def test_litert_file_describes_itself(lite, kind):
     reader = lite.file(kind)
-    assert reader.metadata == lite.metadata
+    assert reader.metadata == METADATA
     assert reader.interpreter.get_signature_list() == {
         "serving_default": {
             "inputs": ["images"],
@@ -215,7 +225,7 @@ def test_full_int8_reads_pixels_as_they_are(lite):
 def test_litert_weights_are_aligned(lite):
     lite.file("float32")
     content = np.frombuffer((lite.folder / "float32-None").read_bytes(), np.uint8)
-    model = litert_file.schema.Model.GetRootAs(content)
+    model = schema.Model.GetRootAs(content)
     buffers = [model.Buffers(i) for i in range(model.BuffersLength())]
     starts = [
         buffer.DataAsNumpy().__array_interface__["data"][0] - content.ctypes.data
@@ -228,9 +238,9 @@ def test_litert_weights_are_aligned(lite):
 
 def test_low_precision_needs_what_it_needs(tmp_path, lite):
     with pytest.raises(ConfigError, match="calibration images"):
-        write_litert(lite.network, tmp_path / "x", "int8", lite.metadata)
+        write_litert(lite.network, tmp_path / "x", "int8", METADATA)
     with pytest.raises(ConfigError, match="'int4': allowed are float32, float16"):
-        write_litert(lite.network, tmp_path / "x", "int4", lite.metadata)
+        write_litert(lite.network, tmp_path / "x", "int4", METADATA)
     assert not (tmp_path / "x").exists()
 
 
@@ -247,10 +257,10 @@ def test_readers_refuse_other_images(lite, kind):
 
 @pytest.mark.parametrize("reader", [OnnxModel, LiteRTModel])
 def test_readers_refuse_other_files(lite, tmp_path, reader):
-    with pytest.raises(ConfigError, match="not a model that"):
+    with pytest.raises(WeightsError, match="not a model that"):
         reader(tmp_path / "missing")
     (tmp_path / "noise").write_bytes(bytes(range(256)) * 8)
-    with pytest.raises(ConfigError, match="not a model that"):
+    with pytest.raises(WeightsError, match="not a model that"):
         reader(tmp_path / "noise")
 
 
@@ -261,12 +271,12 @@ def test_readers_refuse_files_without_metadata_of_ours(lite, tmp_path):
     model = onnx.load(lite.folder / "onnx-None")
     onnx.helper.set_model_props(model, {"keras_wsss": '{"format": 2}'})
     onnx.save(model, tmp_path / "later.onnx")
-    with pytest.raises(ConfigError, match="cannot be read"):
+    with pytest.raises(WeightsError, match="cannot be read"):
         OnnxModel(tmp_path / "later.onnx")
     function = tf.function(lambda x: 2 * x, input_signature=[tf.TensorSpec([1])])
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()])
     (tmp_path / "other.tflite").write_bytes(converter.convert())
-    with pytest.raises(ConfigError, match="no metadata of keras_wsss"):
+    with pytest.raises(WeightsError, match="none of keras_wsss"):
         LiteRTModel(tmp_path / "other.tflite")
 
 
@@ -281,8 +291,8 @@ def test_missing_extra(monkeypatch, tmp_path, lite):
         raise AssertionError("something was converted")
 
     for use in (
-        lambda: write_onnx(network, tmp_path / "x", lite.metadata),
-        lambda: write_litert(network, tmp_path / "x", "float32", lite.metadata),
+        lambda: write_onnx(network, tmp_path / "x", METADATA),
+        lambda: write_litert(network, tmp_path / "x", "float32", METADATA),
         lambda: OnnxModel(tmp_path / "x"),
         lambda: LiteRTModel(tmp_path / "x"),
     ):
