@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pydantic
 
-from keras_wsss.errors import ConfigError, DataError
+from keras_wsss.errors import ConfigError, DataError, WeightsError
 from keras_wsss.export.metadata import Metadata
 
 METADATA_KEY = "keras_wsss"
@@ -38,7 +38,7 @@ def read_metadata(text: str | bytes | None, path: str | Path) -> Metadata:
     """Metadata from the JSON that was found in a file.
 
     Raises:
-        ConfigError: there is none, or it is not ours.
+        WeightsError: there is none, or it is not ours.
 
     Example:
 
@@ -46,11 +46,11 @@ def read_metadata(text: str | bytes | None, path: str | Path) -> Metadata:
     'animals'
     """
     if text is None:
-        raise ConfigError(f"{path}: holds no metadata of keras_wsss; export the run again")
+        raise WeightsError(f"{path}: holds no metadata of keras_wsss; export the run again")
     try:
         return Metadata.model_validate_json(text)
     except pydantic.ValidationError as error:
-        raise ConfigError(
+        raise WeightsError(
             f"{path}: its metadata cannot be read; export the run again with this version ({error})"
         ) from error
 

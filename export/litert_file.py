@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import flatbuffers
 import numpy as np
-import tensorflow as tf
-from tensorflow.lite.python import schema_py_generated as schema
-from tensorflow.lite.tools import flatbuffer_utils
 
-from keras_wsss.errors import ConfigError
+from keras_wsss.errors import ConfigError, WeightsError
 from keras_wsss.export.files import METADATA_KEY, check_images, import_extra, read_metadata
 from keras_wsss.export.metadata import Metadata
-from keras_wsss.export.network import Network
+
+if TYPE_CHECKING:
+    from keras_wsss.export.network import Network
 
 Precision = Literal["float32", "float16", "dynamic_int8", "int8"]
 SIGNATURE = "serving_default"
@@ -59,6 +59,8 @@ def write_litert(
     if precision not in get_args(Precision):
         raise ConfigError(f"precision {precision!r}: allowed are {', '.join(get_args(Precision))}")
     import_extra("ai_edge_litert")  # no file without a way to check it
+    import tensorflow as tf  # slow, and the reader needs none
+
     function = tf.function(
         network,
         input_signature=[
@@ -91,7 +93,9 @@ def _calibration(
     The range of the input decides how a uint8 pixel is read: with 0..255 it is the pixel's own
     value.
     """
-    examples = [np.array(image) for image in images or ()]
+    import tensorflow as tf
+
+    examples = [np.array(image) for image in (() if images is None else images)]
     if not examples:
         raise ConfigError(
             "precision int8: needs calibration images; give some of the training images"
@@ -104,6 +108,9 @@ def _calibration(
 
 def _described(content: bytes, metadata: Metadata) -> bytes:
     """The file with the signature and the metadata, which the converter cannot write."""
+    from tensorflow.lite.python import schema_py_generated as schema
+    from tensorflow.lite.tools import flatbuffer_utils
+
     model = flatbuffer_utils.convert_bytearray_to_object(content)
     graph = model.subgraphs[0]
     for index in graph.outputs:
@@ -139,7 +146,8 @@ class LiteRTModel:
         threads: of one call; None: one.
 
     Raises:
-        ConfigError: ai-edge-litert is not installed, or the file is none of :func:`write_litert`.
+        ConfigError: ai-edge-litert is not installed.
+        WeightsError: the file is none of :func:`write_litert`.
 
     Example:
 
@@ -149,15 +157,34 @@ class LiteRTModel:
 
     def __init__(self, path: str | Path, threads: int | None = None):
         (litert,) = import_extra("ai_edge_litert.interpreter")
-        content = Path(path).read_bytes()
-        try:
-            self.interpreter = litert.Interpreter(model_content=content, num_threads=threads or 1)
-        except ValueError as error:
-            raise ConfigError(f"{path}: not a model that LiteRT can read ({error})") from error
-        self.metadata = read_metadata(_metadata_entry(content), path)
-        self.runner = self.interpreter.get_signature_runner(SIGNATURE)
         self.path = path
-        (self.input,) = self.runner.get_input_details().values()
+        try:
+            self.content = Path(path).read_bytes()
+            self.interpreter = litert.Interpreter(
+                model_content=self.content, num_threads=threads or 1
+            )
+            self.runner = self.interpreter.get_signature_runner(SIGNATURE)
+            (self.input,) = self.runner.get_input_details().values()
+        except (OSError, ValueError) as error:
+            raise WeightsError(
+                f"{path}: not a model that LiteRT can read, or none of keras_wsss ({error})"
+            ) from error
+
+    @functools.cached_property
+    def metadata(self) -> Metadata:
+        """What the file says about itself; to read it takes TensorFlow.
+
+        Raises:
+            WeightsError: there is none.
+        """
+        from tensorflow.lite.python import schema_py_generated as schema
+
+        model = schema.Model.GetRootAs(self.content)
+        for entry in map(model.Metadata, range(model.MetadataLength())):
+            if entry.Name() == METADATA_KEY.encode():
+                text = bytes(model.Buffers(entry.Buffer()).DataAsNumpy())
+                return read_metadata(text, self.path)
+        return read_metadata(None, self.path)
 
     def __call__(self, images: np.ndarray) -> dict[str, Any]:
         """``class_map``, ``logits`` and ``image_logits`` of images uint8 `[N,H,W,3]`.
@@ -168,11 +195,3 @@ class LiteRTModel:
         check_images(images, self.input["shape_signature"].tolist(), self.path)
         outputs: dict[str, Any] = self.runner(images=images.astype(self.input["dtype"]))
         return outputs
-
-
-def _metadata_entry(content: bytes) -> bytes | None:
-    model = schema.Model.GetRootAs(content)
-    for entry in map(model.Metadata, range(model.MetadataLength())):
-        if entry.Name() == METADATA_KEY.encode():
-            return bytes(model.Buffers(entry.Buffer()).DataAsNumpy())
-    return None

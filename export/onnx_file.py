@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import tensorflow as tf
 
-from keras_wsss.errors import ConfigError
+from keras_wsss.errors import WeightsError
 from keras_wsss.export.files import METADATA_KEY, check_images, import_extra, read_metadata
 from keras_wsss.export.metadata import Metadata
-from keras_wsss.export.network import Network
+
+if TYPE_CHECKING:
+    from keras_wsss.export.network import Network
 
 OPSET = 18
 AXES = {
@@ -46,6 +47,8 @@ def write_onnx(
     >>> write_onnx(network_of(model), "animals.onnx", metadata)
     """
     onnx, tf2onnx = import_extra("onnx", "tf2onnx")
+    import tensorflow as tf  # slow, and the reader needs none
+
     shape = [None, None, None, 3] if size is None else [1, *size, 3]
     signature = [tf.TensorSpec(shape, tf.uint8, name="images")]
     function = tf.function(
@@ -58,6 +61,7 @@ def write_onnx(
         for value in (*model.graph.input, *model.graph.output):
             for axis, name in enumerate(AXES[value.name]):
                 value.type.tensor_type.shape.dim[axis].dim_param = name
+    _round_factors_up(onnx, model.graph)
     model.graph.name = metadata.name
     properties = {
         METADATA_KEY: metadata.model_dump_json(),
@@ -69,6 +73,26 @@ def write_onnx(
     Path(path).write_bytes(model.SerializeToString())
 
 
+def _round_factors_up(onnx: Any, graph: Any) -> None:
+    """Sees to it that what is resized to a fixed size gets that size.
+
+    tf2onnx writes such a size as a float32 factor, and runtimes round the product down: a factor
+    below the true one costs a row or a column, and the graph no longer fits together. An image
+    side of 88 does so: 6 rows at stride 16 to 22 at stride 4.
+    """
+    factors = {
+        node.input[2] for node in graph.node if node.op_type == "Resize" and len(node.input) == 3
+    }
+    for tensor in graph.initializer:
+        if tensor.name in factors:
+            value = onnx.numpy_helper.to_array(tensor)
+            above = np.nextafter(value, np.float32(np.inf))
+            exact = value % 1 == 0
+            tensor.CopyFrom(
+                onnx.numpy_helper.from_array(np.where(exact, value, above), tensor.name)
+            )
+
+
 class OnnxModel:
     """An ONNX file of :func:`write_onnx`, run by onnxruntime.
 
@@ -77,7 +101,8 @@ class OnnxModel:
         threads: of one call; None: onnxruntime's choice.
 
     Raises:
-        ConfigError: onnxruntime is not installed, or the file is none of :func:`write_onnx`.
+        ConfigError: onnxruntime is not installed.
+        WeightsError: the file is none of :func:`write_onnx`.
 
     Example:
 
@@ -94,7 +119,9 @@ class OnnxModel:
                 str(path), options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # onnxruntime raises a family of errors of its own
-            raise ConfigError(f"{path}: not a model that onnxruntime can read ({error})") from error
+            raise WeightsError(
+                f"{path}: not a model that onnxruntime can read ({error})"
+            ) from error
         properties = self.session.get_modelmeta().custom_metadata_map
         self.metadata = read_metadata(properties.get(METADATA_KEY), path)
         self.path, self.shape = path, self.session.get_inputs()[0].shape
