@@ -38,6 +38,7 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
+from benchmarks import serving as serving_benchmark
 from keras_wsss.errors import DataError, ServingError
 from keras_wsss.export import client as client_command
 from keras_wsss.export import serve as serve_command
@@ -729,3 +730,22 @@ def test_client_command(server, tmp_path, capsys):
             client_command.main([*arguments, "--url", server.rest, "--model", "cats"])
         assert end.value.code == 2
         assert capsys.readouterr().err.count("error: ") == 1
+
+
+# ---- load --------------------------------------------------------------------------------------
+
+
+def test_load(tmp_path, capfd):
+    """The short form of the benchmark; it ends with an error when anything is wrong."""
+    output = tmp_path / "serving.json"
+    serving_benchmark.main(["--requests", "200", "--images", "7", "--output", str(output)])
+    report = json.loads(output.read_text())
+    assert report["requests"] >= 200 and report["concurrent"] == 16
+    assert min(report["bad_requests"].values()) >= 1
+    assert sum(report["bad_requests"].values()) == report["requests"] // 20
+    assert min(report["answers_by_version"].values()) > 10
+    assert report["masks_compared"] > 150 and report["wrong_masks"] == 0
+    assert report["pixels_that_differ_between_versions_percent"] > 50
+    assert report["classes_in_masks"] == 7
+    assert report["server_memory_mb"]["peak"] < 2000
+    assert str(tmp_path) not in output.read_text()
