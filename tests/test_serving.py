@@ -324,6 +324,22 @@ def test_tensors_that_lie_about_their_size_take_no_memory(server):
             stub(server).Predict(request)
 
 
+def test_an_error_of_the_server_itself_is_told(models, monkeypatch):
+    def fail(*arguments):
+        raise ZeroDivisionError("by 0")
+
+    monkeypatch.setattr(Servable, "predict", fail)
+    with local_server(models) as server:
+        status, answer = post(server, {"instances": ["a"]})
+        assert (status, answer) == (500, {"error": "ZeroDivisionError: by 0"})
+        with pytest.raises(grpc.RpcError, match="by 0") as failure:
+            stub(server).Predict(predict_request(image_bytes=["a"]))
+        assert failure.value.code() == grpc.StatusCode.UNKNOWN
+        for client in (RestClient(server.rest, "cats"), GrpcClient(server.grpc, "cats")):
+            with pytest.raises(ServingError, match="by 0"):
+                client.segment([b"a"])
+
+
 # ---- bounded concurrency -----------------------------------------------------------------------
 
 

@@ -69,7 +69,13 @@ def rest_app(store: ModelStore, gate: Gate, max_body: int) -> Starlette:
         except TooLargeError:
             return _json({"error": f"a request may have {max_body} bytes; send fewer images"}, 413)
 
-    return Starlette(routes=[Route("/v1/{path:path}", answer, methods=["GET", "POST"])])
+    async def internal(request: Request, error: Exception) -> Response:
+        return _json({"error": f"{type(error).__name__}: {error}"}, 500)
+
+    return Starlette(
+        routes=[Route("/v1/{path:path}", answer, methods=["GET", "POST"])],
+        exception_handlers={Exception: internal},
+    )
 
 
 async def _predict(store: ModelStore, gate: Gate, max_body: int, request: Request) -> Response:
