@@ -349,19 +349,22 @@ def slow(seconds):
 
 def test_what_exceeds_the_queue_is_refused_at_both_doors(models):
     with local_server(models, running=1, waiting=1) as server, ThreadPoolExecutor(8) as threads:
-        asked = [threads.submit(post, server, slow(1.0)) for _ in range(6)]
-        time.sleep(0.4)
+        asked = [threads.submit(post, server, slow(2.0)) for _ in range(6)]
+        time.sleep(0.8)
         with pytest.raises(grpc.RpcError) as failure:
             stub(server).Predict(predict_request("slow", seconds=[0.0]))
         assert failure.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
         answers = [future.result() for future in asked]
         assert sorted(status for status, _ in answers) == [200, 200, 429, 429, 429, 429]
         assert all("too many" in answer["error"] for code, answer in answers if code == 429)
-        # Clients wait and ask again.
-        busy = threads.submit(post, server, slow(0.7)), threads.submit(post, server, slow(0.1))
+        # Clients wait and ask again, also with what exceeds gRPC's own buffer for that (256 KiB).
+        large = png(size=(400, 400))[1]
+        assert len(large) > 2**18
+        clients = RestClient(server.rest, "cats"), GrpcClient(server.grpc, "cats")
+        busy = [threads.submit(post, server, slow(seconds)) for seconds in (0.7, 0.1)]
         time.sleep(0.2)
-        for client in (RestClient(server.rest, "cats"), GrpcClient(server.grpc, "cats")):
-            assert client.segment([png()[1]])[0].status == "ok"
+        asked = [threads.submit(client.segment, [large]) for client in clients]
+        assert [future.result()[0].status for future in asked] == ["ok", "ok"]
         assert [future.result()[0] for future in busy] == [200, 200]
         assert post(server, slow(0.0))[0] == 200
 
@@ -395,12 +398,13 @@ def states(server):
 
 def test_new_version_takes_over_while_requests_run(own_models):
     image, contents = png()
+    version = write_stand_in(own_models.parent, 10)
     with local_server(own_models) as server, ThreadPoolExecutor(2) as threads:
         client = RestClient(server.rest, "cats")
         np.testing.assert_array_equal(client.segment([contents])[0].mask, expected_mask(image, 1))
-        running = threads.submit(post, server, slow(1.5), "cats/versions/1:predict")
+        running = threads.submit(post, server, slow(3.0), "cats/versions/1:predict")
         time.sleep(0.2)
-        write_stand_in(own_models, 10)  # newer than 9 and 2: numbers are compared, not texts
+        os.rename(version, own_models / "cats" / "10")
         wait_for(lambda: states(server).get(10) == "AVAILABLE")
         assert not running.done() and states(server)[1] == "UNLOADING"
         np.testing.assert_array_equal(client.segment([contents])[0].mask, expected_mask(image, 10))
@@ -477,6 +481,10 @@ def test_which_folders_are_versions(own_models):
     store = ModelStore(own_models)
     store.poll()
     assert store.names() == ["cats"] and store.find("cats").version == 1
+    for name in ("9", "10"):
+        shutil.copytree(own_models / "cats/1", own_models / "cats" / name)
+    store.poll()
+    assert store.find("cats").version == 10
     one = ModelStore(own_models / "cats")
     one.poll()
     assert one.names() == ["cats"]
