@@ -16,8 +16,8 @@ from keras_wsss.export.metadata import Metadata
 METADATA_KEY = "keras_wsss"
 
 
-def import_extra(*modules: str) -> tuple[Any, ...]:
-    """Modules of packages that only the extra ``export`` installs.
+def import_extra(*modules: str, extra: str = "export") -> tuple[Any, ...]:
+    """Modules of packages that only an extra installs.
 
     Raises:
         ConfigError: one of them is not installed.
@@ -30,7 +30,7 @@ def import_extra(*modules: str) -> tuple[Any, ...]:
         return tuple(importlib.import_module(module) for module in modules)
     except ModuleNotFoundError as error:
         raise ConfigError(
-            f"this format needs the package {error.name}; pip install 'keras_wsss[export]'"
+            f"this needs the package {error.name}; pip install 'keras_wsss[{extra}]'"
         ) from error
 
 

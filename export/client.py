@@ -1,0 +1,407 @@
+"""``python -m keras_wsss.export.client --url URL photo.jpg``: asks a served model for masks.
+
+Works with TF Serving and with the local server, over REST or gRPC. Only gRPC needs TensorFlow.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import binascii
+import dataclasses
+import io
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps
+
+from keras_wsss._command import run_command
+from keras_wsss.errors import DataError, ServingError
+from keras_wsss.export.files import import_extra
+from keras_wsss.palette import overlay_labels
+
+SIGNATURE = "serving_default"
+MAX_IMAGE = 10 * 2**20
+MAX_REQUEST = 20 * 2**20  # of images; a third more as base64
+TRIES = 5  # as many as gRPC makes at most
+FIRST_WAIT, LONGEST_WAIT = 0.2, 5.0  # seconds
+
+Item = TypeVar("Item")
+
+
+@dataclasses.dataclass(frozen=True)
+class Segmentation:
+    """What a served model says about an image.
+
+    Attributes:
+        mask: uint8 `[H,W]` of the displayed image, 0 is the background; None unless the status is
+            ``ok``.
+        legend: class names by mask id, without the background.
+        scores: class name -> how probable it is that the image shows it, the best first.
+        coverage: class name -> share of the mask.
+        confidence: mean over pixels of the largest class probability.
+        status: ``ok``, or why there is no mask.
+        message: what is wrong with the image and how to put it right.
+    """
+
+    mask: npt.NDArray[np.uint8] | None
+    legend: dict[int, str]
+    scores: dict[str, float]
+    coverage: dict[str, float]
+    confidence: float
+    status: str
+    message: str
+
+    def found(self) -> list[str]:
+        """Names of the classes in the mask, the largest first."""
+        present = {name: share for name, share in self.coverage.items() if share > 0}
+        return sorted(present, key=lambda name: -present[name])
+
+
+class _Client(ABC):
+    def __init__(self, max_image: int, max_request: int):
+        self._max_image = max_image
+        self._max_request = max_request
+
+    def segment(self, images: Iterable[bytes | str | Path]) -> list[Segmentation]:
+        """Masks of images, asked for in as few requests as the size limit allows.
+
+        Args:
+            images: JPEG or PNG files: their contents or their paths.
+
+        Returns:
+            One :class:`Segmentation` an image. A bad image has a status of its own, as has one
+            that is larger than ``max_image`` bytes, which is not sent.
+
+        Raises:
+            ServingError: the server cannot be reached, refuses or answers nonsense.
+            DataError: a file cannot be read.
+
+        Example:
+
+        >>> RestClient("http://localhost:8501", "cats").segment(["photo.jpg"])[0].found()
+        ['cat']
+        """
+        contents = [_read(image) for image in images]
+        answers: list[Segmentation | None] = [None] * len(contents)
+        sent = []
+        for number, content in enumerate(contents):
+            if len(content) > self._max_image:
+                answers[number] = self._too_large()
+            else:
+                sent.append(number)
+        for numbers in _requests(sent, lambda number: len(contents[number]), self._max_request):
+            rows = self._ask([contents[number] for number in numbers])
+            if len(rows) != len(numbers):
+                raise ServingError(f"{len(numbers)} images were sent, {len(rows)} answers came")
+            for number, row in zip(numbers, rows, strict=True):
+                answers[number] = _segmentation(row)
+        return [answer for answer in answers if answer is not None]
+
+    @abstractmethod
+    def _ask(self, contents: list[bytes]) -> list[dict[str, Any]]:
+        """A dict of the signature's outputs for each image; strings as bytes."""
+
+    def _too_large(self) -> Segmentation:
+        message = f"more than {self._max_image} bytes, not sent; compress or shrink the image"
+        return Segmentation(None, {}, {}, {}, 0.0, "too_many_bytes", message)
+
+
+class RestClient(_Client):
+    """Asks over REST.
+
+    Args:
+        url: of the server, e.g. ``http://localhost:8501``.
+        model: its name there.
+        version: None: the newest.
+        timeout: seconds without an answer until a try is given up.
+        tries: how often to ask while the server is busy (429, 503) or not there.
+        max_image, max_request: bytes of image files.
+
+    Example:
+
+    >>> RestClient("http://localhost:8501", "cats").segment(["photo.jpg"])[0].mask.shape
+    (375, 500)
+    """
+
+    def __init__(
+        self,
+        url: str,
+        model: str,
+        version: int | None = None,
+        timeout: float = 60.0,
+        tries: int = TRIES,
+        max_image: int = MAX_IMAGE,
+        max_request: int = MAX_REQUEST,
+    ):
+        super().__init__(max_image, max_request)
+        requests, adapters, util = import_extra(
+            "requests", "requests.adapters", "urllib3.util", extra="serving"
+        )
+        self._failures = (requests.RequestException,)
+        self._base = url.rstrip("/")
+        chosen = "" if version is None else f"/versions/{version}"
+        self._url = f"{self._base}/v1/models/{model}{chosen}:predict"
+        self._timeout = timeout
+        self._session = requests.Session()
+        retry = util.Retry(
+            total=tries - 1,
+            status_forcelist=(429, 503),
+            allowed_methods=None,  # POST as well: a prediction changes nothing
+            backoff_factor=FIRST_WAIT,
+            backoff_max=LONGEST_WAIT,
+            backoff_jitter=FIRST_WAIT,
+            raise_on_status=False,
+        )
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, adapters.HTTPAdapter(max_retries=retry))
+
+    def _ask(self, contents: list[bytes]) -> list[dict[str, Any]]:
+        rows = [{"image_bytes": {"b64": base64.b64encode(c).decode()}} for c in contents]
+        body: dict[str, Any] = {"signature_name": SIGNATURE, "instances": rows}
+        try:
+            response = self._session.post(self._url, json=body, timeout=self._timeout)
+        except self._failures as error:
+            raise ServingError(
+                f"no answer from {self._base} ({_cause(error)}); is the server running there?"
+            ) from error
+        try:
+            document = response.json()
+        except ValueError:
+            document = None
+        if response.status_code != 200:
+            said = document.get("error") if isinstance(document, dict) else None
+            raise ServingError(f"{self._url} answers {response.status_code}: {said or 'no reason'}")
+        answers = document.get("predictions") if isinstance(document, dict) else None
+        if not isinstance(answers, list):
+            raise ServingError(f"{self._url} answers what is no prediction; is it TF Serving?")
+        return [_with_bytes(row) for row in answers]
+
+
+class GrpcClient(_Client):
+    """Asks over gRPC, which carries images as they are; needs TensorFlow.
+
+    Args:
+        target: ``HOST:PORT``.
+        model: its name there.
+        version: None: the newest.
+        timeout: seconds until a request is given up, all tries together.
+        tries: how often to ask while the server is busy or not there; gRPC makes 5 at most.
+        max_image, max_request: bytes of image files.
+
+    Example:
+
+    >>> GrpcClient("localhost:8500", "cats").segment(["photo.jpg"])[0].mask.shape
+    (375, 500)
+    """
+
+    def __init__(
+        self,
+        target: str,
+        model: str,
+        version: int | None = None,
+        timeout: float = 60.0,
+        tries: int = TRIES,
+        max_image: int = MAX_IMAGE,
+        max_request: int = MAX_REQUEST,
+    ):
+        super().__init__(max_image, max_request)
+        grpc, tf, predict, service = import_extra(
+            "grpc",
+            "tensorflow",
+            "tensorflow_serving.apis.predict_pb2",
+            "tensorflow_serving.apis.prediction_service_pb2_grpc",
+            extra="serving",
+        )
+        self._failure = grpc.RpcError
+        self._target = target
+        self._timeout = timeout
+        self._tensor, self._array = tf.make_tensor_proto, tf.make_ndarray
+        self._empty_request = predict.PredictRequest()
+        self._empty_request.model_spec.name = model
+        self._empty_request.model_spec.signature_name = SIGNATURE
+        if version is not None:
+            self._empty_request.model_spec.version.value = version
+        retry = {
+            "maxAttempts": tries,
+            "initialBackoff": f"{FIRST_WAIT}s",
+            "maxBackoff": f"{LONGEST_WAIT}s",
+            "backoffMultiplier": 2,
+            "retryableStatusCodes": ["UNAVAILABLE", "RESOURCE_EXHAUSTED"],
+        }
+        config = {"methodConfig": [{"name": [{}], **({"retryPolicy": retry} if tries > 1 else {})}]}
+        options = [
+            ("grpc.service_config", json.dumps(config)),
+            ("grpc.max_send_message_length", -1),
+            ("grpc.max_receive_message_length", -1),
+            # What does not fit is not sent again.
+            ("grpc.per_rpc_retry_buffer_size", 2 * max_request),
+        ]
+        channel = grpc.insecure_channel(target, options)
+        self._stub = service.PredictionServiceStub(channel)
+
+    def _ask(self, contents: list[bytes]) -> list[dict[str, Any]]:
+        request = type(self._empty_request)()
+        request.CopyFrom(self._empty_request)
+        request.inputs["image_bytes"].CopyFrom(self._tensor(contents, shape=[len(contents)]))
+        try:
+            response = self._stub.Predict(request, timeout=self._timeout)
+        except self._failure as error:
+            raise ServingError(
+                f"{self._target} answers {error.code().name}: {error.details()}"
+            ) from error
+        arrays = {name: self._array(value) for name, value in response.outputs.items()}
+        sizes = {len(array) if array.ndim else 0 for array in arrays.values()}
+        if sizes != {len(contents)}:
+            raise ServingError(f"{self._target} answers other than one row an image")
+        return [{name: array[row] for name, array in arrays.items()} for row in range(sizes.pop())]
+
+
+def _read(image: bytes | str | Path) -> bytes:
+    if isinstance(image, bytes):
+        return image
+    try:
+        return Path(image).read_bytes()
+    except OSError as error:
+        raise DataError(f"{image} cannot be read: {error.strerror}") from error
+
+
+def _requests(
+    items: Sequence[Item], size: Callable[[Item], int], limit: int
+) -> Iterator[list[Item]]:
+    """Consecutive items together as long as their sizes sum up to no more than the limit."""
+    group: list[Item] = []
+    total = 0
+    for item in items:
+        if group and total + size(item) > limit:
+            yield group
+            group, total = [], 0
+        group.append(item)
+        total += size(item)
+    if group:
+        yield group
+
+
+def _with_bytes(row: Any) -> dict[str, Any]:
+    """An answer's row as gRPC gives it: JSON strings and base64 as bytes."""
+    try:
+        encoded = base64.b64decode(row["mask_png_bytes"]["b64"], validate=True)
+        names = [name.encode() for name in row["class_names"]]
+        texts = {key: row[key].encode() for key in ("status", "message")}
+    except (TypeError, KeyError, AttributeError, binascii.Error) as error:
+        raise _nonsense(error) from error
+    return {**row, **texts, "mask_png_bytes": encoded, "class_names": names}
+
+
+def _segmentation(row: dict[str, Any]) -> Segmentation:
+    try:
+        status = row["status"].decode()
+        ids = [int(number) for number in row["class_ids"]]
+        names = [name.decode() for name in row["class_names"]]
+        by_score = dict(zip(ids, names, strict=True))
+        legend = {number: by_score[number] for number in sorted(by_score)}
+        scores = [float(score) for score in row["class_scores"]]
+        coverage = [float(share) for share in row["coverage"]]
+        return Segmentation(
+            mask=_decode_mask(row["mask_png_bytes"]) if status == "ok" else None,
+            legend=legend,
+            scores=dict(zip(names, scores, strict=True)),
+            coverage={name: coverage[number] for number, name in legend.items()},
+            confidence=float(row["confidence"]),
+            status=status,
+            message=row["message"].decode(),
+        )
+    except (TypeError, KeyError, IndexError, ValueError, AttributeError, OSError) as error:
+        raise _nonsense(error) from error
+
+
+def _decode_mask(contents: bytes) -> npt.NDArray[np.uint8]:
+    try:
+        with Image.open(io.BytesIO(contents)) as image:
+            mask = np.asarray(image)
+    # Pillow raises what it likes when a PNG file is damaged.
+    except (SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(error) from error
+    if mask.dtype != np.uint8 or mask.ndim != 2:
+        raise ValueError("the mask is no palette image")
+    return mask
+
+
+def _nonsense(error: Exception) -> ServingError:
+    return ServingError(
+        f"the model's answer is not that of an exported segmentation model "
+        f"({type(error).__name__}: {error}); was it exported with keras_wsss.export?"
+    )
+
+
+def _cause(error: BaseException) -> str:
+    """The innermost reason, which requests wraps several times."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+def save_overlay(image: Path, mask: npt.NDArray[np.uint8], path: Path) -> None:
+    """Paints a mask over its image, as displayed.
+
+    Args:
+        image: file that was segmented.
+        mask: uint8 `[H,W]`.
+        path: the picture to write.
+
+    Raises:
+        DataError: the picture cannot be written.
+
+    Example:
+
+    >>> save_overlay(Path("photo.jpg"), segmentation.mask, Path("overlay.png"))
+    """
+    with Image.open(image) as photo:
+        pixels = np.asarray(ImageOps.exif_transpose(photo).convert("RGB"))
+    try:
+        Image.fromarray(overlay_labels(pixels, mask)).save(path)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be written: {error}") from error
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Parses the command line, asks and writes the overlay."""
+    parser = argparse.ArgumentParser(
+        prog="python -m keras_wsss.export.client",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("image", type=Path, help="JPEG or PNG file")
+    parser.add_argument("--url", default="http://localhost:8501", help="REST, of the server")
+    parser.add_argument("--grpc", metavar="HOST:PORT", help="ask over gRPC instead")
+    parser.add_argument("--model", required=True, help="its name on the server")
+    parser.add_argument("-o", "--output", type=Path, help="default: IMAGE_overlay.png")
+    options = parser.parse_args(arguments)
+    output = options.output or options.image.with_name(f"{options.image.stem}_overlay.png")
+
+    def command() -> None:
+        client: _Client
+        if options.grpc:
+            client = GrpcClient(options.grpc, options.model)
+        else:
+            client = RestClient(options.url, options.model)
+        (answer,) = client.segment([options.image])
+        if answer.mask is None:
+            raise DataError(f"{options.image}: {answer.status}: {answer.message}")
+        save_overlay(options.image, answer.mask, output)
+        for name in answer.found():
+            print(f"{name:20} {100 * answer.coverage[name]:5.1f} % of the image")
+        if not answer.found():
+            print("nothing but background")
+        print(f"confidence {answer.confidence:.2f}; {output}")
+
+    run_command(command)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""``python -m keras_wsss.export.serve DIR``: a local stand-in for TF Serving.
+
+For development and tests. Production is TF Serving: this server has neither batching nor labels
+nor monitoring, and no comparison with a running TF Serving has been made.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from keras_wsss._command import run_command
+from keras_wsss.export.files import import_extra
+
+if TYPE_CHECKING:
+    from keras_wsss.export.serving.server import Doors
+
+BANNER = """\
+keras_wsss local server, for development and tests.
+Production is TF Serving, which loads the same folder. Written after its documented REST and gRPC
+interfaces; never compared with a running TF Serving."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Parses the command line and serves until SIGTERM or SIGINT."""
+    parser = argparse.ArgumentParser(
+        prog="python -m keras_wsss.export.serve",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "folder", type=Path, metavar="DIR", help="NAME, which holds NAME/1 ..., or what holds NAME"
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen at")
+    parser.add_argument("--rest-port", type=int, default=8501, help="0: a free one")
+    parser.add_argument("--grpc-port", type=int, help="0: a free one; not given: no gRPC")
+    parser.add_argument(
+        "--max-concurrent",
+        type=_positive,
+        default=os.cpu_count() or 1,
+        metavar="N",
+        help="requests that run at once",
+    )
+    parser.add_argument(
+        "--max-waiting",
+        type=int,
+        default=64,
+        metavar="N",
+        help="requests that wait behind them; more are refused (429, RESOURCE_EXHAUSTED)",
+    )
+    parser.add_argument(
+        "--max-body-mb", type=_positive, default=32, metavar="MB", help="of a request, in MiB"
+    )
+    parser.add_argument(
+        "--poll-seconds", type=float, default=1.0, help="between two looks for new versions"
+    )
+    options = parser.parse_args(arguments)
+
+    def command() -> None:
+        (server,) = import_extra("keras_wsss.export.serving.server", extra="serving")
+        asyncio.run(
+            server.serve_until_signal(
+                server.Options(
+                    folder=options.folder,
+                    host=options.host,
+                    rest_port=options.rest_port,
+                    grpc_port=options.grpc_port,
+                    running=options.max_concurrent,
+                    waiting=options.max_waiting,
+                    max_body=options.max_body_mb * 2**20,
+                    poll_seconds=options.poll_seconds,
+                ),
+                _announce,
+            )
+        )
+
+    run_command(command)
+
+
+def _announce(doors: Doors) -> None:
+    print(BANNER)
+    for name in doors.models:
+        print(f"REST  {doors.rest}/v1/models/{name}", flush=True)
+        if doors.grpc:
+            print(f"gRPC  {doors.grpc}  model {name}", flush=True)
+    print("ready", flush=True)
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is less than 1")
+    return value
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,202 @@
+"""Models of a folder: the newest version of each, swapped while requests run."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import weakref
+from pathlib import Path
+from typing import Any
+
+import grpc
+from tensorflow_serving.apis import get_model_status_pb2
+
+from keras_wsss.errors import ServingError
+from keras_wsss.export.serving.gate import RequestError
+from keras_wsss.export.serving.servable import Servable
+
+LOG = logging.getLogger(__name__)
+State = get_model_status_pb2.ModelVersionStatus.State
+Stamp = list[tuple[str, int, int]]
+
+
+class ModelStore:
+    """The newest version of each model of a folder.
+
+    Requests hold the version that they found until they are answered, so that a newer one can take
+    its place at any time.
+
+    Args:
+        folder: of one model, which is named after it and holds folders 1, 2 ...; or of such
+            folders. Folders with other names are left alone: a version is written under another
+            name, then renamed.
+
+    Example:
+
+    >>> store = ModelStore(Path("export/saved_model"))
+    >>> store.poll()
+    >>> store.find("cats").version
+    1
+    """
+
+    def __init__(self, folder: Path):
+        self._folder = folder.resolve()
+        self._served: dict[str, Servable] = {}
+        self._status: dict[str, dict[int, Any]] = {}
+        self._failed: dict[Path, Stamp] = {}
+        self._retired: list[tuple[str, int, weakref.ref[Servable]]] = []
+
+    def poll(self) -> None:
+        """Looks for versions that are newer than those served, or takes the newest that is left.
+
+        A version that does not load is logged, and tried again only when its files have changed.
+        """
+        for name, versions in self._models().items():
+            for number in sorted(versions, reverse=True):
+                served = self._served.get(name)
+                if served and served.version == number:
+                    break
+                if self._load(name, number, versions[number]):
+                    break
+        self._forget_retired()
+
+    def names(self) -> list[str]:
+        """Names of the models that are served."""
+        return sorted(self._served)
+
+    def failures(self) -> list[str]:
+        """Why versions could not be loaded."""
+        return [
+            f"{name}, version {status.version}: {status.status.error_message}"
+            for name, versions in self._status.items()
+            for status in versions.values()
+            if status.status.error_code
+        ]
+
+    def find(self, name: str, version: int | None = None) -> Servable:
+        """The served version of a model.
+
+        Args:
+            name: of the model.
+            version: None: the newest.
+
+        Raises:
+            RequestError: it is not served.
+        """
+        served = self._served.get(name)
+        if served is None or version not in (None, served.version):
+            wanted = f"Latest({name})" if version is None else f"Specific({name}, {version})"
+            raise RequestError(
+                grpc.StatusCode.NOT_FOUND, f"Servable not found for request: {wanted}"
+            )
+        return served
+
+    def status(self, name: str, version: int | None = None) -> Any:
+        """``GetModelStatusResponse`` of a model or of one version of it.
+
+        Raises:
+            RequestError: never seen.
+        """
+        known = self._status.get(name, {})
+        if version is None:
+            chosen = [known[number] for number in sorted(known, reverse=True)]
+        else:
+            chosen = [known[version]] if version in known else []
+        if not chosen:
+            which = "any versions" if version is None else f"version {version}"
+            raise RequestError(grpc.StatusCode.NOT_FOUND, f"Could not find {which} of model {name}")
+        return get_model_status_pb2.GetModelStatusResponse(model_version_status=chosen)
+
+    def _models(self) -> dict[str, dict[int, Path]]:
+        """Model name -> version -> folder."""
+        own = _versions(self._folder)
+        if own:
+            return {self._folder.name: own}
+        folders = [path for path in self._folder.iterdir() if path.is_dir()]
+        return {path.name: versions for path in sorted(folders) if (versions := _versions(path))}
+
+    def _load(self, name: str, number: int, folder: Path) -> bool:
+        stamp = _stamp(folder)
+        if self._failed.get(folder) == stamp:
+            return False
+        self._note(name, number, State.LOADING)
+        try:
+            servable = Servable(name, number, folder)
+        # Whatever is wrong with a folder, the versions that are served stay so.
+        except Exception as error:
+            message = str(error) or type(error).__name__
+            LOG.error("%s, version %d does not load: %s", name, number, message)
+            self._failed[folder] = stamp
+            self._note(name, number, State.END, grpc.StatusCode.UNKNOWN, message)
+            return False
+        old = self._served.get(name)
+        self._served[name] = servable
+        self._note(name, number, State.AVAILABLE)
+        LOG.info("serving %s, version %d", name, number)
+        if old is not None:
+            self._note(name, old.version, State.UNLOADING)
+            self._retired.append((name, old.version, weakref.ref(old)))
+        return True
+
+    def _forget_retired(self) -> None:
+        if not self._retired:
+            return
+        gc.collect()  # loaded graphs hold themselves in cycles
+        for name, number, servable in self._retired:
+            if servable() is None and self._served[name].version != number:
+                self._note(name, number, State.END)
+        self._retired = [entry for entry in self._retired if entry[2]() is not None]
+
+    def _note(
+        self,
+        name: str,
+        number: int,
+        state: Any,
+        code: grpc.StatusCode = grpc.StatusCode.OK,
+        message: str = "",
+    ) -> None:
+        status = get_model_status_pb2.ModelVersionStatus(version=number, state=state)
+        status.status.error_code = code.value[0]
+        status.status.error_message = message
+        # A new dict, because another thread may be reading the old one.
+        self._status[name] = {**self._status.get(name, {}), number: status}
+
+
+def find_models(folder: Path) -> ModelStore:
+    """A store with at least one model.
+
+    Raises:
+        ServingError: there is no folder, no model in it, or none that can be loaded.
+
+    Example:
+
+    >>> find_models(Path("export/saved_model")).names()
+    ['cats']
+    """
+    if not folder.is_dir():
+        raise ServingError(f"{folder}: no such folder; give the folder of a model or of models")
+    store = ModelStore(folder)
+    store.poll()
+    if not store.names():
+        reasons = store.failures() or [
+            f"{folder}: no model here; give the folder NAME that holds NAME/1/saved_model.pb, or "
+            "the folder that holds NAME"
+        ]
+        raise ServingError("; ".join(reasons))
+    return store
+
+
+def _versions(folder: Path) -> dict[int, Path]:
+    """Version folders by number. 01 is not one, or two folders could claim the same number."""
+    return {
+        int(path.name): path
+        for path in folder.iterdir()
+        if path.name.isascii() and path.name.isdigit() and str(int(path.name)) == path.name
+        if path.is_dir()
+    }
+
+
+def _stamp(folder: Path) -> Stamp:
+    """What changes when a file does."""
+    paths = [(path, path.stat()) for path in sorted(folder.rglob("*"))]
+    return [(str(path), facts.st_mtime_ns, facts.st_size) for path, facts in paths]

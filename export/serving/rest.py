@@ -1,0 +1,185 @@
+"""The REST door (tensorflow.org/tfx/serving/api_rest) as an ASGI application."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from typing import Any
+
+import grpc
+from google.protobuf import json_format
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+from tensorflow_serving.apis import get_model_metadata_pb2
+
+from keras_wsss.export.serving.gate import Gate, RequestError
+from keras_wsss.export.serving.json_tensors import format_outputs, parse_inputs
+from keras_wsss.export.serving.model_store import ModelStore
+from keras_wsss.export.serving.servable import DEFAULT_SIGNATURE, Servable
+
+MODEL = r"/v1/models/([^/:]+)(?:/versions/([0-9]+)|/labels/([^/:]+))?"
+PREDICTION = re.compile(MODEL + r":(classify|regress|predict)", re.IGNORECASE)
+MODEL_STATUS = re.compile(MODEL + r"(/metadata)?", re.IGNORECASE)
+SECONDS_FOR_BODY = 60
+HTTP = {
+    grpc.StatusCode.CANCELLED: 499,
+    grpc.StatusCode.INVALID_ARGUMENT: 400,
+    grpc.StatusCode.DEADLINE_EXCEEDED: 504,
+    grpc.StatusCode.NOT_FOUND: 404,
+    grpc.StatusCode.ALREADY_EXISTS: 409,
+    grpc.StatusCode.PERMISSION_DENIED: 403,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: 429,
+    grpc.StatusCode.FAILED_PRECONDITION: 400,
+    grpc.StatusCode.ABORTED: 409,
+    grpc.StatusCode.OUT_OF_RANGE: 400,
+    grpc.StatusCode.UNIMPLEMENTED: 501,
+    grpc.StatusCode.UNAVAILABLE: 503,
+    grpc.StatusCode.UNAUTHENTICATED: 401,
+}
+"""Codes that are not here are 500."""
+
+
+class TooLargeError(Exception):
+    """A body beyond the limit."""
+
+
+def rest_app(store: ModelStore, gate: Gate, max_body: int) -> Starlette:
+    """The application.
+
+    Args:
+        store: models.
+        gate: shared with the other door.
+        max_body: bytes; larger bodies are answered with 413.
+
+    Example:
+
+    >>> uvicorn.run(rest_app(store, Gate(2, 32), 2**25))
+    """
+
+    async def answer(request: Request) -> Response:
+        try:
+            if request.method == "GET":
+                return _json(_describe(store, request))
+            return await _predict(store, gate, max_body, request)
+        except RequestError as refusal:
+            return _json({"error": str(refusal)}, HTTP.get(refusal.code, 500))
+        except TooLargeError:
+            return _json({"error": f"a request may have {max_body} bytes; send fewer images"}, 413)
+
+    async def internal(request: Request, error: Exception) -> Response:
+        return _json({"error": f"{type(error).__name__}: {error}"}, 500)
+
+    return Starlette(
+        routes=[Route("/v1/{path:path}", answer, methods=["GET", "POST"])],
+        exception_handlers={Exception: internal},
+    )
+
+
+async def _predict(store: ModelStore, gate: Gate, max_body: int, request: Request) -> Response:
+    match = PREDICTION.fullmatch(request.url.path)
+    if match is None:
+        raise _malformed(request)
+    name, version, label, verb = match.groups()
+    if verb.lower() != "predict":
+        raise RequestError(
+            grpc.StatusCode.UNIMPLEMENTED, f"this server knows :predict only, not :{verb}"
+        )
+    servable = store.find(name, _version(version, label))
+    gate.enter()
+    try:
+        body = await _body(request, max_body)
+    except BaseException:
+        gate.leave()
+        raise
+    return await gate.run(_answer, servable, body)  # type: ignore[no-any-return]
+
+
+async def _body(request: Request, limit: int) -> bytearray:
+    body, size = bytearray(), 0
+    try:
+        async with asyncio.timeout(SECONDS_FOR_BODY):
+            async for chunk in request.stream():
+                size += len(chunk)
+                # Read to its end all the same: who is still sending does not read an answer.
+                if size <= limit:
+                    body += chunk
+                else:
+                    body.clear()
+    except ClientDisconnect:
+        raise RequestError(grpc.StatusCode.CANCELLED, "the client has gone") from None
+    except TimeoutError:
+        raise RequestError(
+            grpc.StatusCode.DEADLINE_EXCEEDED, f"no whole request in {SECONDS_FOR_BODY} seconds"
+        ) from None
+    if size > limit:
+        raise TooLargeError
+    return body
+
+
+def _answer(servable: Servable, body: bytearray) -> Response:
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise RequestError(grpc.StatusCode.INVALID_ARGUMENT, f"JSON Parse error: {error}") from None
+    if not isinstance(document, dict):
+        raise RequestError(grpc.StatusCode.INVALID_ARGUMENT, "JSON Value is not an object")
+    signature = document.get("signature_name", "")
+    if not isinstance(signature, str):
+        raise RequestError(
+            grpc.StatusCode.INVALID_ARGUMENT, "'signature_name' key must be a string value."
+        )
+    signature = signature or DEFAULT_SIGNATURE
+    try:
+        specs = servable.inputs(signature)
+    except KeyError:
+        raise RequestError(
+            grpc.StatusCode.INVALID_ARGUMENT,
+            f'Serving signature name: "{signature}" not found in signature def',
+        ) from None
+    inputs, rows = parse_inputs(document, specs)
+    return _json(format_outputs(servable.predict(signature, inputs), rows))
+
+
+def _describe(store: ModelStore, request: Request) -> dict[str, Any]:
+    match = MODEL_STATUS.fullmatch(request.url.path)
+    if match is None:
+        raise _malformed(request)
+    name, version, label, metadata = match.groups()
+    number = _version(version, label)
+    if not metadata:
+        return _plain(store.status(name, number))
+    servable = store.find(name, number)
+    signatures = get_model_metadata_pb2.SignatureDefMap(signature_def=servable.signature_defs)
+    return {
+        "model_spec": {"name": name, "signature_name": "", "version": str(servable.version)},
+        "metadata": {"signature_def": _plain(signatures)},
+    }
+
+
+def _version(version: str | None, label: str | None) -> int | None:
+    if label:
+        raise RequestError(
+            grpc.StatusCode.INVALID_ARGUMENT, f"Unrecognized servable version label: {label}"
+        )
+    return int(version) if version else None
+
+
+def _malformed(request: Request) -> RequestError:
+    return RequestError(
+        grpc.StatusCode.INVALID_ARGUMENT, f"Malformed request: {request.method} {request.url.path}"
+    )
+
+
+def _plain(message: Any) -> dict[str, Any]:
+    plain: dict[str, Any] = json_format.MessageToDict(
+        message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+    )
+    return plain
+
+
+def _json(document: dict[str, Any], status: int = 200) -> Response:
+    # NaN and Infinity are written as such, as TF Serving does.
+    return Response(json.dumps(document), status, media_type="application/json")

@@ -1,0 +1,144 @@
+"""Both doors, the polling of the folder and the end, in one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvicorn
+
+from keras_wsss.errors import ServingError
+from keras_wsss.export.serving.gate import Gate
+from keras_wsss.export.serving.model_store import ModelStore, find_models
+from keras_wsss.export.serving.rest import rest_app
+from keras_wsss.export.serving.rpc import rpc_server
+
+LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to serve.
+
+    Attributes:
+        folder: of a model or of models.
+        host: address to listen at.
+        rest_port, grpc_port: 0: a free one; None: no gRPC.
+        running, waiting: requests, see :class:`~keras_wsss.export.serving.gate.Gate`.
+        max_body: bytes of a request.
+        poll_seconds: between two looks for new versions.
+        grace_seconds: that requests in flight have when the server is told to stop.
+    """
+
+    folder: Path
+    host: str = "127.0.0.1"
+    rest_port: int = 8501
+    grpc_port: int | None = None
+    running: int = 2
+    waiting: int = 64
+    max_body: int = 32 * 2**20
+    poll_seconds: float = 1.0
+    grace_seconds: float = 30.0
+
+
+@dataclass(frozen=True)
+class Doors:
+    """What is told of a server that has started.
+
+    Attributes:
+        models: their names.
+        rest: URL.
+        grpc: target, or None.
+    """
+
+    models: list[str]
+    rest: str
+    grpc: str | None
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals alone: they end both doors."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def serve(options: Options, started: Callable[[Doors], None], stop: asyncio.Event) -> None:
+    """Serves until ``stop`` is set; requests in flight are answered then.
+
+    Args:
+        options: how.
+        started: called when both doors are open.
+        stop: set by whoever wants the server to end.
+
+    Raises:
+        ServingError: no model, or a port that is taken.
+
+    Example:
+
+    >>> asyncio.run(serve(Options(Path("export/saved_model")), print, asyncio.Event()))
+    """
+    store = find_models(options.folder)
+    gate = Gate(options.running, options.waiting)
+    listener = _listen(options.host, options.rest_port)
+    address = f"[{options.host}]" if ":" in options.host else options.host
+    rest = _Server(
+        uvicorn.Config(
+            rest_app(store, gate, options.max_body),
+            lifespan="off",
+            log_level="warning",
+            timeout_graceful_shutdown=round(options.grace_seconds),
+        )
+    )
+    rpc = rpc_server(store, gate, options.max_body)
+    target = None
+    if options.grpc_port is not None:
+        try:
+            target = f"{address}:{rpc.add_insecure_port(f'{address}:{options.grpc_port}')}"
+        except RuntimeError as error:
+            listener.close()
+            raise _taken(options.host, options.grpc_port, error) from None
+    await rpc.start()
+    door = asyncio.create_task(rest.serve(sockets=[listener]))
+    polling = asyncio.create_task(_poll(store, options.poll_seconds))
+    started(Doors(store.names(), f"http://{address}:{listener.getsockname()[1]}", target))
+    await stop.wait()
+    polling.cancel()
+    rest.should_exit = True
+    await asyncio.gather(door, rpc.stop(options.grace_seconds))
+
+
+async def serve_until_signal(options: Options, started: Callable[[Doors], None]) -> None:
+    """Serves until SIGTERM or SIGINT (:func:`serve`)."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await serve(options, started, stop)
+
+
+async def _poll(store: ModelStore, seconds: float) -> None:
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            await asyncio.to_thread(store.poll)
+        except OSError as error:
+            LOG.error("the folder of models cannot be read: %s", error)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        raise _taken(host, port, error) from None
+
+
+def _taken(host: str, port: int, error: Exception) -> ServingError:
+    return ServingError(f"cannot listen at {host}, port {port} ({error}); choose another port")
