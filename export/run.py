@@ -28,6 +28,7 @@ from keras_wsss.export.parity import Exported, compare, performance, report, sam
 from keras_wsss.export.saved_model import write_saved_model
 from keras_wsss.inference import load_run
 from keras_wsss.inference.checkpoints import class_names, stage_of_run
+from keras_wsss.inference.predictor import SMALLEST_SIDE
 from keras_wsss.inference.runs import supervision
 from keras_wsss.palette import voc_palette
 from keras_wsss.run import RunDirectory
@@ -82,6 +83,8 @@ def export_run(
     output, limits = Path(output), limits or Limits()
     if unknown := set(formats) - set(FORMATS):
         raise ConfigError(f"format {', '.join(unknown)}: not known; known: {', '.join(FORMATS)}")
+    if size and min(size) < SMALLEST_SIDE:
+        raise ConfigError(f"size {size[0]} {size[1]}: allowed: sides of {SMALLEST_SIDE} or more")
     stage, config = stage_of_run(run, config)
     name = _checked_name(name or config.name)
     model, state = load_run(run, which)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 
 from keras_wsss.data.headers import exif_orientation
+
+Decode = Callable[[Callable[[Any], Any], Any], Any]
 
 
 def decode_image(contents: Any) -> Any:
@@ -31,20 +34,38 @@ def decode_image(contents: Any) -> Any:
     >>> decode_image(tf.io.read_file("photo.jpg")).dtype
     tf.uint8
     """
-    contents = tf.convert_to_tensor(contents)
+    return displayed(stored_image(contents), contents)
+
+
+def stored_image(
+    contents: Any, decode: Decode = lambda decoder, contents: decoder(contents)
+) -> Any:
+    """The image as it stands in the file, before its orientation is applied.
+
+    Args:
+        contents: string scalar.
+        decode: calls one of the decoders; a served model hands in one that survives failures.
+
+    Returns:
+        uint8 [H, W, 3].
+    """
+
+    def jpeg(contents: Any) -> Any:
+        return tf.io.decode_jpeg(contents, channels=3, dct_method="INTEGER_ACCURATE")
+
+    def other(contents: Any) -> Any:
+        return tf.io.decode_image(contents, channels=3, expand_animations=False)
+
     is_jpeg = tf.equal(tf.strings.substr(contents, 0, 2), b"\xff\xd8")
-    image, orientation = tf.cond(
-        is_jpeg,
-        lambda: (
-            tf.io.decode_jpeg(contents, channels=3, dct_method="INTEGER_ACCURATE"),
-            exif_orientation(contents),
-        ),
-        lambda: (
-            tf.io.decode_image(contents, channels=3, expand_animations=False),
-            tf.constant(1, tf.int64),
-        ),
-    )
-    image = tf.ensure_shape(image, [None, None, 3])
+    image = tf.cond(is_jpeg, lambda: decode(jpeg, contents), lambda: decode(other, contents))
+    return tf.ensure_shape(image, [None, None, 3])
+
+
+def displayed(image: Any, contents: Any) -> Any:
+    """An image uint8 [H, W, 3] from the file ``contents``, turned as its EXIF data say."""
+    is_jpeg = tf.equal(tf.strings.substr(contents, 0, 2), b"\xff\xd8")
+    upright = tf.constant(1, tf.int64)
+    orientation = tf.cond(is_jpeg, lambda: exif_orientation(contents), lambda: upright)
     return tf.cond(tf.equal(orientation, 1), lambda: image, lambda: _upright(image, orientation))
 
 
