@@ -31,17 +31,13 @@ REPEATED = (1, 2, 3)
 
 @dataclass(frozen=True)
 class Row:
-    """A row of a table: a configuration with overrides, trained once for each of its seeds.
-
-    ``home`` is the suite in whose folder the results lie, where two suites share a row.
-    """
+    """A row of a table: a configuration with overrides, trained once for each of its seeds."""
 
     name: str
     label: str
     config: str
     overrides: tuple[str, ...] = ()
     seeds: tuple[int, ...] = (1,)
-    home: str | None = None
 
 
 def comparison(data):
@@ -56,10 +52,18 @@ def comparison(data):
     )
 
 
-def ablation(method, *changes):
-    """The full method, then one change a row: name, label, override."""
-    full = Row(method, f"{method.upper()} in full", f"animals5_{method}", home="animals5")
-    return (full, *(Row(name, label, full.config, (over,)) for name, label, over in changes))
+def ablation(method, starts, *changes):
+    """The method in full, then one change a row: name, label, override.
+
+    In half the steps of the comparison: seven runs a method are to fit into an evening.
+
+    Args:
+        starts: key -> step at which it begins, of what begins later than step 0.
+    """
+    half = {"training.steps": 240, "training.validate_every": 240, "optimizer.warmup_steps": 15}
+    short = tuple(f"{key}={value}" for key, value in {**half, **starts}.items())
+    full = Row("full", f"{method.upper()} in full", f"animals5_{method}", short)
+    return (full, *(Row(name, label, full.config, (*short, over)) for name, label, over in changes))
 
 
 SUITES = {
@@ -73,6 +77,10 @@ SUITES = {
     ),
     "animals5_ablation_tscd": ablation(
         "tscd",
+        {
+            f"losses.{name}.start_step": 60
+            for name in ("segmentation", "affinity", "correspondence", "equivariance", "energy")
+        },
         ("no_correspondence", "without correspondence", "losses.correspondence=null"),
         ("no_equivariance", "without equivariance", "losses.equivariance=null"),
         ("no_energy", "without energy", "losses.energy=null"),
@@ -82,6 +90,10 @@ SUITES = {
     ),
     "animals5_ablation_bmp": ablation(
         "bmp",
+        {
+            "pseudo_label.propagation_start": 90,
+            **{f"losses.{name}.start_step": 60 for name in ("c2s", "s2c", "affinity")},
+        },
         ("propagation_none", "labels from PAR alone", "pseudo_label.propagation=none"),
         ("propagation_afa", "AFA's random walk", "pseudo_label.propagation=random_walk"),
         ("no_s2c", "without S2C", "losses.s2c=null"),
@@ -97,7 +109,7 @@ SUITES = {
 
 def result_file(output, suite, row, seed):
     """Where the result of a run lies."""
-    return Path(output) / (row.home or suite) / f"{row.name}_seed{seed}.json"
+    return Path(output) / suite / f"{row.name}_seed{seed}.json"
 
 
 def run_suite(suite, data, output, work, only=(), seeds=()):

@@ -24,7 +24,9 @@ FILES = {
     "batching_parameters.txt": "serving/batching_parameters.txt",
     "monitoring.config": "serving/monitoring.config",
 }
-BASE_MEMORY_MB, BYTES_PER_PIXEL = 1024, 16  # measured, see docs/serving.md
+# Measured (docs/export.md): of a process that has answered, and of each image while it is segmented.
+PROCESS_MB, BYTES_PER_PIXEL = 1024, 16
+AT_ONCE = 4  # batching_parameters.txt: num_batch_threads
 
 
 def write_bundle(folder: Path, metadata: Metadata, limits: Limits) -> None:
@@ -36,6 +38,7 @@ def write_bundle(folder: Path, metadata: Metadata, limits: Limits) -> None:
         limits: what its SavedModel admits.
     """
     provenance = metadata.provenance
+    image_mb = limits.max_pixels * BYTES_PER_PIXEL // 2**20
     named = enumerate(zip(metadata.classes, metadata.palette, strict=True))
     legend = "\n".join(f"* {number}: {name} ({colour})" for number, (name, colour) in named)
     values = {
@@ -50,7 +53,9 @@ def write_bundle(folder: Path, metadata: Metadata, limits: Limits) -> None:
         "weights_licence": metadata.weights_licence,
         "legend": legend,
         "tensorflow": tf.__version__,
-        "memory_mb": memory_mb(limits),
+        "process_mb": PROCESS_MB,
+        "image_mb": image_mb,
+        "memory_mb": PROCESS_MB + AT_ONCE * image_mb,
         **limits.model_dump(),
     }
     templates = importlib.resources.files("keras_wsss.export") / "templates"
@@ -58,11 +63,6 @@ def write_bundle(folder: Path, metadata: Metadata, limits: Limits) -> None:
         text = (templates / template).read_text()
         (folder / place).parent.mkdir(exist_ok=True)
         (folder / place).write_text(string.Template(text).substitute(values))
-
-
-def memory_mb(limits: Limits) -> int:
-    """What one server process needs for the largest image that is admitted."""
-    return BASE_MEMORY_MB + limits.max_pixels * BYTES_PER_PIXEL // 2**20
 
 
 def write_warmup(path: Path, name: str, limits: Limits) -> None:

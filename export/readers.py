@@ -12,6 +12,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from keras_wsss.errors import WeightsError
+from keras_wsss.export.litert_file import LiteRTModel
+from keras_wsss.export.onnx_file import OnnxModel
 
 
 class Reader(Protocol):
@@ -36,9 +38,6 @@ def open_model(path: str | Path, threads: int | None = None) -> Reader:
     >>> open_model("exported/onnx/cats.onnx")(images)["class_map"].shape
     (1, 240, 320)
     """
-    from keras_wsss.export.litert_file import LiteRTModel
-    from keras_wsss.export.onnx_file import OnnxModel
-
     path = Path(path)
     readers: dict[str, Callable[..., Reader]] = {".onnx": OnnxModel, ".tflite": LiteRTModel}
     reader = SavedModel if path.is_dir() else readers.get(path.suffix)
