@@ -24,7 +24,7 @@ FILES = {
     "batching_parameters.txt": "serving/batching_parameters.txt",
     "monitoring.config": "serving/monitoring.config",
 }
-# Measured (docs/export.md): of a process that has answered, and of each image while it is segmented.
+# Measured (docs/export.md): a process that has answered, and each image while it is segmented.
 PROCESS_MB, BYTES_PER_PIXEL = 1024, 16
 AT_ONCE = 4  # batching_parameters.txt: num_batch_threads
 

@@ -15,7 +15,7 @@ import keras_wsss
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SOURCES = ("keras_wsss", "configs", "export", "setup.cfg", "pyproject.toml", "README.md", "LICENSE")
-SHIPPED = {".py", ".yaml", ".typed"}
+SHIPPED = {".py", ".typed", ".yaml", ".md", ".txt", ".config"}
 
 
 def run(*arguments, cwd, **environment):
