@@ -1,11 +1,12 @@
 """The methods side by side: trains every run of a suite, then writes the tables of the docs.
 
     python -m benchmarks.methods --suite animals5 --data ROOT
+    python -m benchmarks.methods --suite animals5 --data ROOT --speed
     python -m benchmarks.methods --table
 
-A run is a process of its own (so that its peak memory is its own) and ends as one file
-``OUTPUT/SUITE/NAME_seedS.json``. What is there is skipped, and what was interrupted goes on from
-its last checkpoint: start the same command again. A run that fails does not stop the others.
+A run is a process of its own and ends as one file ``OUTPUT/SUITE/NAME_seedS.json``. What is there
+is skipped, and what was interrupted goes on from its last checkpoint: start the same command again.
+A run that fails does not stop the others.
 """
 
 import argparse
@@ -165,7 +166,6 @@ def train(row, seed, data, folder):
         "command": f"{shown} --run-dir D",
         "resumed": resumed,  # then "seconds" are those after the last interruption
         **circumstances(),
-        "seconds_per_step": seconds_per_step(folder),
         **json.loads(summary.read_text()),
     }
 
@@ -195,18 +195,35 @@ def saliency_times_tag(row, seed, data, folder):
     }
 
 
-def seconds_per_step(folder):
-    """Median over the logged steps with all loss terms; None for a run of several stages."""
-    path = RunDirectory(folder).metrics_file
-    if not path.exists():
-        return None
-    config = load_config(RunDirectory(folder).config_file)
-    records = [json.loads(line) for line in path.read_text().splitlines()]
-    speeds = [
-        record["images_per_second"] for record in records if set(config.losses) <= set(record)
-    ]
-    # The first of these records holds the tracing of the graph.
-    return round(config.data.batch_size / statistics.median(speeds[1:] or speeds), 3)
+def measure_speed(suite, data, output, rounds=2):
+    """Dry runs of a suite's rows in turn, each in a process of its own; writes ``speed.json``.
+
+    To be called while nothing else runs: the trainings themselves may have shared their machine.
+    """
+    seconds, memory = {}, {}
+    for _ in range(rounds):
+        for row in SUITES[suite]:
+            command = [sys.executable, "-m", "keras_wsss.train", "--dry-run"]
+            for override in (*row.overrides, *([f"data.root={data}"] if data else [])):
+                command += ["--set", override]
+            answer = subprocess.run(
+                [*command, "--config", row.config], stdout=subprocess.PIPE, check=True, text=True
+            )
+            facts = json.loads(answer.stdout[answer.stdout.rindex("\n{") :])
+            seconds.setdefault(row.name, []).append(facts["seconds_per_step"])
+            memory.setdefault(row.name, []).append(facts["peak_memory_mb"])
+            print(f"{suite}/{row.name}: {facts['seconds_per_step']} s a step", flush=True)
+    rows = {
+        name: {"seconds_per_step": statistics.median(times), "peak_memory_mb": max(memory[name])}
+        for name, times in seconds.items()
+    }
+    facts = {
+        "command": f"python -m benchmarks.methods --suite {suite} --data X --speed",
+        "rounds": rounds,
+        **circumstances(),
+        "rows": rows,
+    }
+    RunDirectory(output).write_json(Path(output) / suite / "speed.json", facts)
 
 
 def circumstances():
@@ -285,6 +302,8 @@ def comparison_table(suite, output):
     """One row a method: scores, share of the upper bound on the same data, cost."""
     header = ["method", "decoder", "% of the bound", *list(SCORES)[1:], "classifier F1"]
     header += ["seconds a step", "peak memory, GB", "seeds"]
+    speed_file = Path(output) / suite / "speed.json"
+    speed = json.loads(speed_file.read_text())["rows"] if speed_file.exists() else {}
     rows = []
     for row in SUITES[suite]:
         results = load_results(output, suite, row)
@@ -293,7 +312,8 @@ def comparison_table(suite, output):
         bound = load_results(output, data, Row("supervised", "", row.config)).values()
         best, decoder = mean(bound, *SCORES["decoder"]), mean(several, *SCORES["decoder"])
         share = 100 * decoder / best if best and decoder is not None else None
-        memory = mean(several, "peak_memory_mb")
+        cost = speed.get(row.name, {})
+        memory = cost.get("peak_memory_mb")
         rows.append(
             [
                 row.label,
@@ -302,7 +322,7 @@ def comparison_table(suite, output):
                 with_deviation(several, *SCORES["CAM"]),
                 with_deviation(several, *SCORES["pseudo label"]),
                 shown(mean(several, "classifier", "f1"), 3),
-                shown(mean(several, "seconds_per_step"), 2),
+                shown(cost.get("seconds_per_step"), 2),
                 shown(memory and memory / 1024),
                 ", ".join(map(str, results)) or "not yet run",
             ]
@@ -356,6 +376,7 @@ def main(arguments=None):
     parser.add_argument("--work", type=Path, default=Path("runs/bench"), help="folder of the runs")
     parser.add_argument("--only", nargs="+", default=(), metavar="NAME", help="rows of the suite")
     parser.add_argument("--seeds", nargs="+", type=int, default=(), help="default: of the row")
+    parser.add_argument("--speed", action="store_true", help="only time the steps of the suite")
     parser.add_argument("--table", action="store_true", help=f"write the tables of {PAGE}")
     parser.add_argument("--page", type=Path, default=PAGE, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
@@ -366,7 +387,9 @@ def main(arguments=None):
         parser.error(f"--only {' '.join(sorted(unknown))}: not in the suite {options.suite}")
 
     failed = []
-    if options.suite:
+    if options.suite and options.speed:
+        measure_speed(options.suite, options.data, options.output)
+    elif options.suite:
         failed = run_suite(
             options.suite, options.data, options.output, options.work, options.only, options.seeds
         )

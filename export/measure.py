@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import statistics
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
 from keras_wsss._command import run_command
 from keras_wsss.export.readers import open_model
+from keras_wsss.run import peak_memory_mb
 
 WARM_UP, REPEATS = 2, 10
 
@@ -43,13 +42,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(json.dumps({"latency_ms": latency, "peak_memory_mb": peak_memory_mb()}))
 
     run_command(command)
-
-
-def peak_memory_mb() -> int:
-    """Largest resident memory of this program; ``getrusage`` also counts who started it."""
-    status = Path("/proc/self/status").read_text()
-    (kilobytes,) = re.findall(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
-    return round(int(kilobytes) / 1024)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import resource
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -122,3 +124,20 @@ class RunDirectory:
                 f"{self.metrics_file}: cannot be written ({error.strerror or error}); free some "
                 "space or make the folder writable, then go on with --resume"
             ) from error
+
+
+def peak_memory_mb() -> int:
+    """Largest resident memory of this process so far, in MB.
+
+    Example:
+
+    >>> peak_memory_mb()
+    2780
+    """
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:  # not Linux
+        return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    # Unlike this, Linux' getrusage also counts the program that started this one.
+    (kilobytes,) = re.findall(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
+    return round(int(kilobytes) / 1024)

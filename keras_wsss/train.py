@@ -15,7 +15,7 @@ def main(arguments=None):
     parser.add_argument("--run-dir", help="folder of the run (default: runs/NAME)")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
     parser.add_argument(
-        "--dry-run", action="store_true", help="two steps: model table, memory, estimated time"
+        "--dry-run", action="store_true", help="four steps: model table, memory, estimated time"
     )
     options = parser.parse_args(arguments)
 

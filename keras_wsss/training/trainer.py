@@ -2,7 +2,6 @@
 
 import json
 import logging
-import resource
 import time
 
 import tensorflow as tf
@@ -14,7 +13,7 @@ from keras_wsss.inference.pseudo_labels import FOLDERS, check_labels, write_labe
 from keras_wsss.inference.runs import evaluate_run
 from keras_wsss.methods import METHODS, build_model
 from keras_wsss.ops.crf import require_crf
-from keras_wsss.run import RunDirectory
+from keras_wsss.run import RunDirectory, peak_memory_mb
 from keras_wsss.training.callbacks import Pictures, StepLog, StopOnNaN, Validation
 from keras_wsss.training.distribution import (
     configure,
@@ -30,7 +29,7 @@ from keras_wsss.training.optimizers import (
 )
 
 logger = logging.getLogger(__name__)
-DRY_STEPS = 2
+DRY_STEPS = 4
 
 
 def build_optimizer(settings, steps):
@@ -202,7 +201,7 @@ def _train_stage(config, run, digest, source, resume):
 
 
 def dry_run(config):
-    """Builds everything, runs two steps with all loss terms and reports what the run will need.
+    """Builds everything, runs four steps with all loss terms and reports what the run will need.
 
     Of a run with stages the first is tried: the later ones train on what it leaves.
 
@@ -219,18 +218,13 @@ def dry_run(config):
     model.fit(batches.take(1), verbose=0)  # traces the graph
     started = time.perf_counter()
     model.fit(batches.skip(1), verbose=0)
-    seconds = time.perf_counter() - started
+    seconds = (time.perf_counter() - started) / (DRY_STEPS - 1)
     return {
         "parameters": model.count_params(),
         "seconds_per_step": round(seconds, 3),
         "estimated_hours": round(seconds * config.training.steps / 3600, 2),
         "peak_memory_mb": peak_memory_mb(),
     }
-
-
-def peak_memory_mb():
-    """Largest resident memory of this process so far, in MB."""
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
 def _prepare(config, source=None):
