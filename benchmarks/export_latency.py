@@ -25,6 +25,7 @@ RESULT = Path("benchmarks/results/export_latency.json")
 SIDES = (320, 512)
 THREADS = (1, 2)
 WARM_UP, ROUNDS = 3, 25
+PAUSE = 0.1  # seconds; onnxruntime's threads spin for a while after a call and would slow the next
 
 
 def models(bundle, threads):
@@ -62,6 +63,7 @@ def measure(bundle, threads):
         times = {name: [] for name in callables}
         for _ in range(WARM_UP + ROUNDS):
             for name, call in callables.items():
+                time.sleep(PAUSE)
                 started = time.perf_counter()
                 call(image)
                 times[name].append(1000 * (time.perf_counter() - started))

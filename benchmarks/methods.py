@@ -102,6 +102,18 @@ SUITES = {
         ("s2c_bce", "S2C as binary cross-entropy", "losses.s2c.form=bce"),
         ("no_gate", "without the object gate", "heads.object_gate=false"),
     ),
+    "animals5_ablation_sgn": ablation(
+        "sgn",
+        {"losses.segmentation.start_step": 60, "sgn.mix_start": 120, "sgn.mix_end": 180},
+        ("no_mixing", "without the decoder's opinion (w = 0)", "sgn.mix=0"),
+        ("localization", "labels from the class maps (M0)", "sgn.labels_from=localization"),
+        ("affinity", "labels from the random walk (M1)", "sgn.labels_from=affinity"),
+        (
+            "agreement",
+            "agreement loss instead of the walk",
+            "losses.agreement={weight: 0.05, start_step: 60}",
+        ),
+    ),
 }
 
 
@@ -195,7 +207,7 @@ def saliency_times_tag(row, seed, data, folder):
     }
 
 
-def measure_speed(suite, data, output, rounds=2):
+def measure_speed(suite, data, output, rounds=3):
     """Dry runs of a suite's rows in turn, each in a process of its own; writes ``speed.json``.
 
     To be called while nothing else runs: the trainings themselves may have shared their machine.
