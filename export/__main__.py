@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pydantic
 
-from keras_wsss._command import add_override_argument, run_command
+from keras_wsss._command import add_override_argument, bounded, run_command
 from keras_wsss.config import Config
 from keras_wsss.errors import ConfigError
 from keras_wsss.export import FORMATS
@@ -35,7 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         metavar=("HEIGHT", "WIDTH"),
         help="the only size that ONNX and LiteRT files are to take (any)",
     )
-    parser.add_argument("--images", type=int, default=100, help="validation images compared (100)")
+    parser.add_argument(
+        "--images", type=bounded(1), default=100, help="validation images compared (100)"
+    )
     parser.add_argument("--no-speed", action="store_true", help="measure neither speed nor memory")
     admitted = parser.add_argument_group("what the SavedModel admits")
     for name, field in Limits.model_fields.items():

@@ -6,6 +6,7 @@ import importlib.resources
 import io
 import string
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import tensorflow as tf
 from PIL import Image
 
 from keras_wsss.export.files import import_extra
-from keras_wsss.export.metadata import Limits, Metadata
+from keras_wsss.export.metadata import SIGNATURE, Limits, Metadata
 
 # Template -> where it goes.
 FILES = {
@@ -24,9 +25,10 @@ FILES = {
     "batching_parameters.txt": "serving/batching_parameters.txt",
     "monitoring.config": "serving/monitoring.config",
 }
-# Measured (docs/export.md): a process that has answered, and each image while it is segmented.
+# Measured (docs/export.md) with EfficientNet-Lite0 at a working size of 512: a process that has
+# answered, and each image while it is segmented.
 PROCESS_MB, BYTES_PER_PIXEL = 1024, 16
-AT_ONCE = 4  # batching_parameters.txt: num_batch_threads
+AT_ONCE = 4  # images that the manifests let be segmented at once
 
 
 def write_bundle(folder: Path, metadata: Metadata, limits: Limits) -> None:
@@ -39,6 +41,9 @@ def write_bundle(folder: Path, metadata: Metadata, limits: Limits) -> None:
     """
     provenance = metadata.provenance
     image_mb = limits.max_pixels * BYTES_PER_PIXEL // 2**20
+    files = (folder / "saved_model").rglob("*")
+    # While a version takes the place of another both are loaded.
+    process_mb = PROCESS_MB + 2 * sum(file.stat().st_size for file in files) // 2**20
     named = enumerate(zip(metadata.classes, metadata.palette, strict=True))
     legend = "\n".join(f"* {number}: {name} ({colour})" for number, (name, colour) in named)
     values = {
@@ -52,10 +57,11 @@ def write_bundle(folder: Path, metadata: Metadata, limits: Limits) -> None:
         "licence": metadata.licence,
         "weights_licence": metadata.weights_licence,
         "legend": legend,
-        "tensorflow": tf.__version__,
-        "process_mb": PROCESS_MB,
+        "serving": version("tensorflow-serving-api"),
+        "at_once": AT_ONCE,
+        "process_mb": process_mb,
         "image_mb": image_mb,
-        "memory_mb": PROCESS_MB + AT_ONCE * image_mb,
+        "memory_mb": process_mb + AT_ONCE * image_mb,
         **limits.model_dump(),
     }
     templates = importlib.resources.files("keras_wsss.export") / "templates"
@@ -84,7 +90,7 @@ def write_warmup(path: Path, name: str, limits: Limits) -> None:
         for image in _warmup_images(limits):
             request = predict.PredictRequest()
             request.model_spec.name = name
-            request.model_spec.signature_name = "serving_default"
+            request.model_spec.signature_name = SIGNATURE
             request.inputs["image_bytes"].CopyFrom(tf.make_tensor_proto([image]))
             record = log.PredictionLog(predict_log=log.PredictLog(request=request))
             writer.write(record.SerializeToString())

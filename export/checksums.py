@@ -39,9 +39,10 @@ def check_sums(folder: Path) -> None:
     """
     try:
         lines = (folder / SUMS).read_text().splitlines()
-    except OSError as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise WeightsError(
-            f"{folder / SUMS}: cannot be read ({error.strerror}); export the run again"
+            f"{folder / SUMS}: cannot be read ({error}); copy the folder again, or "
+            "export the run again"
         ) from error
     expected = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
     found = _files(folder)

@@ -20,13 +20,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
-from keras_wsss._command import run_command
+from keras_wsss._command import bounded, run_command
 from keras_wsss.errors import DataError, ServingError
 from keras_wsss.export.files import import_extra
+from keras_wsss.export.metadata import SIGNATURE, Limits
 from keras_wsss.palette import overlay_labels
 
-SIGNATURE = "serving_default"
-MAX_IMAGE = 10 * 2**20
+MAX_IMAGE = Limits().max_bytes
 MAX_REQUEST = 20 * 2**20  # of images; a third more as base64
 TRIES = 5  # as many as gRPC makes at most
 FIRST_WAIT, LONGEST_WAIT = 0.2, 5.0  # seconds
@@ -119,8 +119,9 @@ class RestClient(_Client):
         url: of the server, e.g. ``http://localhost:8501``.
         model: its name there.
         version: None: the newest.
-        timeout: seconds without an answer until a try is given up.
-        tries: how often to ask while the server is busy (429, 503) or not there.
+        timeout: seconds without an answer until the request is given up.
+        tries: how often to ask while the server is busy (429, 503) or not there; what it has not
+            answered in time is not asked again.
         max_image, max_request: bytes of image files.
 
     Example:
@@ -140,8 +141,8 @@ class RestClient(_Client):
         max_request: int = MAX_REQUEST,
     ):
         super().__init__(max_image, max_request)
-        requests, adapters, util = import_extra(
-            "requests", "requests.adapters", "urllib3.util", extra="serving"
+        requests, adapters, urllib3 = import_extra(
+            "requests", "requests.adapters", "urllib3", extra="serving"
         )
         self._failures = (requests.RequestException,)
         self._base = url.rstrip("/")
@@ -149,7 +150,15 @@ class RestClient(_Client):
         self._url = f"{self._base}/v1/models/{model}{chosen}:predict"
         self._timeout = timeout
         self._session = requests.Session()
-        retry = util.Retry(
+
+        class Retry(urllib3.Retry):  # type: ignore[name-defined,misc]
+            def increment(self, *arguments: Any, error: Any = None, **named: Any) -> Any:
+                # The server is still at work on it; asking again would double its work.
+                if isinstance(error, urllib3.exceptions.ReadTimeoutError):
+                    raise error
+                return super().increment(*arguments, error=error, **named)
+
+        retry = Retry(
             total=tries - 1,
             status_forcelist=(429, 503),
             allowed_methods=None,  # POST as well: a prediction changes nothing
@@ -248,14 +257,17 @@ class GrpcClient(_Client):
     def _ask(self, contents: list[bytes]) -> list[dict[str, Any]]:
         request = type(self._empty_request)()
         request.CopyFrom(self._empty_request)
-        request.inputs["image_bytes"].CopyFrom(self._tensor(contents, shape=[len(contents)]))
+        request.inputs["image_bytes"].CopyFrom(self._tensor(contents, "string", [len(contents)]))
         try:
             response = self._stub.Predict(request, timeout=self._timeout)
         except self._failure as error:
             raise ServingError(
                 f"{self._target} answers {error.code().name}: {error.details()}"
             ) from error
-        arrays = {name: self._array(value) for name, value in response.outputs.items()}
+        try:
+            arrays = {name: self._array(value) for name, value in response.outputs.items()}
+        except (TypeError, ValueError) as error:
+            raise _nonsense(error) from error
         sizes = {len(array) if array.ndim else 0 for array in arrays.values()}
         if sizes != {len(contents)}:
             raise ServingError(f"{self._target} answers other than one row an image")
@@ -355,14 +367,19 @@ def save_overlay(image: Path, mask: npt.NDArray[np.uint8], path: Path) -> None:
         path: the picture to write.
 
     Raises:
-        DataError: the picture cannot be written.
+        DataError: the image cannot be read, or the picture not be written.
 
     Example:
 
     >>> save_overlay(Path("photo.jpg"), segmentation.mask, Path("overlay.png"))
     """
-    with Image.open(image) as photo:
-        pixels = np.asarray(ImageOps.exif_transpose(photo).convert("RGB"))
+    try:
+        with Image.open(image) as photo:
+            # As the model does: only cameras' files say how they are to be turned.
+            shown = ImageOps.exif_transpose(photo) if photo.format == "JPEG" else photo
+            pixels = np.asarray(shown.convert("RGB"))
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise DataError(f"{image} cannot be read for the overlay: {error}") from error
     try:
         Image.fromarray(overlay_labels(pixels, mask)).save(path)
     except (OSError, ValueError) as error:
@@ -380,6 +397,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--url", default="http://localhost:8501", help="REST, of the server")
     parser.add_argument("--grpc", metavar="HOST:PORT", help="ask over gRPC instead")
     parser.add_argument("--model", required=True, help="its name on the server")
+    parser.add_argument(
+        "--max-bytes", type=bounded(1), default=MAX_IMAGE, help=f"of a file ({MAX_IMAGE})"
+    )
     parser.add_argument("-o", "--output", type=Path, help="default: IMAGE_overlay.png")
     options = parser.parse_args(arguments)
     output = options.output or options.image.with_name(f"{options.image.stem}_overlay.png")
@@ -387,9 +407,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     def command() -> None:
         client: _Client
         if options.grpc:
-            client = GrpcClient(options.grpc, options.model)
+            client = GrpcClient(options.grpc, options.model, max_image=options.max_bytes)
         else:
-            client = RestClient(options.url, options.model)
+            client = RestClient(options.url, options.model, max_image=options.max_bytes)
         (answer,) = client.segment([options.image])
         if answer.mask is None:
             raise DataError(f"{options.image}: {answer.status}: {answer.message}")

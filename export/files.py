@@ -1,4 +1,4 @@
-"""What the formats that are one file share: their packages, and the metadata inside."""
+"""What formats share: their packages, the metadata inside, versions of a model."""
 
 from __future__ import annotations
 
@@ -53,6 +53,22 @@ def read_metadata(text: str | bytes | None, path: str | Path) -> Metadata:
         raise WeightsError(
             f"{path}: its metadata cannot be read; export the run again with this version ({error})"
         ) from error
+
+
+def version_folders(folder: Path) -> dict[int, Path]:
+    """Versions of a model by number. 01 is none, or two folders could claim the same number.
+
+    Example:
+
+    >>> version_folders(Path("exported/saved_model/cats"))
+    {1: PosixPath('exported/saved_model/cats/1')}
+    """
+    return {
+        int(path.name): path
+        for path in folder.iterdir()
+        if path.name.isascii() and path.name.isdigit() and str(int(path.name)) == path.name
+        if path.is_dir()
+    }
 
 
 def check_images(images: np.ndarray, shape: Sequence[Any], path: str | Path) -> None:

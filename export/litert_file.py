@@ -12,13 +12,12 @@ import numpy as np
 
 from keras_wsss.errors import ConfigError, WeightsError
 from keras_wsss.export.files import METADATA_KEY, check_images, import_extra, read_metadata
-from keras_wsss.export.metadata import Metadata
+from keras_wsss.export.metadata import SIGNATURE, Metadata
 
 if TYPE_CHECKING:
     from keras_wsss.export.network import Network
 
 Precision = Literal["float32", "float16", "dynamic_int8", "int8"]
-SIGNATURE = "serving_default"
 OUTPUT_OF_RANK = {2: "image_logits", 3: "class_map", 4: "logits"}
 
 

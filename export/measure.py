@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from keras_wsss._command import run_command
+from keras_wsss._command import bounded, run_command
 from keras_wsss.export.readers import open_model
 from keras_wsss.run import peak_memory_mb
 
@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     program = "python -m keras_wsss.export.measure"
     parser = argparse.ArgumentParser(prog=program, description=__doc__)
     parser.add_argument("path", help="version folder of a SavedModel, .onnx or .tflite file")
-    parser.add_argument("--threads", type=int, default=None, help="of one call")
+    parser.add_argument("--threads", type=bounded(1), help="of one call")
     parser.add_argument("--sizes", nargs="+", default=["320x320", "512x512"], metavar="HxW")
     options = parser.parse_args(arguments)
 

@@ -8,6 +8,8 @@ import pydantic
 
 Checkpoint = Literal["last", "best"]
 
+SIGNATURE = "serving_default"  # the one that is meant where none is named
+
 
 class Limits(pydantic.BaseModel):
     """What a served model admits, fixed when it is exported.

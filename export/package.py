@@ -10,6 +10,7 @@ import h5py
 from keras_wsss.config import Config, load_config
 from keras_wsss.errors import WeightsError
 from keras_wsss.export.checksums import check_sums, write_sums
+from keras_wsss.export.files import read_metadata
 from keras_wsss.export.metadata import Metadata
 from keras_wsss.methods import METHODS
 
@@ -58,9 +59,10 @@ def load_package(path: str | Path) -> tuple[Any, Metadata]:
     check_sums(path)
     config = load_config(path / CONFIG)
     try:
-        metadata = Metadata.model_validate_json((path / METADATA).read_text())
-    except (OSError, ValueError) as error:
+        text = (path / METADATA).read_bytes()
+    except OSError as error:
         raise WeightsError(f"{path / METADATA}: {error}; export the run again") from error
+    metadata = read_metadata(text, path / METADATA)
     method: Any = METHODS[config.method]
     model = method(config, len(metadata.classes) - 1)
     model.build()

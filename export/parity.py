@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from keras_wsss.data.decode import decode_image
 from keras_wsss.data.split import Split
+from keras_wsss.errors import ExportError
 from keras_wsss.export.network import Network
 from keras_wsss.export.readers import open_model
 from keras_wsss.export.saved_model import shrunk
@@ -204,8 +205,13 @@ def performance(model: Exported) -> dict[str, Any]:
         command = [sys.executable, "-m", module, str(model.path), "--threads", str(threads)]
         environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
         answer = subprocess.run(
-            [*command, "--sizes", *sizes], capture_output=True, check=True, env=environment
+            [*command, "--sizes", *sizes], capture_output=True, text=True, env=environment
         )
+        if answer.returncode:
+            said = (answer.stderr.strip() or f"exit status {answer.returncode}").splitlines()[-1]
+            raise ExportError(
+                f"{model.path.name}: cannot be timed ({said}); --no-speed leaves it out"
+            )
         measured = json.loads(answer.stdout.splitlines()[-1])
         for size in sizes:
             latency[size][f"{threads} threads"] = measured["latency_ms"][size]
@@ -224,7 +230,7 @@ def report(
     """
     return {
         **facts,
-        "hardware": f"{len(os.sched_getaffinity(0))} CPU cores, {platform.machine()}",
+        "hardware": f"{os.cpu_count()} CPU cores, {platform.machine()}",
         "versions": {name: version(name) for name in ("tensorflow", "keras", "numpy")},
         "models": {
             model.path.name if model.path.is_file() else model.kind: {

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -13,12 +15,13 @@ import numpy as np
 
 import keras_wsss
 from keras_wsss.backbones import weights_licence
-from keras_wsss.config import Config
+from keras_wsss.config import Config, DataConfig
 from keras_wsss.data import Split, explain_errors, load_split
 from keras_wsss.errors import ConfigError, ExportError
 from keras_wsss.export import FORMATS
 from keras_wsss.export.bundle import write_bundle, write_warmup
-from keras_wsss.export.checksums import sha256, write_sums
+from keras_wsss.export.checksums import SUMS, sha256, write_sums
+from keras_wsss.export.files import version_folders
 from keras_wsss.export.litert_file import Precision, write_litert
 from keras_wsss.export.metadata import Checkpoint, Limits, Metadata, Provenance
 from keras_wsss.export.network import network_of
@@ -60,7 +63,8 @@ def export_run(
         output: folder; a SavedModel there gets a new version beside its old ones, other files are
             replaced.
         formats: some of ``FORMATS``.
-        config: :class:`~keras_wsss.config.Config` to take the data from; None: the run's own.
+        config: :class:`~keras_wsss.config.Config` to take the data from, and nothing else; None:
+            the run's own.
         name: of the model, letters, digits, ``_`` and ``-``; None: that of the configuration.
         which: checkpoint, ``last`` or ``best``.
         size: height and width of ONNX and LiteRT files that take nothing else; None: any size.
@@ -85,18 +89,21 @@ def export_run(
         raise ConfigError(f"format {', '.join(unknown)}: not known; known: {', '.join(FORMATS)}")
     if size and min(size) < SMALLEST_SIDE:
         raise ConfigError(f"size {size[0]} {size[1]}: allowed: sides of {SMALLEST_SIDE} or more")
-    stage, config = stage_of_run(run, config)
-    name = _checked_name(name or config.name)
+    stage, trained = stage_of_run(run)
+    data = stage_of_run(run, config)[1].data
+    name = _checked_name(name or trained.name)
     model, state = load_run(run, which)
-    metadata = describe(name, model, stage, config, which, state["step"])
+    metadata = describe(name, model, stage, trained, which, state["step"])
     network = network_of(model)
-    output.mkdir(parents=True, exist_ok=True)
-    made = Path(tempfile.mkdtemp(dir=output, prefix=".partial-"))
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        made = Path(tempfile.mkdtemp(dir=output, prefix=".partial-"))
+    except OSError as error:
+        raise ConfigError(f"output {output}: cannot be written ({error.strerror})") from error
     try:
         exported = []
         if "saved_model" in formats:
-            version = _next_version(output / "saved_model" / name)
-            path = made / "saved_model" / name / str(version)
+            path = made / "saved_model" / name / "1"
             write_saved_model(network, path, metadata, limits)
             write_warmup(path, name, limits)
             write_sums(path)
@@ -110,12 +117,13 @@ def export_run(
             (made / "litert").mkdir()
             for precision in get_args(Precision):
                 path = made / "litert" / f"{name}{_suffix(size)}_{precision}.tflite"
-                calibration = calibration_images(config, limits) if precision == "int8" else None
+                calibration = calibration_images(data, limits) if precision == "int8" else None
                 write_litert(network, path, precision, metadata, size, calibration)
                 exported.append(Exported(precision, path, size))
         if "weights" in formats:
-            write_package(model, config, made / "weights" / name, metadata)
-        parity = _compared(model, network, exported, config, images, limits, speed)
+            write_package(model, trained, made / "weights" / name, metadata)
+        compared = _compared(network, exported, data, metadata, images, limits, speed)
+        parity = {"run": trained.name, **compared}
         wrong = {key: of["out_of_bounds"] for key, of in parity["models"].items()}
         wrong = {key: faults for key, faults in wrong.items() if faults}
         if wrong:
@@ -180,49 +188,45 @@ def describe(
     )
 
 
-def calibration_images(config: Config, limits: Limits) -> Iterator[np.ndarray]:
+def calibration_images(data: DataConfig, limits: Limits) -> Iterator[np.ndarray]:
     """Training images uint8 `[H,W,3]`, from which the ranges of full int8 are taken."""
-    split = load_split(config.data, "train")
+    split = load_split(data, "train")
     with explain_errors(split):
         for image, _ in samples(split, CALIBRATION_IMAGES, limits.working_size, masks=False):
             yield image[0]
 
 
 def _compared(
-    model: Any,
     network: Any,
     exported: Sequence[Exported],
-    config: Config,
+    data: DataConfig,
+    metadata: Metadata,
     images: int,
     limits: Limits,
     speed: bool,
 ) -> dict[str, Any]:
-    split: Split = load_split(config.data, "val")
+    split: Split = load_split(data, "val")
     with explain_errors(split):
         chosen = samples(split, images, limits.working_size)
-        results = compare(network, exported, chosen, model.num_classes + 1)
+        results = compare(network, exported, chosen, len(metadata.classes))
     if speed:
         pairs = zip(exported, results, strict=True)
         results = [{**result, **performance(each)} for each, result in pairs]
-    return report(
-        exported, results, list=split.name, images=min(images, len(split)), run=config.name
-    )
+    return report(exported, results, list=split.name, images=min(images, len(split)))
 
 
 def _checked_name(name: str) -> str:
-    if not name.replace("_", "").replace("-", "").isalnum() or not name.isascii():
-        raise ConfigError(f"name {name!r}: allowed: letters, digits, _ and -")
+    """Folders, URLs, host names and keys of YAML files all take it."""
+    if not re.fullmatch("[A-Za-z]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?", name):
+        raise ConfigError(
+            f"name {name!r}: allowed: up to 63 letters, digits, _ and -, first a letter, last no _ "
+            "or -; --name gives another"
+        )
     return name
 
 
 def _suffix(size: tuple[int, int] | None) -> str:
     return "_{}x{}".format(*size) if size else ""
-
-
-def _next_version(folder: Path) -> int:
-    """TF Serving serves the highest number and picks up a new one while it runs."""
-    versions = [int(path.name) for path in folder.glob("*") if path.name.isdecimal()]
-    return max(versions, default=0) + 1
 
 
 def _move(made: Path, output: Path) -> None:
@@ -231,10 +235,26 @@ def _move(made: Path, output: Path) -> None:
         if not source.exists():
             continue  # went along with its folder
         target = output / source.relative_to(made)
-        whole = source.is_dir() and ((source / "SHA256SUMS").exists())
-        if source.is_dir() and not whole:
+        if source.is_file():
+            source.replace(target)
+        elif not (source / SUMS).exists():
             target.mkdir(exist_ok=True)
-            continue
-        if whole and target.exists():
-            shutil.rmtree(target)
-        source.replace(target)
+        elif source.parent.parent == made / "saved_model":
+            _move_version(source, target.parent)
+        else:
+            if target.exists():
+                target.replace(made / "replaced")  # goes with the rest of ``made``
+            source.replace(target)
+
+
+def _move_version(source: Path, folder: Path) -> None:
+    """TF Serving serves the highest number, and never reads the same number again."""
+    while True:
+        newest = max(version_folders(folder), default=0)
+        try:
+            source.rename(folder / str(newest + 1))
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            continue  # another export was faster
+        return

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from keras_wsss.export import guards
 from keras_wsss.export.guards import check, decode_or_empty, statuses
-from keras_wsss.export.metadata import Limits, Metadata
+from keras_wsss.export.metadata import SIGNATURE, Limits, Metadata
 from keras_wsss.export.network import Network
 from keras_wsss.export.palette_png import encode_mask
 
@@ -47,7 +47,7 @@ class ServedModel:
         encoded = tf.TensorSpec([None], tf.string, "image_bytes")
         images = tf.TensorSpec([None, None, None, 3], tf.uint8, "images")
         signatures = {
-            "serving_default": (self.segment_files, encoded),
+            SIGNATURE: (self.segment_files, encoded),
             "predict_tensor": (self.segment_tensors, images),
             "predict_scores": (self.scores, images),
         }
@@ -179,9 +179,7 @@ def write_saved_model(network: Network, path: Path, metadata: Metadata, limits: 
     signatures = ServedModel(network, metadata.classes, limits).signatures()
     root = tf.Module()
     # Only these are saved: neither those of the training nor the Keras layers they belong to.
-    root.variables_of_network = list(
-        signatures["serving_default"].get_concrete_function().graph.variables
-    )
+    root.variables_of_network = list(signatures[SIGNATURE].get_concrete_function().graph.variables)
     tf.saved_model.save(root, str(path), signatures=signatures)
     extra = path / "assets.extra"
     extra.mkdir()

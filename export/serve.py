@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from keras_wsss._command import run_command
+from keras_wsss._command import bounded, run_command
 from keras_wsss.export.files import import_extra
 
 if TYPE_CHECKING:
@@ -36,27 +36,31 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "folder", type=Path, metavar="DIR", help="NAME, which holds NAME/1 ..., or what holds NAME"
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at")
-    parser.add_argument("--rest-port", type=int, default=8501, help="0: a free one")
-    parser.add_argument("--grpc-port", type=int, help="0: a free one; not given: no gRPC")
+    port = bounded(0, 65535)
+    parser.add_argument("--rest-port", type=port, default=8501, help="0: a free one")
+    parser.add_argument("--grpc-port", type=port, help="0: a free one; not given: no gRPC")
     parser.add_argument(
         "--max-concurrent",
-        type=_positive,
+        type=bounded(1),
         default=os.cpu_count() or 1,
         metavar="N",
         help="requests that run at once",
     )
     parser.add_argument(
         "--max-waiting",
-        type=int,
+        type=bounded(0),
         default=64,
         metavar="N",
         help="requests that wait behind them; more are refused (429, RESOURCE_EXHAUSTED)",
     )
     parser.add_argument(
-        "--max-body-mb", type=_positive, default=32, metavar="MB", help="of a request, in MiB"
+        "--max-body-mb", type=bounded(1), default=32, metavar="MB", help="of a request, in MiB"
     )
     parser.add_argument(
-        "--poll-seconds", type=float, default=1.0, help="between two looks for new versions"
+        "--poll-seconds",
+        type=bounded(0.01, kind=float),
+        default=1.0,
+        help="between two looks for new versions",
     )
     options = parser.parse_args(arguments)
 
@@ -88,13 +92,6 @@ def _announce(doors: Doors) -> None:
         if doors.grpc:
             print(f"gRPC  {doors.grpc}  model {name}", flush=True)
     print("ready", flush=True)
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is less than 1")
-    return value
 
 
 if __name__ == "__main__":

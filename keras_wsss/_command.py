@@ -1,6 +1,8 @@
 """What all commands share: arguments of a configuration, and errors without traceback."""
 
+import argparse
 import logging
+import math
 import sys
 from collections.abc import Callable
 
@@ -17,6 +19,20 @@ def add_override_argument(parser):
         dest="overrides",
         help="override a key of the configuration, e.g. data.root=photos (repeatable)",
     )
+
+
+def bounded(least, most=math.inf, kind=int):
+    """An ``argparse`` type: numbers of a ``kind`` between two that are allowed themselves."""
+
+    def parse(text):
+        value = kind(text)
+        if not least <= value <= most:
+            limits = f"{least} or more" if most == math.inf else f"{least} to {most}"
+            raise argparse.ArgumentTypeError(f"{text}: allowed: {limits}")
+        return value
+
+    parse.__name__ = kind.__name__  # argparse names it when the text is no number
+    return parse
 
 
 def run_command(command: Callable[[], object]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from importlib.metadata import version
 
 import h5py
 import numpy as np
@@ -11,12 +12,15 @@ import yaml
 from conftest import tiny_config
 from google.protobuf import text_format
 
+from keras_wsss.config import Config
 from keras_wsss.errors import ConfigError, ExportError, WeightsError
 from keras_wsss.export import export_run, load_package, open_model, parity
 from keras_wsss.export.__main__ import main
-from keras_wsss.export.checksums import check_sums, sha256, write_sums
+from keras_wsss.export.checksums import SUMS, check_sums, sha256, write_sums
+from keras_wsss.export.files import version_folders
 from keras_wsss.export.metadata import Limits, Metadata
 from keras_wsss.export.parity import Agreement, Bounds, Exported, performance, violations
+from keras_wsss.export.run import _move
 from keras_wsss.inference import load_run
 from keras_wsss.inference.checkpoints import save_checkpoint
 from keras_wsss.methods import METHODS
@@ -117,6 +121,7 @@ def test_serving_files_are_what_tf_serving_reads(bundle):
     assert f"./saved_model/{NAME}:/models/{NAME}:ro" in service["volumes"]
     kinds = yaml.safe_load_all((output / "kubernetes.yaml").read_text())
     assert [each["kind"] for each in kinds] == ["Deployment", "Service"]
+    assert service["image"] == f"tensorflow/serving:{version('tensorflow-serving-api')}"
     assert "$" not in (output / "README.md").read_text().replace("$(base64", "")
 
 
@@ -148,6 +153,28 @@ def test_a_second_export_is_the_next_version(run, bundle, tmp_path):
     assert sorted(path.name for path in (output / "saved_model" / NAME).iterdir()) == ["1", "2"]
     assert (output / "onnx" / f"{NAME}.onnx").stat().st_mtime == before
     load_package(output / "weights" / NAME)
+
+
+def test_an_export_beside_another_takes_the_next_number(tmp_path):
+    made, output = tmp_path / "made", tmp_path / "exported"
+    for folder in (made, output):
+        (folder / "saved_model" / "cats" / "1").mkdir(parents=True)
+        (folder / "saved_model" / "cats" / "1" / SUMS).write_text(folder.name)
+    (output / "saved_model" / "cats" / "02").mkdir()
+    _move(made, output)
+    versions = version_folders(output / "saved_model" / "cats")
+    assert {n: (path / SUMS).read_text() for n, path in versions.items()} == {
+        1: "exported",
+        2: "made",
+    }
+
+
+def test_overrides_change_the_data_and_nothing_else(run, bundle, tmp_path):
+    config = Config.from_run(run.path, ["seed=9", "heads.embedding_dim=32", "backbone.weights=x"])
+    again = {"images": 1, "limits": SMALL, "speed": False}
+    export_run(run.path, tmp_path, ["weights"], config=config, **again)
+    ours = load_package(tmp_path / "weights" / NAME)[1]
+    assert ours == load_package(bundle[0] / "weights" / NAME)[1]
 
 
 def test_what_differs_is_not_exported(run, tmp_path, monkeypatch):
@@ -227,6 +254,12 @@ def test_a_changed_byte_is_refused(package, name):
         load_package(package)
 
 
+def test_a_list_of_sums_that_is_no_text(package):
+    (package / SUMS).write_bytes(b"\xff")
+    with pytest.raises(WeightsError, match="SHA256SUMS: cannot be read"):
+        load_package(package)
+
+
 def test_other_files_are_refused(package):
     (package / "extra.py").write_text("print()")
     with pytest.raises(WeightsError, match=r"extra.py: is not listed there"):
@@ -276,12 +309,18 @@ def test_bad_arguments_are_one_message(run, tmp_path, capsys):
     given = ["--run", str(run.path), "--output", str(tmp_path / "out")]
     assert "known: saved_model, onnx, litert, weights" in fails(capsys, *given, "--format", "pb")
     assert "--max-pixels -1" in fails(capsys, *given, "--max-pixels", "-1")
-    assert "name 'a b'" in fails(capsys, *given, "--name", "a b")
+    for name in ("a b", "2024", "cats_", "c" * 64):
+        assert f"name {name!r}: allowed" in fails(capsys, *given, f"--name={name}")
+    with pytest.raises(SystemExit):
+        main([*given, "--images", "0"])
+    assert "--images: 0: allowed: 1 or more" in capsys.readouterr().err
     assert "not the folder of a run" in fails(
         capsys, "--run", str(tmp_path), "--output", str(tmp_path / "out")
     )
     assert "best.weights.h5: no such checkpoint" in fails(capsys, *given, "--checkpoint", "best")
     assert not (tmp_path / "out").exists()
+    (tmp_path / "out").write_text("a file")
+    assert "out: cannot be written" in fails(capsys, *given)
 
 
 def test_a_run_without_its_classes(run, tmp_path):

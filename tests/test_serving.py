@@ -2,6 +2,7 @@
 
 import base64
 import http.server
+import io
 import json
 import logging
 import os
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -44,6 +46,7 @@ from keras_wsss.export import client as client_command
 from keras_wsss.export import serve as serve_command
 from keras_wsss.export.checksums import write_sums
 from keras_wsss.export.client import GrpcClient, RestClient
+from keras_wsss.export.serving.json_tensors import parse_inputs
 from keras_wsss.export.serving.model_store import ModelStore, find_models
 from keras_wsss.export.serving.servable import Servable
 
@@ -182,6 +185,7 @@ def test_strings_infinity_and_version(server):
         ({"instances": [1]}, 400, "not of expected type string"),
         ({"instances": ["\ud800"]}, 400, "not of expected type string"),
         ({"instances": [["a", "b"]]}, 400, "must have the shape"),
+        ({"instances": [["a"], ["a", "b"]]}, 400, "lists of different lengths"),
         ('{"instances": ' + "[" * 700 + '"a"' + "]" * 700 + "}", 400, "image_bytes"),
         ({"instances": ["a", {"image_bytes": "a"}]}, 400, "not of expected type"),
         ({"instances": [{"image_bytes": "a"}, "a"]}, 400, "Failed to process element: 1"),
@@ -322,6 +326,21 @@ def test_tensors_that_lie_about_their_size_take_no_memory(server):
             request.inputs["x"].tensor_shape.dim.add().size = size
         with pytest.raises(grpc.RpcError, match="no tensor that can be read"):
             stub(server).Predict(request)
+    for count, strings in ((2 * 10**9, []), (60, [b"once"]), (1, [b"one", b"another"])):
+        request = predict_request(image_bytes=strings)
+        request.inputs["image_bytes"].tensor_shape.dim[0].size = count
+        with pytest.raises(grpc.RpcError, match="no tensor that can be read"):
+            stub(server).Predict(request)
+
+
+def test_one_long_string_does_not_make_all_long():
+    """numpy's strings are all as long as the longest: here 2 GB."""
+    images = [{"b64": "A" * 10_000_000}, *[{"b64": "AAAA"}] * 300]
+    specs = {"image_bytes": tf.TensorSpec([None], tf.string)}
+    tracemalloc.start()
+    arrays, _ = parse_inputs({"instances": images}, specs)
+    (_, peak), _ = tracemalloc.get_traced_memory(), tracemalloc.stop()
+    assert arrays["image_bytes"].shape == (301,) and peak < 50_000_000
 
 
 def test_an_error_of_the_server_itself_is_told(models, monkeypatch):
@@ -391,8 +410,8 @@ def test_callers_that_have_gone_leave_no_place_taken(models):
 # ---- versions ----------------------------------------------------------------------------------
 
 
-def states(server):
-    answer = get(server, "/v1/models/cats")[1]["model_version_status"]
+def states(server, model="cats"):
+    answer = get(server, f"/v1/models/{model}")[1]["model_version_status"]
     return {int(status["version"]): status["state"] for status in answer}
 
 
@@ -434,6 +453,17 @@ def test_a_version_that_does_not_load_changes_nothing(own_models, caplog):
         # Put right, it is.
         shutil.copytree(own_models / "cats/1", own_models / "cats/2", dirs_exist_ok=True)
         wait_for(lambda: states(server)[2] == "AVAILABLE")
+
+
+def test_a_folder_that_cannot_be_read_harms_no_other(own_models, caplog):
+    shutil.copytree(own_models / "cats", own_models / "dogs")
+    (own_models / "ants" / "1").mkdir(parents=True)
+    (own_models / "ants" / "1" / "saved_model.pb").symlink_to("nowhere")
+    with local_server(own_models) as server:
+        assert requests.get(f"{server.rest}/v1/models/dogs", timeout=60).ok
+        shutil.copytree(own_models / "cats" / "1", own_models / "dogs" / "2.partial")
+        os.rename(own_models / "dogs" / "2.partial", own_models / "dogs" / "2")
+        wait_for(lambda: states(server, "dogs").get(2) == "AVAILABLE")
 
 
 def test_a_changed_byte_is_refused(own_models):
@@ -527,6 +557,22 @@ def test_nothing_to_serve_is_one_message(tmp_path, capsys, make, says):
     assert end.value.code == 2
     output = capsys.readouterr().err
     assert output.count("error: ") == 1 and says in output and "Traceback" not in output
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--rest-port", "99999"),
+        ("--grpc-port", "-1"),
+        ("--max-waiting", "-9"),
+        ("--poll-seconds", "0"),
+    ],
+)
+def test_numbers_out_of_range_are_one_message(models, capsys, arguments):
+    with pytest.raises(SystemExit) as end:
+        serve_command.main([str(models), *arguments])
+    assert end.value.code == 2
+    assert f"argument {arguments[0]}: {arguments[1]}: allowed: " in capsys.readouterr().err
 
 
 def test_a_taken_port_is_one_message(models, server, capsys):
@@ -670,6 +716,9 @@ def liar():
         def do_POST(self):  # noqa: N802
             asked.append(self.rfile.read(int(self.headers["content-length"])))
             status, body = answers.pop(0)
+            if status is None:
+                time.sleep(body)
+                return
             body = body if isinstance(body, bytes) else json.dumps(body).encode()
             self.send_response(status)
             self.send_header("content-length", str(len(body)))
@@ -710,6 +759,11 @@ def test_busy_servers_are_asked_again(liar):
     answers += [(400, {"error": "wrong"})]
     with pytest.raises(ServingError, match="400: wrong"):
         RestClient(url, "cats").segment([b"x"])
+    asked.clear()
+    answers += [(None, 0.6)] * 5
+    with pytest.raises(ServingError, match="timed out"):
+        RestClient(url, "cats", timeout=0.2).segment([b"x"])
+    assert len(asked) == 1  # the server may still be at work on it
 
 
 @pytest.mark.parametrize(
@@ -748,6 +802,11 @@ def test_client_command(server, tmp_path, capsys):
     output = tmp_path / "other.png"
     client_command.main([str(path), "--grpc", server.grpc, "--model", "cats", "-o", str(output)])
     assert output.exists()
+    turned = Image.Exif()
+    turned[274] = 6  # which nobody heeds in a PNG file
+    Image.open(io.BytesIO(contents)).save(path, exif=turned)
+    client_command.main([str(path), "--url", server.rest, "--model", "cats"])
+    assert Image.open(tmp_path / "photo_overlay.png").size == (30, 20)
     path.write_bytes(b"")
     for arguments in ([str(path)], [str(tmp_path / "nowhere.jpg")]):
         with pytest.raises(SystemExit) as end:

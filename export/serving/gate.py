@@ -24,6 +24,11 @@ class RequestError(Exception):
         self.code = code
 
 
+def invalid(message: str) -> RequestError:
+    """A request that is wrong in itself."""
+    return RequestError(grpc.StatusCode.INVALID_ARGUMENT, message)
+
+
 class Gate:
     """Requests that are held in memory: ``running`` at once, ``waiting`` behind them, no more.
 
@@ -39,7 +44,8 @@ class Gate:
 
     def __init__(self, running: int, waiting: int):
         self._threads = ThreadPoolExecutor(running, thread_name_prefix="predict")
-        self._places = threading.Semaphore(running + waiting)
+        self.places = running + waiting
+        self._free = threading.Semaphore(self.places)
 
     def enter(self) -> None:
         """Takes a place; :meth:`run` or :meth:`leave` gives it back.
@@ -47,18 +53,18 @@ class Gate:
         Raises:
             RequestError: all are taken.
         """
-        if not self._places.acquire(blocking=False):
+        if not self._free.acquire(blocking=False):
             raise RequestError(
                 grpc.StatusCode.RESOURCE_EXHAUSTED, "too many requests; try again in a moment"
             )
 
     def leave(self) -> None:
         """Gives back a place whose request never ran."""
-        self._places.release()
+        self._free.release()
 
     async def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """``function(*arguments)`` in a thread. The place is given back when the thread is done
         with it, which may be after a caller without patience has gone."""
         future = self._threads.submit(function, *arguments)
-        future.add_done_callback(lambda _: self._places.release())
+        future.add_done_callback(lambda _: self._free.release())
         return await asyncio.wrap_future(future)

@@ -6,11 +6,10 @@ import base64
 from collections.abc import Mapping
 from typing import Any
 
-import grpc
 import numpy as np
 import tensorflow as tf
 
-from keras_wsss.export.serving.gate import RequestError
+from keras_wsss.export.serving.gate import invalid
 
 
 def parse_inputs(
@@ -35,23 +34,23 @@ def parse_inputs(
     """
     rows = "instances" in document
     if rows and "inputs" in document:
-        raise _invalid("expects only one of 'instances' or 'inputs' keys to exist")
+        raise invalid("expects only one of 'instances' or 'inputs' keys to exist")
     if not rows and "inputs" not in document:
-        raise _invalid("Missing 'inputs' or 'instances' key")
+        raise invalid("Missing 'inputs' or 'instances' key")
     columns = _columns_of_rows(document["instances"], specs) if rows else document["inputs"]
     if not _is_object(columns):
         if len(specs) != 1:
-            raise _invalid(
+            raise invalid(
                 "inputs is a plain value/list, but expecting an object as multiple input tensors "
                 "required as per tensorinfo_map"
             )
         columns = {next(iter(specs)): columns}
     for name in specs:
         if name not in columns:
-            raise _invalid(f"Missing named input: {name} in 'inputs' object.")
+            raise invalid(f"Missing named input: {name} in 'inputs' object.")
     for name in columns:
         if name not in specs:
-            raise _invalid(f"The signature has no input {name}; it has {sorted(specs)}")
+            raise invalid(f"The signature has no input {name}; it has {sorted(specs)}")
     return {name: _array(name, columns[name], specs[name].dtype) for name in specs}, rows
 
 
@@ -72,7 +71,7 @@ def format_outputs(outputs: Mapping[str, np.ndarray], rows: bool) -> dict[str, A
     """
     sizes = {name: array.shape[0] if array.ndim else None for name, array in outputs.items()}
     if rows and (None in sizes.values() or len(set(sizes.values())) > 1):
-        raise _invalid(f"outputs have inconsistent batch sizes {sizes}; ask with 'inputs'")
+        raise invalid(f"outputs have inconsistent batch sizes {sizes}; ask with 'inputs'")
     columns = {name: _values(name, array) for name, array in outputs.items()}
     if len(columns) == 1:
         (values,) = columns.values()
@@ -87,17 +86,17 @@ def format_outputs(outputs: Mapping[str, np.ndarray], rows: bool) -> dict[str, A
 
 def _columns_of_rows(rows: Any, specs: Mapping[str, tf.TensorSpec]) -> Any:
     if not isinstance(rows, list) or not rows:
-        raise _invalid("'instances' must be a list with at least one element")
+        raise invalid("'instances' must be a list with at least one element")
     if not _is_object(rows[0]):
         if len(specs) != 1:
-            raise _invalid(
+            raise invalid(
                 "instances is a plain list, but expecting list of objects as multiple input "
                 "tensors required as per tensorinfo_map"
             )
         return {next(iter(specs)): rows}
     for number, row in enumerate(rows):
         if not _is_object(row) or row.keys() != rows[0].keys():
-            raise _invalid(
+            raise invalid(
                 f"Failed to process element: {number} of 'instances' list. Expecting an object "
                 f"with the names {sorted(rows[0])}"
             )
@@ -111,10 +110,10 @@ def _is_object(value: Any) -> bool:
 def _array(name: str, values: Any, dtype: tf.DType) -> np.ndarray:
     try:
         if dtype == tf.string:
-            # Through empty rows, because numpy would take strings for arrays of characters.
-            strings = _strings(values)
-            array = np.empty(np.shape(strings), object)
-            array[...] = strings
+            # As objects throughout: numpy would make all strings as long as the longest.
+            array = np.array(_strings(values), object)
+            if any(isinstance(value, list) for value in array.flat):
+                raise ValueError
             return array
         array = np.array(values)
         wanted = dtype.as_numpy_dtype
@@ -125,7 +124,7 @@ def _array(name: str, values: Any, dtype: tf.DType) -> np.ndarray:
             raise ValueError
         return converted
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
-        raise _invalid(
+        raise invalid(
             f"Failed to process the values of {name}: not of expected type {dtype.name}, or lists "
             "of different lengths"
         ) from None
@@ -167,7 +166,3 @@ def _base64(value: bytes) -> dict[str, str]:
 
 def _text(value: bytes) -> str:
     return value.decode(errors="replace")
-
-
-def _invalid(message: str) -> RequestError:
-    return RequestError(grpc.StatusCode.INVALID_ARGUMENT, message)

@@ -12,6 +12,7 @@ import grpc
 from tensorflow_serving.apis import get_model_status_pb2
 
 from keras_wsss.errors import ServingError
+from keras_wsss.export.files import version_folders
 from keras_wsss.export.serving.gate import RequestError
 from keras_wsss.export.serving.servable import Servable
 
@@ -51,7 +52,12 @@ class ModelStore:
 
         A version that does not load is logged, and tried again only when its files have changed.
         """
-        for name, versions in self._models().items():
+        for name, folder in self._models().items():
+            try:
+                versions = version_folders(folder)
+            except OSError as error:
+                LOG.error("the folder of %s cannot be read: %s", name, error)
+                continue
             for number in sorted(versions, reverse=True):
                 served = self._served.get(name)
                 if served and served.version == number:
@@ -107,13 +113,11 @@ class ModelStore:
             raise RequestError(grpc.StatusCode.NOT_FOUND, f"Could not find {which} of model {name}")
         return get_model_status_pb2.GetModelStatusResponse(model_version_status=chosen)
 
-    def _models(self) -> dict[str, dict[int, Path]]:
-        """Model name -> version -> folder."""
-        own = _versions(self._folder)
-        if own:
-            return {self._folder.name: own}
-        folders = [path for path in self._folder.iterdir() if path.is_dir()]
-        return {path.name: versions for path in sorted(folders) if (versions := _versions(path))}
+    def _models(self) -> dict[str, Path]:
+        """Folders by the names of their models."""
+        if version_folders(self._folder):
+            return {self._folder.name: self._folder}
+        return {path.name: path for path in sorted(self._folder.iterdir()) if path.is_dir()}
 
     def _load(self, name: str, number: int, folder: Path) -> bool:
         stamp = _stamp(folder)
@@ -176,7 +180,10 @@ def find_models(folder: Path) -> ModelStore:
     if not folder.is_dir():
         raise ServingError(f"{folder}: no such folder; give the folder of a model or of models")
     store = ModelStore(folder)
-    store.poll()
+    try:
+        store.poll()
+    except OSError as error:
+        raise ServingError(f"{folder}: cannot be read ({error.strerror})") from error
     if not store.names():
         reasons = store.failures() or [
             f"{folder}: no model here; give the folder NAME that holds NAME/1/saved_model.pb, or "
@@ -186,17 +193,7 @@ def find_models(folder: Path) -> ModelStore:
     return store
 
 
-def _versions(folder: Path) -> dict[int, Path]:
-    """Version folders by number. 01 is not one, or two folders could claim the same number."""
-    return {
-        int(path.name): path
-        for path in folder.iterdir()
-        if path.name.isascii() and path.name.isdigit() and str(int(path.name)) == path.name
-        if path.is_dir()
-    }
-
-
 def _stamp(folder: Path) -> Stamp:
     """What changes when a file does."""
-    paths = [(path, path.stat()) for path in sorted(folder.rglob("*"))]
+    paths = [(path, path.lstat()) for path in sorted(folder.rglob("*"))]
     return [(str(path), facts.st_mtime_ns, facts.st_size) for path, facts in paths]

@@ -15,10 +15,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 from tensorflow_serving.apis import get_model_metadata_pb2
 
-from keras_wsss.export.serving.gate import Gate, RequestError
+from keras_wsss.export.metadata import SIGNATURE
+from keras_wsss.export.serving.gate import Gate, RequestError, invalid
 from keras_wsss.export.serving.json_tensors import format_outputs, parse_inputs
 from keras_wsss.export.serving.model_store import ModelStore
-from keras_wsss.export.serving.servable import DEFAULT_SIGNATURE, Servable
+from keras_wsss.export.serving.servable import Servable
 
 MODEL = r"/v1/models/([^/:]+)(?:/versions/([0-9]+)|/labels/([^/:]+))?"
 PREDICTION = re.compile(MODEL + r":(classify|regress|predict)", re.IGNORECASE)
@@ -123,20 +124,17 @@ def _answer(servable: Servable, body: bytearray) -> Response:
     try:
         document = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise RequestError(grpc.StatusCode.INVALID_ARGUMENT, f"JSON Parse error: {error}") from None
+        raise invalid(f"JSON Parse error: {error}") from None
     if not isinstance(document, dict):
-        raise RequestError(grpc.StatusCode.INVALID_ARGUMENT, "JSON Value is not an object")
+        raise invalid("JSON Value is not an object")
     signature = document.get("signature_name", "")
     if not isinstance(signature, str):
-        raise RequestError(
-            grpc.StatusCode.INVALID_ARGUMENT, "'signature_name' key must be a string value."
-        )
-    signature = signature or DEFAULT_SIGNATURE
+        raise invalid("'signature_name' key must be a string value.")
+    signature = signature or SIGNATURE
     try:
         specs = servable.inputs(signature)
     except KeyError:
-        raise RequestError(
-            grpc.StatusCode.INVALID_ARGUMENT,
+        raise invalid(
             f'Serving signature name: "{signature}" not found in signature def',
         ) from None
     inputs, rows = parse_inputs(document, specs)
@@ -161,16 +159,12 @@ def _describe(store: ModelStore, request: Request) -> dict[str, Any]:
 
 def _version(version: str | None, label: str | None) -> int | None:
     if label:
-        raise RequestError(
-            grpc.StatusCode.INVALID_ARGUMENT, f"Unrecognized servable version label: {label}"
-        )
+        raise invalid(f"Unrecognized servable version label: {label}")
     return int(version) if version else None
 
 
 def _malformed(request: Request) -> RequestError:
-    return RequestError(
-        grpc.StatusCode.INVALID_ARGUMENT, f"Malformed request: {request.method} {request.url.path}"
-    )
+    return invalid(f"Malformed request: {request.method} {request.url.path}")
 
 
 def _plain(message: Any) -> dict[str, Any]:

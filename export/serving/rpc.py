@@ -15,9 +15,12 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from keras_wsss.export.serving.gate import Gate, RequestError
+from keras_wsss.export.metadata import SIGNATURE
+from keras_wsss.export.serving.gate import Gate, RequestError, invalid
 from keras_wsss.export.serving.model_store import ModelStore
-from keras_wsss.export.serving.servable import DEFAULT_SIGNATURE, Servable
+from keras_wsss.export.serving.servable import Servable
+
+STATUS_REQUESTS = 8
 
 
 def rpc_server(store: ModelStore, gate: Gate, max_body: int) -> grpc.aio.Server:
@@ -37,7 +40,9 @@ def rpc_server(store: ModelStore, gate: Gate, max_body: int) -> grpc.aio.Server:
             ("grpc.max_receive_message_length", max_body),
             ("grpc.max_send_message_length", -1),
             ("grpc.so_reuseport", 0),  # else a second server would share the port in silence
-        ]
+        ],
+        # Those of the gate and some that ask for the status, refused before they are received.
+        maximum_concurrent_rpcs=gate.places + STATUS_REQUESTS,
     )
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
         PredictionService(store, gate, max_body), server
@@ -64,7 +69,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer): 
 
     def _predict(self, servable: Servable, request: Any) -> Any:
         arrays = {name: self._array(name, value) for name, value in request.inputs.items()}
-        signature = request.model_spec.signature_name or DEFAULT_SIGNATURE
+        signature = request.model_spec.signature_name or SIGNATURE
         outputs = servable.predict(signature, arrays, request.output_filter)
         response = predict_pb2.PredictResponse()
         _fill_spec(response, servable, signature)
@@ -75,25 +80,23 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer): 
     def _array(self, name: str, value: Any) -> Any:
         sizes = [dimension.size for dimension in value.tensor_shape.dim]
         try:
-            # A tensor of one value repeated takes no room in a message, and any in memory.
-            if (
-                math.prod(sizes) * tf.as_dtype(value.dtype).size > self._max_body
-                or min(sizes, default=0) < 0
-            ):
+            # One value stands for a tensor full of it: no room in a message, and any in memory.
+            if value.dtype == tf.string.as_datatype_enum:
+                fits = math.prod(sizes) == len(value.string_val)
+            else:
+                fits = math.prod(sizes) * tf.as_dtype(value.dtype).size <= self._max_body
+            if not fits or min(sizes, default=0) < 0:
                 raise ValueError
             return tf.make_ndarray(value)
         except (TypeError, ValueError):
-            raise RequestError(
-                grpc.StatusCode.INVALID_ARGUMENT, f"input {name} is no tensor that can be read"
-            ) from None
+            raise invalid(f"input {name} is no tensor that can be read") from None
 
     async def GetModelMetadata(  # noqa: N802
         self, request: Any, context: grpc.aio.ServicerContext
     ) -> Any:
         try:
             if list(request.metadata_field) != ["signature_def"]:
-                raise RequestError(
-                    grpc.StatusCode.INVALID_ARGUMENT,
+                raise invalid(
                     "GetModelMetadataRequest must ask for the metadata_field signature_def",
                 )
             servable = _find(self._store, request)
@@ -130,10 +133,9 @@ def _find(store: ModelStore, request: Any) -> Servable:
 def _wanted(request: Any) -> tuple[str, int | None]:
     spec = request.model_spec
     if not spec.name:
-        raise RequestError(grpc.StatusCode.INVALID_ARGUMENT, "Missing ModelSpec")
+        raise invalid("Missing ModelSpec")
     if spec.version_label:
-        raise RequestError(
-            grpc.StatusCode.INVALID_ARGUMENT,
+        raise invalid(
             f"Unrecognized servable version label: {spec.version_label}",
         )
     return spec.name, spec.version.value if spec.HasField("version") else None

@@ -13,10 +13,10 @@ from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
 from keras_wsss.export.checksums import SUMS, check_sums
-from keras_wsss.export.serving.gate import RequestError
+from keras_wsss.export.metadata import SIGNATURE
+from keras_wsss.export.serving.gate import RequestError, invalid
 
 WARMUP = Path("assets.extra/tf_serving_warmup_requests")
-DEFAULT_SIGNATURE = "serving_default"
 CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
@@ -57,7 +57,7 @@ class Servable:
         """Runs a signature.
 
         Args:
-            signature: its name; "" is ``serving_default``.
+            signature: its name.
             inputs: arrays by name, of the right types; strings as objects.
             outputs: names of those wanted; none: all.
 
@@ -65,7 +65,6 @@ class Servable:
             RequestError: the signature, or something about the inputs or outputs, does not
                 fit; or what the model itself raised.
         """
-        signature = signature or DEFAULT_SIGNATURE
         if signature not in self._signatures:
             raise RequestError(
                 grpc.StatusCode.FAILED_PRECONDITION,
@@ -73,23 +72,23 @@ class Servable:
             )
         function, specs = self._signatures[signature], self.inputs(signature)
         if set(inputs) != set(specs):
-            raise _invalid(
+            raise invalid(
                 f"input size does not match signature: {len(inputs)}!={len(specs)}. Sent extra: "
                 f"{_names(set(inputs) - set(specs))}. Missing but required: "
                 f"{_names(set(specs) - set(inputs))}."
             )
         unknown = set(outputs) - set(function.structured_outputs)
         if unknown:
-            raise _invalid(
+            raise invalid(
                 f"output tensor alias not found in signature: {min(unknown)} Outputs expected to "
                 f"be in the set {_names(function.structured_outputs)}."
             )
         for name, spec in specs.items():
             array = inputs[name]
             if tf.as_dtype(array.dtype if array.dtype != object else tf.string) != spec.dtype:
-                raise _invalid(f"input {name} must be {spec.dtype.name}, not {array.dtype}")
+                raise invalid(f"input {name} must be {spec.dtype.name}, not {array.dtype}")
             if not spec.shape.is_compatible_with(array.shape):
-                raise _invalid(f"input {name} must have the shape {spec.shape}, not {array.shape}")
+                raise invalid(f"input {name} must have the shape {spec.shape}, not {array.shape}")
         try:
             tensors = {
                 name: tf.constant(array, specs[name].dtype) for name, array in inputs.items()
@@ -103,7 +102,8 @@ class Servable:
         for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
             request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
             arrays = {name: tf.make_ndarray(value) for name, value in request.inputs.items()}
-            self.predict(request.model_spec.signature_name, arrays, request.output_filter)
+            signature = request.model_spec.signature_name or SIGNATURE
+            self.predict(signature, arrays, request.output_filter)
 
 
 def _signature_defs(folder: Path) -> dict[str, Any]:
@@ -111,10 +111,6 @@ def _signature_defs(folder: Path) -> dict[str, Any]:
     saved = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes())
     graphs = [graph for graph in saved.meta_graphs if "serve" in graph.meta_info_def.tags]
     return dict(graphs[0].signature_def)
-
-
-def _invalid(message: str) -> RequestError:
-    return RequestError(grpc.StatusCode.INVALID_ARGUMENT, message)
 
 
 def _names(names: Collection[str]) -> str:
