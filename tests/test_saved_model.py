@@ -172,6 +172,28 @@ def test_a_bad_file_gets_its_status_and_fails_no_other(serve, kind):
         np.testing.assert_array_equal(answers[name][2], values[0], err_msg=name)
 
 
+def padded(size):
+    """A PNG file of so many bytes: decoders do not look behind its end."""
+    data = encoded(photograph(30, 30))
+    return data + bytes(size - len(data))
+
+
+def without_width():
+    data = bytearray(encoded(photograph(30, 30)))
+    data[16:20] = bytes(4)
+    return bytes(data)
+
+
+def test_limits_are_the_last_that_is_admitted(serve):
+    width, height = 1000, LIMITS.max_pixels // 1000
+    for kind in ("PNG", "JPEG"):
+        sizes = (width, height), (width, height + 1)
+        files = [encoded(Image.new("L", size), kind) for size in sizes]
+        assert list(serve(files)["status"]) == [b"ok", b"too_many_pixels"]
+    files = [padded(LIMITS.max_bytes), padded(LIMITS.max_bytes + 1), without_width()]
+    assert list(serve(files)["status"]) == [b"ok", b"too_many_bytes", b"bad_header"]
+
+
 def test_no_images(serve):
     answers = serve([])
     assert answers["status"].shape == (0,) and answers["coverage"].shape == (0, len(CLASSES))
