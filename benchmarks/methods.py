@@ -149,16 +149,18 @@ def run_suite(suite, data, output, work, only=(), seeds=()):
     return failed
 
 
+def train_command(row, data, *overrides):
+    """Arguments of Python that train a row, on the data in a folder if it needs any."""
+    overrides = [*overrides, *row.overrides, *([f"data.root={data}"] if data else [])]
+    sets = [part for override in overrides for part in ("--set", override)]
+    return ["-m", "keras_wsss.train", "--config", row.config, *sets]
+
+
 def train(row, seed, data, folder):
     """Trains a row in a process of its own, or goes on with it; None where that failed."""
-    command = [*("-m", "keras_wsss.train", "--config", row.config), "--set", f"seed={seed}"]
-    for override in row.overrides:
-        command += ["--set", override]
     # For the reader, without the folders of this machine.
-    shown = " ".join(["python", *command, "--set", "data.root=X"] if data else ["python", *command])
-    if data:
-        command += ["--set", f"data.root={data}"]
-    command += ["--run-dir", str(folder)]
+    shown = " ".join(["python", *train_command(row, data and "X", f"seed={seed}")])
+    command = [*train_command(row, data, f"seed={seed}"), "--run-dir", str(folder)]
     resumed = any(folder.rglob("last.weights.h5"))
     if resumed:
         command.append("--resume")
@@ -216,12 +218,8 @@ def measure_speed(suite, data, output, rounds=3):
     seconds, memory = {}, {}
     for _ in range(rounds):
         for row in SUITES[suite]:
-            command = [sys.executable, "-m", "keras_wsss.train", "--dry-run"]
-            for override in (*row.overrides, *([f"data.root={data}"] if data else [])):
-                command += ["--set", override]
-            answer = subprocess.run(
-                [*command, "--config", row.config], stdout=subprocess.PIPE, check=True, text=True
-            )
+            command = [sys.executable, *train_command(row, data), "--dry-run"]
+            answer = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
             facts = json.loads(answer.stdout[answer.stdout.rindex("\n{") :])
             seconds.setdefault(row.name, []).append(facts["seconds_per_step"])
             memory.setdefault(row.name, []).append(facts["peak_memory_mb"])

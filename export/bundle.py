@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from keras_wsss.export.files import import_extra
+from keras_wsss.export.files import import_extra, size_on_disk
 from keras_wsss.export.metadata import SIGNATURE, Limits, Metadata
 
 # Template -> where it goes.
@@ -41,9 +41,8 @@ def write_bundle(folder: Path, metadata: Metadata, limits: Limits) -> None:
     """
     provenance = metadata.provenance
     image_mb = limits.max_pixels * BYTES_PER_PIXEL // 2**20
-    files = (folder / "saved_model").rglob("*")
     # While a version takes the place of another both are loaded.
-    process_mb = PROCESS_MB + 2 * sum(file.stat().st_size for file in files) // 2**20
+    process_mb = PROCESS_MB + 2 * size_on_disk(folder / "saved_model") // 2**20
     named = enumerate(zip(metadata.classes, metadata.palette, strict=True))
     legend = "\n".join(f"* {number}: {name} ({colour})" for number, (name, colour) in named)
     values = {

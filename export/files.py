@@ -55,6 +55,12 @@ def read_metadata(text: str | bytes | None, path: str | Path) -> Metadata:
         ) from error
 
 
+def size_on_disk(path: Path) -> int:
+    """Bytes of a file, or of all files in a folder."""
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
 def version_folders(folder: Path) -> dict[int, Path]:
     """Versions of a model by number. 01 is none, or two folders could claim the same number.
 

@@ -19,6 +19,7 @@ import tensorflow as tf
 from keras_wsss.data.decode import decode_image
 from keras_wsss.data.split import Split
 from keras_wsss.errors import ExportError
+from keras_wsss.export.files import size_on_disk
 from keras_wsss.export.network import Network
 from keras_wsss.export.readers import open_model
 from keras_wsss.export.saved_model import shrunk
@@ -73,8 +74,7 @@ class Exported:
     @property
     def megabytes(self) -> float:
         """Size on disk."""
-        files = self.path.rglob("*") if self.path.is_dir() else [self.path]
-        return sum(file.stat().st_size for file in files if file.is_file()) / 1e6
+        return size_on_disk(self.path) / 1e6
 
 
 class Agreement:

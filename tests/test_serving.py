@@ -455,7 +455,7 @@ def test_a_version_that_does_not_load_changes_nothing(own_models, caplog):
         wait_for(lambda: states(server)[2] == "AVAILABLE")
 
 
-def test_a_folder_that_cannot_be_read_harms_no_other(own_models, caplog):
+def test_a_folder_that_cannot_be_read_harms_no_other(own_models):
     shutil.copytree(own_models / "cats", own_models / "dogs")
     (own_models / "ants" / "1").mkdir(parents=True)
     (own_models / "ants" / "1" / "saved_model.pb").symlink_to("nowhere")

@@ -54,16 +54,9 @@ class ModelStore:
         """
         for name, folder in self._models().items():
             try:
-                versions = version_folders(folder)
+                self._update(name, version_folders(folder))
             except OSError as error:
                 LOG.error("the folder of %s cannot be read: %s", name, error)
-                continue
-            for number in sorted(versions, reverse=True):
-                served = self._served.get(name)
-                if served and served.version == number:
-                    break
-                if self._load(name, number, versions[number]):
-                    break
         self._forget_retired()
 
     def names(self) -> list[str]:
@@ -118,6 +111,14 @@ class ModelStore:
         if version_folders(self._folder):
             return {self._folder.name: self._folder}
         return {path.name: path for path in sorted(self._folder.iterdir()) if path.is_dir()}
+
+    def _update(self, name: str, versions: dict[int, Path]) -> None:
+        for number in sorted(versions, reverse=True):
+            served = self._served.get(name)
+            if served and served.version == number:
+                return
+            if self._load(name, number, versions[number]):
+                return
 
     def _load(self, name: str, number: int, folder: Path) -> bool:
         stamp = _stamp(folder)

@@ -134,9 +134,7 @@ def _answer(servable: Servable, body: bytearray) -> Response:
     try:
         specs = servable.inputs(signature)
     except KeyError:
-        raise invalid(
-            f'Serving signature name: "{signature}" not found in signature def',
-        ) from None
+        raise invalid(f'Serving signature name: "{signature}" not found in signature def') from None
     inputs, rows = parse_inputs(document, specs)
     return _json(format_outputs(servable.predict(signature, inputs), rows))
 

@@ -97,7 +97,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer): 
         try:
             if list(request.metadata_field) != ["signature_def"]:
                 raise invalid(
-                    "GetModelMetadataRequest must ask for the metadata_field signature_def",
+                    "GetModelMetadataRequest must ask for the metadata_field signature_def"
                 )
             servable = _find(self._store, request)
         except RequestError as refusal:
@@ -135,9 +135,7 @@ def _wanted(request: Any) -> tuple[str, int | None]:
     if not spec.name:
         raise invalid("Missing ModelSpec")
     if spec.version_label:
-        raise invalid(
-            f"Unrecognized servable version label: {spec.version_label}",
-        )
+        raise invalid(f"Unrecognized servable version label: {spec.version_label}")
     return spec.name, spec.version.value if spec.HasField("version") else None
 
 
