@@ -19,8 +19,9 @@ from keras_wsss.ops.resize import resize
 if keras.backend.backend() == "tensorflow":
     from keras_wsss.methods._step_tensorflow import TrainingStep
 else:
-    # The numerics run on every backend, training only on TensorFlow.
-    TrainingStep = object  # type: ignore[assignment, misc]
+
+    class TrainingStep:  # type: ignore[no-redef]
+        """The numerics run on JAX too, training only on TensorFlow."""
 
 
 REFINERS = {
