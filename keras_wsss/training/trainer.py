@@ -179,7 +179,8 @@ def _train_stage(config, run, digest, source, resume):
             callbacks.append(Pictures(batch, training, run, settings.validate_every))
         callbacks.append(StepLog(run, settings.log_every, steps, config.data.batch_size))
         with explain_errors(training):
-            model.fit(dataset, callbacks=callbacks, verbose=0)
+            # The pipeline has shuffled; by default Keras warns that it will not.
+            model.fit(dataset, callbacks=callbacks, verbose=0, shuffle=False)
     seconds = time.perf_counter() - started
     labels = None
     if config.writes != "none":
@@ -215,9 +216,9 @@ def dry_run(config):
     # At the end of the schedule every loss term is active.
     model.optimizer.iterations.assign(config.training.steps - DRY_STEPS)
     batches = _dataset(config, training, DRY_STEPS, 0)
-    model.fit(batches.take(1), verbose=0)  # traces the graph
+    model.fit(batches.take(1), verbose=0, shuffle=False)  # traces the graph
     started = time.perf_counter()
-    model.fit(batches.skip(1), verbose=0)
+    model.fit(batches.skip(1), verbose=0, shuffle=False)
     seconds = (time.perf_counter() - started) / (DRY_STEPS - 1)
     return {
         "parameters": model.count_params(),
