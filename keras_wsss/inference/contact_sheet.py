@@ -2,7 +2,7 @@
 
 import matplotlib
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from keras_wsss.palette import overlay_labels, voc_palette
 
@@ -32,19 +32,19 @@ def contact_sheet(rows, class_names):
     >>> contact_sheet(rows, ["cat", "dog"]).save("sheet.png")
     """
     width = len(TITLES) * (TILE + GAP) + GAP
-    sheet = Image.new("RGB", (width, 2 * HEADER + len(rows) * (TILE + GAP)), "white")
+    places = legend_places(class_names, width)
+    header = places[-1][1] + HEADER
+    sheet = Image.new("RGB", (width, header + len(rows) * (TILE + GAP)), "white")
     draw = ImageDraw.Draw(sheet)
     for column, title in enumerate(TITLES):
         draw.text((GAP + column * (TILE + GAP), 5), title, fill="black")
-    palette, left = voc_palette(), GAP
-    for number, name in enumerate(class_names, start=1):
-        draw.rectangle((left, HEADER + 4, left + 12, HEADER + 16), fill=tuple(palette[number]))
-        draw.text((left + 16, HEADER + 4), name, fill="black")
-        left += 30 + int(draw.textlength(name))
+    for name, colour, (left, top) in zip(class_names, voc_palette()[1:], places, strict=False):
+        draw.rectangle((left, top + 4, left + 12, top + 16), fill=tuple(colour))
+        draw.text((left + 16, top + 4), name, fill="black")
     for number, (image, cam, *labels) in enumerate(rows):
         tiles = [image.astype(np.uint8), overlay_cam(image, cam)]
         tiles += [overlay_labels(image, label) for label in labels]
-        top = 2 * HEADER + number * (TILE + GAP)
+        top = header + number * (TILE + GAP)
         for column, tile in enumerate(tiles):
             picture = Image.fromarray(tile)
             picture.thumbnail((TILE, TILE))
@@ -53,3 +53,15 @@ def contact_sheet(rows, class_names):
                 picture = picture.resize([round(side * factor) for side in picture.size])
             sheet.paste(picture, (GAP + column * (TILE + GAP), top))
     return sheet
+
+
+def legend_places(class_names, width):
+    """Left and top of every class in the legend, which begins a new line where one is full."""
+    places, left, top = [], GAP, HEADER
+    for name in class_names:
+        needed = 30 + int(ImageFont.load_default().getlength(name))
+        if left > GAP and left + needed > width:
+            left, top = GAP, top + HEADER
+        places.append((left, top))
+        left += needed
+    return places
