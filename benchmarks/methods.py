@@ -28,6 +28,7 @@ from keras_wsss.run import RunDirectory
 RESULTS = Path("benchmarks/results")
 PAGE = Path("docs/results.md")
 REPEATED = (1, 2, 3)
+NO_GATE = ("heads.object_gate=false",)
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ def comparison(data):
         Row("supervised", "with masks: the upper bound", f"{data}_supervised"),
         Row("tscd", "TSCD", f"{data}_tscd", seeds=REPEATED),
         Row("bmp", "BMP", f"{data}_bmp", seeds=REPEATED),
+        Row("bmp_no_gate", "BMP without its gate", f"{data}_bmp", NO_GATE, seeds=REPEATED),
         Row("afa", "AFA", f"{data}_afa"),
         Row("sgn", "SGN", f"{data}_sgn"),
         Row("rrm", "RRM", f"{data}_rrm"),
@@ -100,7 +102,7 @@ SUITES = {
         ("no_s2c", "without S2C", "losses.s2c=null"),
         ("c2s_ce", "C2S as cross-entropy", "losses.c2s.form=ce"),
         ("s2c_bce", "S2C as binary cross-entropy", "losses.s2c.form=bce"),
-        ("no_gate", "without the object gate", "heads.object_gate=false"),
+        ("no_gate", "without the object gate", *NO_GATE),
     ),
     "animals5_ablation_sgn": ablation(
         "sgn",
