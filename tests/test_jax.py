@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 from conftest import tiny_config
 
-# The terms of I2CRC go with any method; here with AFA.
-RELATIONS = ("object_distance", "background_distance", "class_distance")
+from keras_wsss.config import RELATION_LOSSES
+
 METHODS = {
     "tscd": (),
     "bmp": (),
-    "afa": [f"losses.{name}={{weight: 0.5}}" for name in RELATIONS],
+    # The terms of I2CRC go with any method; here with AFA.
+    "afa": [f"losses.{name}={{weight: 0.5}}" for name in RELATION_LOSSES],
     "sgn": (),
     "rrm": (),
 }

@@ -57,9 +57,10 @@ def contact_sheet(rows, class_names):
 
 def legend_places(class_names, width):
     """Left and top of every class in the legend, which begins a new line where one is full."""
+    width_of = ImageFont.load_default().getlength
     places, left, top = [], GAP, HEADER
     for name in class_names:
-        needed = 30 + int(ImageFont.load_default().getlength(name))
+        needed = 30 + int(width_of(name))
         if left > GAP and left + needed > width:
             left, top = GAP, top + HEADER
         places.append((left, top))
