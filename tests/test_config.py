@@ -160,6 +160,8 @@ def test_voc20_is_animals5_with_other_data(name):
     twin = load_config(name.replace("voc20", "animals5"), [ROOT])
     ignored = {"name": True, "data": True, "training": True, "pseudo_label": {"high", "low"}}
     assert config.model_dump(exclude=ignored) == twin.model_dump(exclude=ignored)
+    assert (config.pseudo_label.high, config.pseudo_label.low) == (0.55, 0.35)
+    assert (twin.pseudo_label.high, twin.pseudo_label.low) == (0.40, 0.20)
     assert config.data.classes is None and config.data.crop_size == twin.data.crop_size
     epochs = config.training.steps * config.data.batch_size / (384 + 346)
     assert 12 <= epochs < 12.2
