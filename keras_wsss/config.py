@@ -66,6 +66,10 @@ METHOD_PROPAGATIONS: dict[str, tuple[str, ...]] = {
 }
 
 
+# Propagations that read the affinity of the largest view.
+BY_AFFINITY = ("random_walk", "affinity_processing")
+
+
 def _known_method(name: str) -> str:
     if name not in METHOD_LOSSES:
         known = [f"'{method}'" for method in METHOD_LOSSES]
@@ -370,6 +374,10 @@ class Config(Section):
             if term.start_step >= steps:
                 allowed = f"less than training.steps ({steps})"
                 raise _impossible(f"losses.{name}.start_step", term.start_step, allowed)
+        first = min(term.start_step for term in terms.values())
+        if first > 0:
+            allowed = "0 for at least one term: nothing would be trained before"
+            raise _impossible("losses", f"start_step {first} or later", allowed)
         segmentation = self.losses.get("segmentation")
         if segmentation and segmentation.extra_scales and self.method != "supervised":
             scales = list(segmentation.extra_scales)
@@ -382,11 +390,17 @@ class Config(Section):
         if self.pseudo_label.propagation not in propagations:
             allowed = f"the propagations of {self.method}: {', '.join(propagations)}"
             raise _impossible("pseudo_label.propagation", self.pseudo_label.propagation, allowed)
+        learnt = self.losses.get("affinity")
+        if self.pseudo_label.propagation in BY_AFFINITY and not learnt:
+            allowed = "none, or a configuration with losses.affinity: nothing else trains it"
+            raise _impossible("pseudo_label.propagation", self.pseudo_label.propagation, allowed)
+        if learnt and learnt.labels == "propagated":
+            if self.method != "afa" or self.pseudo_label.propagation == "none":
+                allowed = "cam; propagated is for afa with a pseudo_label.propagation"
+                raise _impossible("losses.affinity.labels", learnt.labels, allowed)
         if self.pseudo_label.propagation_start >= steps:
-            start, allowed = (
-                self.pseudo_label.propagation_start,
-                f"less than training.steps ({steps})",
-            )
+            start = self.pseudo_label.propagation_start
+            allowed = f"less than training.steps ({steps})"
             raise _impossible("pseudo_label.propagation_start", start, allowed)
         if self.optimizer.warmup_steps >= steps:
             allowed = f"less than training.steps ({steps})"
@@ -423,15 +437,24 @@ class Config(Section):
         kind, _, stage = (self.data.masks or "").partition(":")
         return stage if kind == "stage" else None
 
+    def decisive(self) -> dict[str, Any]:
+        """All that decides about the weights and label files of a run, by dotted key."""
+        everything = _flat(self.model_dump(mode="json", exclude={"name", "stages"}))
+        training = ("training.steps", "training.mixed_precision")
+        return {
+            key: value
+            for key, value in everything.items()
+            if key not in ("data.root", "evaluation.max_images")
+            and (key in training or not key.startswith("training."))
+        }
+
     def digest(self, source: str = "") -> str:
-        """Hash of all that decides about the weights and label files of a run.
+        """Hash of :meth:`decisive`.
 
         Args:
             source: digest of the stage whose labels this one trains on.
         """
-        values = self.model_dump(mode="json", exclude={"name", "stages"})
-        values["training"] = {"steps": self.training.steps}
-        text = source + json.dumps(values, sort_keys=True)
+        text = source + json.dumps(self.decisive(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def to_yaml(self) -> str:
@@ -470,6 +493,13 @@ class Config(Section):
                 )
             stages.append((stage, config))
         return stages or [("", self)]
+
+    def stage_digests(self) -> dict[str, str]:
+        """Digest of every stage; another one of a stage also changes those that use its labels."""
+        digests: dict[str, str] = {}
+        for stage, config in self.stage_configs():
+            digests[stage] = config.digest(digests.get(config.labels_stage or "", ""))
+        return digests
 
     @classmethod
     def from_run(cls, run_dir: str | Path, overrides: Iterable[str] = ()) -> "Config":
@@ -549,6 +579,15 @@ def allow_method(
     METHOD_LOSSES[name] = tuple(losses)
     METHOD_REFINERS[name] = refiners
     METHOD_PROPAGATIONS[name] = propagations
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, by dotted key."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        inner = isinstance(value, Mapping)
+        flat |= _flat(value, f"{prefix}{name}.") if inner else {f"{prefix}{name}": value}
+    return flat
 
 
 def merge(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:

@@ -148,7 +148,10 @@ def test_a_run_is_reported_resumed_and_skipped(suite, tmp_path, capsys):
     assert "--set training.log_every=1" in report["command"]
 
     suite("--only", "tiny")
-    assert "tiny_seed2: is there" in capsys.readouterr().out
+    assert "tiny_seed2: is there\n" in capsys.readouterr().out
+    path.write_text(json.dumps(report | {"config_hash": "of before"}))
+    suite("--only", "tiny")
+    assert "tiny_seed2: is there, of another configuration" in capsys.readouterr().out
 
     # Stopped before the result was written: nothing is trained again.
     path.unlink()

@@ -492,6 +492,9 @@ def test_command_prints_one_message_without_traceback():
         ),
         ("voc_bmp", "pseudo_label.propagation_start=20000", "less than training.steps"),
         ("voc_tscd", "losses.segmentation.extra_scales=[0.5]", "but for supervised"),
+        ("voc_afa", "losses.affinity=null", "pseudo_label.propagation: .*with losses.affinity"),
+        ("voc_bmp", "losses.affinity.labels=propagated", "affinity.labels: .*cam; .*for afa with"),
+        ("voc_tscd", "losses.classification.start_step=9", "losses: .*allowed: 0 for at least one"),
     ],
 )
 def test_what_a_method_does_not_have_is_named(config, override, expected):

@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 from conformance import BACKBONES, CLASSES, Case, mean_of_halves_step, parts_reached
 
-from keras_wsss.config import Config
+from keras_wsss.config import BY_AFFINITY, Config
 from keras_wsss.methods import METHODS, base
 from keras_wsss.training import GroupedAdamW
 
@@ -113,6 +113,22 @@ def test_losses_and_gradients_stay_finite(case, kind):
         assert np.isfinite(float(value)), name
     for variable, gradient in zip(model.trainable_variables, gradients, strict=True):
         assert np.all(np.isfinite(gradient)), variable.path
+
+
+@mit_only
+def test_every_term_can_be_left_out(case):
+    for left_out in set(case.config.losses) - {"classification"}:
+        settings = case.config.model_dump(mode="json")
+        del settings["losses"][left_out]
+        settings["cam"]["scales"] = [1.0]
+        if left_out == "affinity" and settings["pseudo_label"]["propagation"] in BY_AFFINITY:
+            settings["pseudo_label"]["propagation"] = "none"  # nothing else trains what it reads
+        model = METHODS[case.method](Config.model_validate(settings), CLASSES)
+        model.build()
+        batch, active = case.batch(), model.active_terms(case.config.training.steps)
+        outputs = model.forward(batch, active)
+        labels = model.pseudo_labels(batch, outputs, active)
+        assert set(model.loss_terms(batch, outputs, labels, active)) == set(settings["losses"])
 
 
 @mit_only

@@ -163,9 +163,19 @@ def test_lost_labels_of_a_finished_stage_are_made_again(copy, monkeypatch):
 
 def test_labels_of_another_configuration_are_refused(copy):
     before = (copy / "config.yaml").read_text()
-    with pytest.raises(ConfigError, match="classifier.*another configuration.*--run-dir"):
-        train(pipeline("losses.class_distance.weight=0.2"), copy, resume=True)
+    changed = pipeline("stages.classifier.losses.class_distance.weight=0.2")
+    says = r"classifier: .*another configuration \(other losses.class_distance.weight\).*--run-dir"
+    with pytest.raises(ConfigError, match=says):
+        train(changed, copy, resume=True)
+    # Nor what has only begun, on labels of a classifier that is gone.
+    shutil.rmtree(copy / "classifier")
+    (copy / "segmentation" / "summary.json").unlink()
+    with pytest.raises(ConfigError, match=r"segmentation: .*\(other labels of an earlier stage\)"):
+        train(changed, copy, resume=True)
     assert (copy / "config.yaml").read_text() == before
+
+
+def test_labels_that_say_another_configuration_are_refused(copy):
     manifest = copy / "classifier" / "pseudo_labels" / "manifest.json"
     manifest.write_text(manifest.read_text().replace('"config": "', '"config": "0'))
     with pytest.raises(ConfigError, match=r"manifest\.json.*another configuration.*delete"):
@@ -220,7 +230,10 @@ def test_a_stage_extends_an_earlier_one():
 def test_digest_follows_what_is_trained_and_its_source():
     config = pipeline()
     assert config.digest() == pipeline("training.log_every=1").digest() != config.digest("source")
-    assert config.digest() != pipeline("seed=2").digest()
+    for change in ("seed=2", "training.steps=3", "training.mixed_precision=true"):
+        assert config.digest() != pipeline(change).digest(), change
+    # Where the data lie, and how much of them is looked at in between, decides nothing.
+    assert config.digest() == pipeline("data.root=a", "evaluation.max_images=2").digest()
 
 
 # ---- folders of photographs ------------------------------------------------------------------
@@ -265,15 +278,17 @@ def test_training_masks_are_never_opened(tmp_path):
 
 def test_missing_and_misfit_saliency_maps_are_one_message(tmp_path):
     root = write_voc(tmp_path / "data")
+    run = tmp_path / "run"
     with pytest.raises(DataError, match=r"Saliency/image_0\.png: is not there.*data\.saliency"):
-        train(voc(root), tmp_path / "one")
+        train(voc(root), run)
     write_saliency(root)
     Image.new("L", (10, 12)).save(root / "Saliency" / "image_3.png")
     with pytest.raises(DataError, match=r"image_3\.png: is 10x12.*image_3\.jpg.*same size"):
-        train(voc(root), tmp_path / "two")
+        train(voc(root), run)
     Image.new("RGB", (53, 43)).save(root / "Saliency" / "image_3.png")
     with pytest.raises(DataError, match=r"image_3\.png: is a RGB image.*saliency map"):
-        train(voc(root), tmp_path / "three")
+        train(voc(root), run)
+    assert not run.exists()  # so that the same command works once the map is mended
 
 
 def test_masks_from_a_folder_are_said_so(tmp_path):

@@ -128,6 +128,15 @@ def test_a_run_is_never_overwritten(finished_run):
         train(tiny_config(), path)
 
 
+def test_a_run_of_another_configuration_is_not_resumed(finished_run):
+    path, _ = finished_run
+    before = (path / "config.yaml").read_text()
+    says = r"another configuration \(other losses\.energy\.weight, training\.steps\)"
+    with pytest.raises(ConfigError, match=says):
+        train(tiny_config("losses.energy.weight=9", "training.steps=9"), path, resume=True)
+    assert (path / "config.yaml").read_text() == before
+
+
 def test_resume_without_checkpoint_is_one_message(tmp_path):
     with pytest.raises(ConfigError, match="no checkpoint"):
         train(tiny_config(), tmp_path / "none", resume=True)

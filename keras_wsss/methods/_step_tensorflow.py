@@ -32,7 +32,8 @@ class TrainingStep:
 
     def train_step(self, batch, active=None):
         """One optimisation step on ``batch`` with the terms ``active`` (all); returns the logs."""
-        active = active or self.active_terms(self.settings.training.steps)
+        if active is None:
+            active = self.active_terms(self.settings.training.steps)
         gradients_of = compiled(self.terms_and_gradients) if self.xla else self.terms_and_gradients
         terms, gradients = gradients_of(batch, active)
         self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))

@@ -30,7 +30,7 @@ class AFA(WSSSModel):
 
     def forward(self, batch, active):
         images = batch["image"]
-        view = self(images, training=True, request=["cam", "affinity"])
+        view = self.gradient_pass(images, active)
         if not active & LABELLED:
             return {"view": view}
         cam, large_view = self.cam_and_large_view(images, view)

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_wsss import backbones, heads, losses
-from keras_wsss.config import RELATION_LOSSES, Config
+from keras_wsss.config import BY_AFFINITY, RELATION_LOSSES, Config
 from keras_wsss.metrics import MeanIoU
 from keras_wsss.ops import refine
 from keras_wsss.ops._backend import compiled
@@ -31,9 +31,6 @@ REFINERS = {
 
 AFFINITY_RADIUS = 8  # in tokens
 LATTICE_AMPLITUDE = 0.46  # of the released energy filter against the exact Gaussian (rrm.md 3.3)
-
-# Propagations that read the affinity of the largest view.
-BY_AFFINITY = ("random_walk", "affinity_processing")
 
 # XLA compiles once per size: right for training crops, wrong for photographs of any size.
 _compiled = functools.cache(compiled)
@@ -130,6 +127,11 @@ class WSSSModel(TrainingStep, keras.Model):
     def loss_terms(self, batch, outputs, labels, active):
         """Scalar of each loss term named in ``active``, before weighting."""
         raise NotImplementedError
+
+    def gradient_pass(self, images, active):
+        """The pass that the loss terms read: with the CAM, and the affinity while it is trained."""
+        request = ("cam", "affinity") if "affinity" in active else ("cam",)
+        return self(images, training=True, request=request)
 
     def common_terms(self, batch, view, active):
         """Terms that every method has: the image tags, and I2CRC's relation constraints.

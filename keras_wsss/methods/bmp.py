@@ -50,7 +50,7 @@ class BMP(WSSSModel):
 
     def forward(self, batch, active):
         images = batch["image"]
-        view = self(images, training=True, request=["cam", "affinity"])
+        view = self.gradient_pass(images, active)
         outputs = {"view": view}
         if active & LABELLED:
             outputs |= self.maps(images, view, "propagation" in active)

@@ -42,8 +42,7 @@ class TSCD(WSSSModel):
 
     def forward(self, batch, active):
         images = batch["image"]
-        request = ["cam", "affinity"] if "affinity" in active else ["cam"]
-        view = self(images, training=True, request=request)
+        view = self.gradient_pass(images, active)
         if not active & (LABELLED | TWO_VIEWS):
             return {"view": view}
         outputs = {"view": view}

@@ -6,6 +6,7 @@ import time
 
 import tensorflow as tf
 
+from keras_wsss.config import Config
 from keras_wsss.data import explain_errors, load_split, step_ids, training_dataset
 from keras_wsss.errors import ConfigError
 from keras_wsss.inference.checkpoints import load_checkpoint
@@ -84,18 +85,17 @@ def train(config, run_dir, resume=False):
     """
     if any(each.evaluation.crf or each.refiner == "crf" for _, each in config.stage_configs()):
         require_crf()
+    run, stages, digests = RunDirectory(run_dir), config.stage_configs(), config.stage_digests()
+    if resume:
+        _refuse_foreign(run, config)
     if not config.stages:
-        return _train_stage(config, RunDirectory(run_dir), config.digest(), None, resume)
-    run, runs, digests, summaries = RunDirectory(run_dir), {}, {}, {}
-    stages = config.stage_configs()
-    for stage, stage_config in stages:
-        runs[stage] = RunDirectory(run.path / stage)
-        digests[stage] = stage_config.digest(digests.get(stage_config.labels_stage, ""))
-        if resume:
-            _refuse_foreign(runs[stage], digests[stage])
+        return _train_stage(config, run, config.digest(), None, resume)
+    _splits(stages[0][1])  # what is wrong with the data is said before anything is written
     run.prepare_stages(config, resume)
+    runs, summaries = {}, {}
     for stage, stage_config in stages:
         print(f"stage {stage}", flush=True)
+        runs[stage] = RunDirectory(run.path / stage)
         job = stage_config, runs[stage], digests[stage], runs.get(stage_config.labels_stage)
         summaries[stage] = _finished(*job) or _train_stage(*job, resume and _has_begun(runs[stage]))
     if summaries[stage] is None:
@@ -112,16 +112,24 @@ def train(config, run_dir, resume=False):
     return summary
 
 
-def _refuse_foreign(run, digest):
-    """Raises where a stage was completed with another configuration."""
-    if (
-        run.summary_file.exists()
-        and json.loads(run.summary_file.read_text())["config_hash"] != digest
-    ):
-        raise ConfigError(
-            f"{run.summary_file}: this stage was trained with another configuration; choose "
-            "another --run-dir, or delete the folder of the stage and go on with --resume"
-        )
+def _refuse_foreign(run, config):
+    """Raises where the run, or a stage of it that has begun, is of another configuration."""
+    if not run.config_file.exists():
+        return
+    begun = Config.from_run(run.path)
+    before, now = dict(begun.stage_configs()), dict(config.stage_configs())
+    digest_before, digest_now = begun.stage_digests(), config.stage_digests()
+    for stage in now:
+        part = RunDirectory(run.path / stage)
+        has_begun = part.checkpoint("last").exists() or part.summary_file.exists()
+        if has_begun and digest_before.get(stage) != digest_now[stage]:
+            old, new = before.get(stage, begun).decisive(), now[stage].decisive()
+            differ = [key for key in {**old, **new} if old.get(key) != new.get(key)]
+            raise ConfigError(
+                f"{part.path}: was trained with another configuration (other "
+                f"{', '.join(differ) or 'labels of an earlier stage'}); choose another --run-dir, "
+                "or delete this folder to train it anew"
+            )
 
 
 def _finished(config, run, digest, source):
@@ -151,12 +159,13 @@ def _train_stage(config, run, digest, source, resume):
             f"data.masks: value {config.data.masks!r}; allowed here: a folder, since the "
             "configuration has no stages"
         )
+    training, validation = _splits(config, source)
     run.prepare(config, resume)
     if config.writes != "none":
         for name in FOLDERS.values():
             check_labels(run.path / name, digest)
     started = time.perf_counter()
-    model, training, validation, strategy = _prepare(config, source)
+    model, strategy = _compiled_model(config, len(training.class_names))
     names = "\n".join(training.class_names)
     run.write(run.classes_file, lambda path: path.write_text(f"{names}\n"))
     state = load_checkpoint(model, run.checkpoint("last")) if resume else {"step": 0, "best": -1.0}
@@ -211,7 +220,8 @@ def dry_run(config):
         ``peak_memory_mb``; the model table is printed.
     """
     _, config = config.stage_configs()[0]
-    model, training, _, _ = _prepare(config)
+    training, _ = _splits(config)
+    model, _ = _compiled_model(config, len(training.class_names))
     model.summary()
     # At the end of the schedule every loss term is active.
     model.optimizer.iterations.assign(config.training.steps - DRY_STEPS)
@@ -228,8 +238,8 @@ def dry_run(config):
     }
 
 
-def _prepare(config, source=None):
-    configure(config.training, config.seed)
+def _splits(config, source=None):
+    """Training and validation list, with the label files of a run as masks if one is given."""
     data = config.data
     if source is not None:
         data = data.model_copy(update={"masks": str(source.path / FOLDERS["train"])})
@@ -243,6 +253,12 @@ def _prepare(config, source=None):
     for split in (training, validation):
         for reason, count in split.dropped.items():
             logger.info("%s: %s: %s", split.name, reason, count)
+    return training, validation
+
+
+def _compiled_model(config, num_classes):
+    """The model on all replicas, with their strategy."""
+    configure(config.training, config.seed)
     strategy = replica_strategy(config.training.distribution)
     if config.data.batch_size % strategy.num_replicas_in_sync:
         raise ConfigError(
@@ -251,13 +267,11 @@ def _prepare(config, source=None):
         )
     xla = use_xla(config.training.xla)
     with strategy.scope():
-        model = build_model(
-            config, len(training.class_names), synchronize_batch_norm(strategy, xla)
-        )
+        model = build_model(config, num_classes, synchronize_batch_norm(strategy, xla))
         optimizer = build_optimizer(config.optimizer, config.training.steps)
         model.compile(optimizer=optimizer, xla=xla)
         optimizer.build(model.trainable_variables)
-    return model, training, validation, strategy
+    return model, strategy
 
 
 def _dataset(config, split, steps, start_step):
