@@ -178,7 +178,8 @@ def result_is_todays(target, row, seed, data):
 
 def train_command(row, data, *overrides):
     """Arguments of Python that train a row, on the data in a folder if it needs any."""
-    sets = [part for override in row.all_overrides(data, *overrides) for part in ("--set", override)]
+    overrides = row.all_overrides(data, *overrides)
+    sets = [part for override in overrides for part in ("--set", override)]
     return ["-m", "keras_wsss.train", "--config", row.config, *sets]
 
 
@@ -241,19 +242,15 @@ def measure_speed(suite, data, output, rounds=3):
 
     To be called while nothing else runs: the trainings themselves may have shared their machine.
     """
-    seconds, memory = {}, {}
+    seconds = {}
     for _ in range(rounds):
         for row in SUITES[suite]:
             command = [sys.executable, *train_command(row, data), "--dry-run"]
             answer = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
             facts = json.loads(answer.stdout[answer.stdout.rindex("\n{") :])
             seconds.setdefault(row.name, []).append(facts["seconds_per_step"])
-            memory.setdefault(row.name, []).append(facts["peak_memory_mb"])
             print(f"{suite}/{row.name}: {facts['seconds_per_step']} s a step", flush=True)
-    rows = {
-        name: {"seconds_per_step": statistics.median(times), "peak_memory_mb": max(memory[name])}
-        for name, times in seconds.items()
-    }
+    rows = {name: {"seconds_per_step": statistics.median(s)} for name, s in seconds.items()}
     facts = {
         "command": f"python -m benchmarks.methods --suite {suite} --data X --speed",
         "rounds": rounds,
@@ -292,9 +289,14 @@ def load_results(output, suite, row):
     return {result["seed"]: result for result in results}
 
 
+def stages_of(result):
+    """Summaries of the stages of a result, if it has any."""
+    return result.get("stages", {}).values()
+
+
 def value(result, *keys):
     """What a result, or else one of its stages, says under ``keys``; None where none does."""
-    for part in (result, *result.get("stages", {}).values()):
+    for part in (result, *stages_of(result)):
         for key in keys:
             part = (part or {}).get(key)
         if part is not None:
@@ -349,8 +351,9 @@ def comparison_table(suite, output):
         bound = load_results(output, data, Row("supervised", "", row.config)).values()
         best, decoder = mean(bound, *SCORES["decoder"]), mean(several, *SCORES["decoder"])
         share = 100 * decoder / best if best and decoder is not None else None
-        cost = speed.get(row.name, {})
-        memory = cost.get("peak_memory_mb")
+        seconds = speed.get(row.name, {}).get("seconds_per_step")
+        parts = [part for result in several for part in (result, *stages_of(result))]
+        memory = max((part.get("peak_memory_mb", 0) for part in parts), default=0)
         rows.append(
             [
                 row.label,
@@ -359,8 +362,8 @@ def comparison_table(suite, output):
                 with_deviation(several, *SCORES["CAM"]),
                 with_deviation(several, *SCORES["pseudo label"]),
                 shown(mean(several, "classifier", "f1"), 3),
-                shown(cost.get("seconds_per_step"), 2),
-                shown(memory and memory / 1024),
+                shown(seconds, 2),
+                shown(memory / 1024 or None),
                 ", ".join(map(str, results)) or "not yet run",
             ]
         )

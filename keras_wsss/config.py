@@ -384,7 +384,7 @@ class Config(Section):
             raise _impossible("losses.segmentation.extra_scales", scales, "[] but for supervised")
         refiners = METHOD_REFINERS[self.method]
         if self.pseudo_label.refiner not in (None, *refiners):
-            allowed = f"the refiners of {self.method}: {', '.join(refiners)}"
+            allowed = f"the refiners of {self.method}: {', '.join(refiners) or 'none'}"
             raise _impossible("pseudo_label.refiner", self.pseudo_label.refiner, allowed)
         propagations = METHOD_PROPAGATIONS.get(self.method, ("none",))
         if self.pseudo_label.propagation not in propagations:
@@ -417,9 +417,10 @@ class Config(Section):
         return self
 
     @property
-    def refiner(self) -> str:
-        """The refiner of the pseudo labels: the one that is set, or the method's own."""
-        return self.pseudo_label.refiner or METHOD_REFINERS[self.method][0]
+    def refiner(self) -> str | None:
+        """The refiner of the pseudo labels: the one that is set, or the method's own, if any."""
+        own = METHOD_REFINERS[self.method]
+        return self.pseudo_label.refiner or (own[0] if own else None)
 
     @property
     def needs_saliency(self) -> bool:

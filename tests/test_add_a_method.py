@@ -8,6 +8,7 @@ import pytest
 
 from keras_wsss import config as configuration
 from keras_wsss.config import load_config
+from keras_wsss.errors import ConfigError
 from keras_wsss.methods import METHODS
 from keras_wsss.training import train
 
@@ -51,6 +52,14 @@ def test_the_example_of_the_page_trains_and_is_scored(seeds, tmp_path):
         assert 0 <= summary[part]["miou"] <= 100
     last = (tmp_path / "run/metrics.jsonl").read_text().splitlines()
     assert any("segmentation" in line for line in last)
+
+
+def test_the_example_has_no_refiner(seeds, tmp_path):
+    path = tmp_path / "shapes_seeds.yaml"
+    path.write_text(block("yaml"))
+    assert load_config(path).refiner is None
+    with pytest.raises(ConfigError, match="pseudo_label.refiner: .*refiners of seeds: none"):
+        load_config(path, ["pseudo_label.refiner=varm"])
 
 
 def test_labels_of_the_example_are_thresholded_cams(seeds):

@@ -7,13 +7,11 @@ import pytest
 import tensorflow as tf
 
 from keras_wsss.ops._backend import compiled
-from keras_wsss.ops.affinity import radius_mask
 from keras_wsss.ops.affinity_processing import (
     affinity_processing,
     aggregated,
     sinkhorn,
     symmetrised,
-    within,
 )
 
 PAIR = np.array([[[0.6, 0.3], [0.3, 0.8]]], np.float32)
@@ -144,11 +142,6 @@ def test_diagonal_stays():
     ours = affinity_processing(cam, affinity, tags, **kept)
     low, high = cam.min(axis=(1, 2), keepdims=True), cam.max(axis=(1, 2), keepdims=True)
     np.testing.assert_allclose(ours, (cam - low) / (high - low), atol=1e-5)
-
-
-@pytest.mark.parametrize("radius", [0, 1, 3])
-def test_window_equals_the_constant_one(radius):
-    np.testing.assert_array_equal(within(radius, 4, 7), radius_mask(4, 7, radius))
 
 
 def test_single_affinity_is_taken_as_it_is():

@@ -55,15 +55,15 @@ def table(tmp_path, suite):
 def test_comparison_table(tmp_path, write):
     write("animals5", "supervised", decoder=80.0)
     for seed, score in ((1, 59.0), (2, 60.0), (3, 64.0)):
-        write("animals5", "tscd", seed=seed, decoder=score)
-    cost = {"seconds_per_step": 2.5, "peak_memory_mb": 2048}
+        write("animals5", "tscd", seed=seed, decoder=score, peak_memory_mb=1024 * seed)
+    cost = {"seconds_per_step": 2.5}
     path = tmp_path / "results/animals5/speed.json"
     path.write_text(json.dumps({"rows": {"tscd": cost}}))
     rows = {row[0]: row[1:] for row in table(tmp_path, "animals5")}
     mean, deviation = statistics.mean((59, 60, 64)), statistics.stdev((59, 60, 64))
     assert rows["TSCD"] == [
         *(f"{mean:.1f} ± {deviation:.1f}", "76", "50.0 ± 0.0", "55.0 ± 0.0"),
-        *("0.900", "2.50", "2.0", "1, 2, 3"),
+        *("0.900", "2.50", "3.0", "1, 2, 3"),
     ]
     assert rows["with masks: the upper bound"][:2] == ["80.0", "100"]
     assert rows["AFA"] == ["–"] * 7 + ["not yet run"]
@@ -174,7 +174,7 @@ def test_speed_is_measured_in_dry_runs(suite, tmp_path, monkeypatch):
     monkeypatch.setitem(SUITES, "tiny", SUITES["tiny"][1:])
     suite("--speed")
     cost = json.loads((tmp_path / "results/tiny/speed.json").read_text())["rows"]["tiny"]
-    assert 0 < cost["seconds_per_step"] < 60 and cost["peak_memory_mb"] > 100
+    assert 0 < cost["seconds_per_step"] < 60
     assert not (tmp_path / "work").exists()
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from keras_wsss._command import run_command
+from keras_wsss._command import bounded, run_command
 from keras_wsss.data.decode import decode_image
 from keras_wsss.data.files import check_decodes, files_by_stem
 from keras_wsss.errors import ConfigError, DataError
@@ -162,7 +162,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--model", required=True, help="salient-object model, an ONNX file")
     parser.add_argument("--images", required=True, help="folder of photographs")
     parser.add_argument("--output", required=True, help="folder for the maps, e.g. ROOT/Saliency")
-    parser.add_argument("--size", type=int, help="side of the square that the model sees (320)")
+    parser.add_argument(
+        "--size", type=bounded(32), help="side of the square that the model sees (320)"
+    )
     options = parser.parse_args(arguments)
 
     def command() -> None:

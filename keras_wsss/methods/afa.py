@@ -7,7 +7,6 @@ label of the decoder.
 
 import keras
 
-from keras_wsss import losses
 from keras_wsss.methods.base import WSSSModel
 from keras_wsss.ops.resize import resize
 
@@ -56,9 +55,7 @@ class AFA(WSSSModel):
         terms = self.common_terms(batch, view, active)
         if "affinity" in active:
             terms["affinity"] = self.affinity_term(labels["affinity"], view)
-        logits = resize(view["segmentation_logits"], batch["image"].shape[1:3])
-        if "segmentation" in active:
-            terms["segmentation"] = losses.balanced_cross_entropy(labels["segmentation"], logits)
-        if "energy" in active:
-            terms["energy"] = self.energy_term(batch, labels["segmentation"], logits)
+        if labels is not None:
+            logits = resize(view["segmentation_logits"], batch["image"].shape[1:3])
+            terms |= self.decoder_terms(batch, labels["segmentation"], logits, active)
         return terms

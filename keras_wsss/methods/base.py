@@ -159,13 +159,24 @@ class WSSSModel(TrainingStep, keras.Model):
         targets = affinity_targets(labels, AFFINITY_RADIUS, self.backbone.output_stride)
         return losses.affinity_loss(targets, view["affinity"])
 
-    def energy_term(self, batch, labels, logits):
-        """Dense energy of decoder logits at the size of the image (rrm.md 3.3)."""
-        stride = self.loss_settings["energy"].stride
-        energy = losses.dense_energy(
-            batch["image"], labels, logits, batch["valid_box"], stride=stride
-        )
-        return energy * (LATTICE_AMPLITUDE if self.settings.parity else 1.0)
+    def decoder_terms(self, batch, labels, logits, active):
+        """What pseudo labels teach the decoder: balanced cross-entropy and dense energy.
+
+        afa.md 3.5 and rrm.md 3.3.
+
+        Args:
+            logits: of the decoder, at the size of the image.
+        """
+        terms = {}
+        if "segmentation" in active:
+            terms["segmentation"] = losses.balanced_cross_entropy(labels, logits)
+        if "energy" in active:
+            stride = self.loss_settings["energy"].stride
+            energy = losses.dense_energy(
+                batch["image"], labels, logits, batch["valid_box"], stride=stride
+            )
+            terms["energy"] = energy * (LATTICE_AMPLITUDE if self.settings.parity else 1.0)
+        return terms
 
     # ---- network ----------------------------------------------------------------------------
 

@@ -7,7 +7,6 @@ its own ranking agree. An energy on all pixels spreads them over what looks alik
 import keras
 from keras import ops
 
-from keras_wsss import losses
 from keras_wsss.errors import ConfigError
 from keras_wsss.methods.base import WSSSModel, scaled
 from keras_wsss.ops.reliability import (
@@ -82,10 +81,9 @@ class RRM(WSSSModel):
         if "cam" not in outputs:
             return terms
         logits = resize(view["segmentation_logits"], labels.shape[1:3])
+        terms |= self.decoder_terms(batch, labels, logits, active)
         if "segmentation" in active:
-            terms["segmentation"] = 2 * losses.balanced_cross_entropy(labels, logits)
-        if "energy" in active:
-            terms["energy"] = self.energy_term(batch, labels, logits)
+            terms["segmentation"] *= 2  # the sum of both sides, not their mean
         return terms
 
     def seeds(self, batch):

@@ -67,7 +67,7 @@ class SGN(WSSSModel):
         terms = self.common_terms(batch, view, active)
         if "segmentation" in active:
             logits = resize(view["segmentation_logits"], labels.shape[1:3])
-            terms["segmentation"] = losses.balanced_cross_entropy(labels, logits)
+            terms |= self.decoder_terms(batch, labels, logits, active)
         if "agreement" in active:
             terms["agreement"] = losses.agreement_loss(
                 outputs["affinity"], view["cam"], batch["labels"]

@@ -68,12 +68,9 @@ class TSCD(WSSSModel):
             return terms
 
         logits = resize(view["segmentation_logits"], size, align_corners=True)
-        if "segmentation" in active:
-            terms["segmentation"] = losses.balanced_cross_entropy(labels, logits)
+        terms |= self.decoder_terms(batch, labels, logits, active)
         if "affinity" in active:
             terms["affinity"] = self.affinity_term(labels, view)
-        if "energy" in active:
-            terms["energy"] = self.energy_term(batch, labels, logits)
         if "correspondence" in active:
             cam, small_cam = outputs["cam"], outputs["small_cam"]
             if not self.settings.parity:

@@ -6,6 +6,8 @@ Semantic Segmentation" (2023), of which only the title could be had; the pipelin
 
 from keras import ops
 
+from keras_wsss.ops.affinity import radius_mask
+
 EPSILON = 1e-8
 LEAST_CONTRAST = 1e-5  # of a map that is stretched; what is less is rounding
 REDUCTIONS = {"mean": ops.mean, "max": ops.max, "median": ops.median}
@@ -62,8 +64,8 @@ def affinity_processing(
     if threshold:
         kept = walk >= ops.mean(walk, axis=-1, keepdims=True)
     if radius is not None:
-        kept = kept & within(radius, height, width)
-    walk = ops.where(kept | within(0, height, width), walk, 0.0)
+        kept = kept & radius_mask(height, width, radius)
+    walk = ops.where(kept | radius_mask(height, width, 0), walk, 0.0)
     walk = normalised(ops.power(walk, power), axis=-1)
 
     scores = ops.cast(cam, "float32") * ops.cast(labels > 0, "float32")[:, None, None, :]
@@ -116,14 +118,3 @@ def sinkhorn(affinity, rounds=3):
 def normalised(affinity, axis):
     """Divides by the sums along ``axis``; a sum below 1e-8 counts as that."""
     return affinity / ops.maximum(ops.sum(affinity, axis=axis, keepdims=True), EPSILON)
-
-
-def within(radius, height, width):
-    """Pairs of tokens at most ``radius`` rows and columns apart, bool `[N,N]`, sizes of any kind.
-
-    :func:`~keras_wsss.ops.affinity.radius_mask` gives the same as a constant for known sizes.
-    """
-    tokens = ops.arange(height * width)
-    rows, columns = tokens // width, tokens % width
-    distance = [ops.abs(each[:, None] - each[None]) for each in (rows, columns)]
-    return ops.maximum(*distance) <= radius

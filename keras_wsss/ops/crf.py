@@ -18,7 +18,8 @@ def dense_crf(
     """Mean field of a CRF whose every two pixels are neighbours, near ones of like colour most.
 
     Krähenbühl and Koltun, NIPS 2011 (arXiv 1210.5644); the defaults are those of i2crc.md,
-    section 6. Slow (seconds an image), so never part of a training step.
+    section 6. On the host and slow (seconds an image): for post-processing, and for RRM where the
+    configuration asks for it.
 
     Args:
         image: `[H,W,3]` RGB, 0..255; rounded to whole numbers.

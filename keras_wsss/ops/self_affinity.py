@@ -6,6 +6,8 @@ runs.
 
 from keras import ops
 
+from keras_wsss.ops.affinity import radius_mask
+
 EPSILON = 1e-6
 
 
@@ -70,7 +72,7 @@ def self_affinity(levels, valid, radius=8, power=4):
     units = ops.concatenate(units, axis=-1)
     cosine = ops.matmul(units, ops.transpose(units, (0, 2, 1))) / len(levels)
     affinity = ops.where(ops.eye(tokens, dtype="bool"), 1.0, ops.relu(cosine) ** power)
-    affinity = ops.where(_window(height, width, radius), affinity, 0.0)
+    affinity = ops.where(radius_mask(height, width, radius), affinity, 0.0)
     return affinity * valid * ops.transpose(valid, (0, 2, 1))
 
 
@@ -109,11 +111,3 @@ def _cell_means(source, target):
     member = ops.arange(source, dtype="int32") // cell == ops.arange(target, dtype="int32")[:, None]
     member = ops.cast(member, "float32")
     return member / ops.maximum(ops.sum(member, axis=1, keepdims=True), 1.0)
-
-
-def _window(height, width, radius):
-    """Pairs of places at most ``radius`` apart in rows and in columns: bool `[N,N]`."""
-    rows, columns = (ops.arange(side, dtype="int32") for side in (height, width))
-    rows, columns = (ops.abs(x[:, None] - x) <= radius for x in (rows, columns))
-    near = rows[:, None, :, None] & columns[None, :, None, :]
-    return ops.reshape(near, (height * width, height * width))
