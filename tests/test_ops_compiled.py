@@ -16,7 +16,7 @@ from keras_wsss.ops import (
     self_affinity,
 )
 from keras_wsss.ops._backend import compiled
-from keras_wsss.ops.resize import resize
+from keras_wsss.ops.resize import resize, resize_smooth
 
 
 def random(*shape, seed=0):
@@ -32,6 +32,7 @@ SLOTS = np.array([[0, 1, 3], [0, 2, 3]], np.int32)
 CALLS = {
     "resize": (functools.partial(resize, size=(7, 30)), [MAPS]),
     "resize_aligned": (functools.partial(resize, size=(7, 30), align_corners=True), [MAPS]),
+    "resize_smooth": (functools.partial(resize_smooth, size=(7, 30)), [MAPS]),
     "normalize_cam": (cam.normalize_cam, [MAPS]),
     "fuse_multi_scale": (
         lambda a, b: cam.fuse_multi_scale([a, b], (24, 32)),

@@ -1,10 +1,13 @@
-"""The two conventions of bilinear resizing."""
+"""The two conventions of bilinear resizing, and the one that smooths."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
-from keras_wsss.ops.resize import resize
+from keras_wsss.config import load_config
+from keras_wsss.inference.predictor import as_trained
+from keras_wsss.ops.resize import resize, resize_smooth
 
 
 def oracle(x, size, align_corners):
@@ -30,6 +33,21 @@ def test_equals_the_oracle(size, align_corners):
     ours = resize(tf.constant(x, tf.float32), size, align_corners)
     wanted = [oracle(each, size, align_corners) for each in x]
     np.testing.assert_allclose(ours, wanted, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [(6, 20), (50, 40), (37, 11), (1, 1)])
+def test_smooth_resize_is_that_of_pil(size):
+    x = 255 * np.random.default_rng(0).random((2, 37, 53), np.float32)
+    wanted = [Image.fromarray(each).resize(size[::-1], Image.Resampling.BILINEAR) for each in x]
+    ours = resize_smooth(tf.constant(x[..., None]), size)[..., 0]
+    np.testing.assert_allclose(ours, np.array([np.array(each) for each in wanted]), atol=1e-3)
+
+
+def test_a_network_trained_on_squares_sees_them_as_in_training():
+    data = load_config("shapes_tscd", ["data.warp=true", "data.crop_size=32"]).data
+    x = 255 * np.random.default_rng(1).random((1, 90, 70, 3), np.float32)
+    wanted = tf.image.resize(x, (32, 32), antialias=True)  # the kernel of the augmentation
+    np.testing.assert_allclose(as_trained(tf.constant(x), data), wanted, atol=1e-3)
 
 
 @pytest.mark.parametrize("align_corners", [False, True])

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from keras_wsss.ops.resize import resize
+from keras_wsss.ops.resize import resize, resize_smooth
 
 SMALLEST_SIDE = 64  # so that half the size still suits every backbone
 
@@ -34,7 +34,8 @@ def as_trained(images, data):
     >>> as_trained(images, config.data).shape
     TensorShape([1, 375, 500, 3])
     """
-    return resize(images, (data.crop_size, data.crop_size)) if data.warp else enlarged(images)
+    square = data.crop_size, data.crop_size
+    return resize_smooth(images, square) if data.warp else enlarged(images)
 
 
 def fuse_logits(logits, flip=True):
