@@ -1,8 +1,8 @@
 """The suite that every method passes, by being registered: see conformance.py.
 
 MiT-tiny runs all of it. EfficientNet-Lite0, which takes long, leaves out what does not depend on
-the encoder: parity, schedule, seeds, replicas and mixed precision. It sees CAMs of one scale, and
-its step of `fit` is not traced.
+the encoder: parity, schedule and seeds. It sees CAMs of one scale, and its step of `fit` is not
+traced.
 """
 
 import json
@@ -201,7 +201,7 @@ def test_a_step_of_fit(case):
     assert any(np.any(old != new) for old, new in zip(before, after, strict=True))
 
 
-@mit_only
+@all_cases
 def test_two_steps_in_mixed_precision(case):
     keras.mixed_precision.set_global_policy("mixed_float16")
     try:
@@ -225,7 +225,7 @@ def replicas():
     return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 
 
-@mit_only
+@all_cases
 def test_two_replicas_equal_the_mean_of_half_batch_gradients(case, replicas):
     """By the weights after a step. With this epsilon Adam's first one is the gradient, or less.
 
