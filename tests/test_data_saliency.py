@@ -140,3 +140,9 @@ def test_without_the_package_the_message_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(ConfigError, match=r"pip install .*keras_wsss\[saliency\]"):
         SaliencyModel("any.onnx")
+
+
+def test_a_size_of_no_use_is_refused(capsys):
+    with pytest.raises(SystemExit):
+        main(["--model", "m", "--images", "i", "--output", "o", "--size", "0"])
+    assert "0: allowed: 32 or more" in capsys.readouterr().err
