@@ -33,7 +33,7 @@ def tiny_config(*overrides, config="shapes_tscd", start=3):
     Stages of the configuration are made as small as the rest.
 
     Args:
-        start: 0-based step from which all terms but the classification count.
+        start: 0-based step from which all terms but the classification, or the first, count.
     """
     from keras_wsss.config import load_config
 
@@ -67,8 +67,8 @@ def tiny_config(*overrides, config="shapes_tscd", start=3):
 
 
 def _starts(config, start):
-    terms = set(config.losses) - {"classification"}
-    return [f"losses.{name}.start_step={start}" for name in sorted(terms)]
+    terms = sorted(config.losses, key=lambda name: (name != "classification", name))
+    return [f"losses.{name}.start_step={start}" for name in terms[1:]]
 
 
 def random_batch(size=2, classes=6, side=128, seed=0):
