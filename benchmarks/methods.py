@@ -78,8 +78,9 @@ def ablation(method, settings, *changes):
 SUITES = {
     "animals5": (
         *comparison("animals5"),
+        Row("bmp_no_gate", "BMP, no gate", "animals5_bmp", (NO_GATE,)),
         Row(
-            "bmp_no_gate",
+            "bmp_bce_no_gate",
             "BMP, published form of C2S, no gate",
             "animals5_bmp",
             (*PUBLISHED_C2S, NO_GATE),

@@ -65,7 +65,6 @@ METHOD_PROPAGATIONS: dict[str, tuple[str, ...]] = {
     "tscd": ("none", "random_walk", "affinity_processing"),
 }
 
-
 # Propagations that read the affinity of the largest view.
 BY_AFFINITY = ("random_walk", "affinity_processing")
 
