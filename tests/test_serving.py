@@ -1,6 +1,7 @@
 """The local server answers as TF Serving's documents say; the clients take what it answers."""
 
 import base64
+import http.client
 import http.server
 import io
 import json
@@ -238,6 +239,17 @@ def test_too_large_a_body(server):
 
 
 # ---- REST and gRPC: what a model is ------------------------------------------------------------
+
+
+def test_a_connection_outlasts_a_pause(server):
+    # One second more than five, after which uvicorn by itself closes and a request may be lost.
+    host, port = server.rest.removeprefix("http://").split(":")
+    connection = http.client.HTTPConnection(host, int(port))
+    for pause in (0, 6):
+        time.sleep(pause)
+        connection.request("GET", "/v1/models/cats")
+        assert connection.getresponse().read()
+    connection.close()
 
 
 def test_status(server):
@@ -756,6 +768,8 @@ def test_busy_servers_are_asked_again(liar):
     with pytest.raises(ServingError, match="429: busy"):
         RestClient(url, "cats", tries=2).segment([b"x"])
     assert not answers
+    answers += [(None, 0), (200, {"predictions": [GOOD]})]  # a connection that the server closes
+    assert RestClient(url, "cats").segment([b"x"])[0].status == "empty"
     answers += [(400, {"error": "wrong"})]
     with pytest.raises(ServingError, match="400: wrong"):
         RestClient(url, "cats").segment([b"x"])

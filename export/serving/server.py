@@ -21,6 +21,10 @@ from keras_wsss.export.serving.rpc import rpc_server
 
 LOG = logging.getLogger(__name__)
 
+# Longer than clients and proxies keep an unused connection (a minute or less, most of them): when
+# the server closes first, a request that is on its way just then is lost.
+SECONDS_IDLE = 75
+
 
 @dataclass(frozen=True)
 class Options:
@@ -94,6 +98,7 @@ async def serve(options: Options, started: Callable[[Doors], None], stop: asynci
             rest_app(store, gate, options.max_body),
             lifespan="off",
             log_level="warning",
+            timeout_keep_alive=SECONDS_IDLE,
             timeout_graceful_shutdown=round(options.grace_seconds),
         )
     )
