@@ -112,7 +112,7 @@ def test_rows_are_valid_configurations():
 
 
 def test_every_row_of_an_ablation_has_the_same_budget():
-    full, change = ablation("tscd", {"losses.energy.start_step": 60}, ("par", "PAR", "a.b=par"))
+    full, change = ablation("tscd", ["losses.energy.start_step=60"], ("par", "PAR", "a.b=par"))
     assert change.config == full.config and change.overrides == (*full.overrides, "a.b=par")
     assert {"training.steps=240", "losses.energy.start_step=60"} < set(full.overrides)
 

@@ -241,17 +241,6 @@ def test_too_large_a_body(server):
 # ---- REST and gRPC: what a model is ------------------------------------------------------------
 
 
-def test_a_connection_outlasts_a_pause(server):
-    # One second more than five, after which uvicorn by itself closes and a request may be lost.
-    host, port = server.rest.removeprefix("http://").split(":")
-    connection = http.client.HTTPConnection(host, int(port))
-    for pause in (0, 6):
-        time.sleep(pause)
-        connection.request("GET", "/v1/models/cats")
-        assert connection.getresponse().read()
-    connection.close()
-
-
 def test_status(server):
     expected = {
         "version": "1",
@@ -417,6 +406,16 @@ def test_callers_that_have_gone_leave_no_place_taken(models):
         wait_for(lambda: post(server, slow(0.0))[0] == 200)
         answers = [post(server, slow(0.0))[0] for _ in range(4)]
         assert answers == [200] * 4
+
+
+def test_a_connection_outlasts_a_pause(server):
+    # One second more than five, after which uvicorn by itself closes and a request may be lost.
+    connection = http.client.HTTPConnection(server.rest.removeprefix("http://"))
+    for pause in (0, 6):
+        time.sleep(pause)
+        connection.request("GET", "/v1/models/cats")
+        assert connection.getresponse().read()
+    connection.close()
 
 
 # ---- versions ----------------------------------------------------------------------------------
