@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_wsss.run import RunDirectory
+from keras_wsss.run_folder import RunDirectory
 
 RESULT = Path("benchmarks/results/export_latency.json")
 SIDES = (320, 512)

@@ -26,7 +26,7 @@ from keras_wsss.export.metadata import Limits, Metadata, Provenance
 from keras_wsss.export.network import network_of
 from keras_wsss.export.saved_model import write_saved_model
 from keras_wsss.methods import METHODS
-from keras_wsss.run import RunDirectory
+from keras_wsss.run_folder import RunDirectory
 
 RESULT = Path("benchmarks/results/fuzz_serving.json")
 # Small ones, so that a mutated header does not make a test of the decoder's speed.

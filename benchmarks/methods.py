@@ -23,7 +23,7 @@ from pathlib import Path
 
 import keras_wsss
 from keras_wsss.config import load_config
-from keras_wsss.run import RunDirectory
+from keras_wsss.run_folder import RunDirectory
 
 RESULTS = Path("benchmarks/results")
 PAGE = Path("docs/results.md")

@@ -42,7 +42,7 @@ from keras_wsss.data.decode import decode_image
 from keras_wsss.data.shapes import CLASSES, draw_scene
 from keras_wsss.errors import ServingError
 from keras_wsss.export.bundle import write_warmup
-from keras_wsss.export.checksums import write_sums
+from keras_wsss.checksums import write_sums
 from keras_wsss.export.client import GrpcClient, RestClient
 from keras_wsss.export.metadata import Limits, Metadata, Provenance
 from keras_wsss.export.network import network_of

@@ -11,15 +11,27 @@ __version__ = "0.1.0"
 
 # Public names and the modules they are in.
 _NAMES = {
+    "AFA": "methods",
+    "BMP": "methods",
     "Config": "config",
+    "I2CRC": "methods",
+    "RRM": "methods",
+    "SGN": "methods",
+    "Supervised": "methods",
+    "TSCD": "methods",
     "WSSSError": "errors",
     "build_model": "methods",
+    "load": "inference",
     "load_config": "config",
-    "load_run": "inference",
     "load_split": "data",
+    "register_backbone": "registry",
+    "register_decoder": "registry",
+    "register_format": "registry",
+    "register_method": "registry",
+    "register_reader": "registry",
     "training_dataset": "data",
 }
-_ROOMS = (
+_PACKAGES = (
     "backbones",
     "config",
     "data",
@@ -34,13 +46,13 @@ _ROOMS = (
     "training",
 )
 
-__all__ = ["__version__", *_NAMES, *_ROOMS]
+__all__ = ["__version__", *_NAMES, *_PACKAGES]
 
 
 def __getattr__(name: str) -> Any:
     if name in _NAMES:
         return getattr(importlib.import_module(f"{__name__}.{_NAMES[name]}"), name)
-    if name in _ROOMS:
+    if name in _PACKAGES:
         return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 from keras_wsss._command import add_override_argument, run_command
-from keras_wsss.config import Config
+from keras_wsss.config import load_run_config
 
 
 def main(arguments=None):
@@ -23,8 +23,8 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
 
     def command():
-        config = Config.from_run(options.run, options.overrides)
-        from keras_wsss.inference.runs import evaluate_run
+        config = load_run_config(options.run, options.overrides)
+        from keras_wsss.inference.evaluate_run import evaluate_run
 
         report = json.dumps(
             evaluate_run(options.run, config, options.scales, options.flip), indent=2

@@ -1,7 +1,8 @@
-"""Colours of masks. Knows no TensorFlow, so that a client of a server can start at once."""
+"""Ids and colours of masks. Knows no TensorFlow, so that a client of a server can start at once."""
 
 import numpy as np
 
+IGNORE_ID = 255  # of a pixel that has no label
 IGNORE_COLOUR = (224, 224, 192)  # that of the VOC palette
 
 
@@ -18,7 +19,7 @@ def voc_palette():
         digits = np.arange(256) >> (3 * bit)
         for channel in range(3):
             palette[:, channel] |= (((digits >> channel) & 1) << (7 - bit)).astype(np.uint8)
-    palette[255] = IGNORE_COLOUR
+    palette[IGNORE_ID] = IGNORE_COLOUR
     return palette
 
 

@@ -16,15 +16,15 @@ from keras_wsss.config import Config
 from keras_wsss.errors import ConfigError, ExportError, WeightsError
 from keras_wsss.export import export_run, load_package, open_model, parity
 from keras_wsss.export.__main__ import main
-from keras_wsss.export.checksums import SUMS, check_sums, sha256, write_sums
+from keras_wsss.checksums import SUMS, check_sums, sha256, write_sums
 from keras_wsss.export.files import version_folders
 from keras_wsss.export.metadata import Limits, Metadata
-from keras_wsss.export.parity import Agreement, Bounds, Exported, performance, violations
-from keras_wsss.export.run import _move
+from keras_wsss.export.comparison import Agreement, Bounds, Exported, performance, violations
+from keras_wsss.export.export_run import _move
 from keras_wsss.inference import load_run
 from keras_wsss.inference.checkpoints import save_checkpoint
 from keras_wsss.methods import METHODS
-from keras_wsss.run import RunDirectory
+from keras_wsss.run_folder import RunDirectory
 
 NAME = "shapes_supervised"
 SMALL = Limits(working_size=128, max_pixels=300_000)

@@ -33,8 +33,8 @@ def test_counts_beyond_float32():
 
 
 def test_compiles_into_a_model_and_comes_back_from_its_config():
-    metric = MeanIoU.from_config(MeanIoU(3, ignore_id=9).get_config())
-    assert (metric.num_classes, metric.ignore_id) == (3, 9)
+    metric = MeanIoU.from_config(MeanIoU(3, ignore_class=9).get_config())
+    assert (metric.num_classes, metric.ignore_class) == (3, 9)
     metric = keras.metrics.deserialize(keras.metrics.serialize(metric))
     metric.update_state([9, 2], [1, 2])
     assert metric.result() == 1

@@ -45,7 +45,7 @@ from benchmarks import serving as serving_benchmark
 from keras_wsss.errors import DataError, ServingError
 from keras_wsss.export import client as client_command
 from keras_wsss.export import serve as serve_command
-from keras_wsss.export.checksums import write_sums
+from keras_wsss.checksums import write_sums
 from keras_wsss.export.client import GrpcClient, RestClient
 from keras_wsss.export.serving.json_tensors import parse_inputs
 from keras_wsss.export.serving.model_store import ModelStore, find_models

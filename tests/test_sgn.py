@@ -13,7 +13,7 @@ from keras_wsss.methods import SGN
 from keras_wsss.methods.sgn import three_way_label
 from keras_wsss.ops.guided_filter import guided_filter
 from keras_wsss.ops.self_affinity import pool_to, random_walk, self_affinity
-from keras_wsss.run import RunDirectory
+from keras_wsss.run_folder import RunDirectory
 
 CLASSES = 6
 EVERY = frozenset({"classification", "segmentation", "agreement", "mixing"})

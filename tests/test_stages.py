@@ -16,7 +16,7 @@ from keras_wsss.config import load_config
 from keras_wsss.data import load_split
 from keras_wsss.errors import ConfigError, DataError
 from keras_wsss.inference.pseudo_labels import score_labels
-from keras_wsss.inference.runs import evaluate_run
+from keras_wsss.inference.evaluate_run import evaluate_run
 from keras_wsss.training import train
 
 STAGES = ("classifier", "segmentation", "retraining")

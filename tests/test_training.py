@@ -15,9 +15,9 @@ from data_folder import write_voc
 from keras_wsss.data import load_split, training_dataset
 from keras_wsss.errors import ConfigError, TrainingError, WSSSError
 from keras_wsss.inference import evaluate, load_run
-from keras_wsss.inference.runs import evaluate_run
+from keras_wsss.inference.evaluate_run import evaluate_run
 from keras_wsss.methods import METHODS, build_model
-from keras_wsss.run import RunDirectory
+from keras_wsss.run_folder import RunDirectory
 from keras_wsss.training import GroupedAdamW, build_optimizer, train
 from keras_wsss.training.callbacks import StopOnNaN
 

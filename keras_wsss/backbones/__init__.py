@@ -1,21 +1,22 @@
 """Networks that turn images into features F1..F4, at strides 4, 8, 16 and 16 where they can."""
 
+from keras_wsss.backbones.adapter import PyramidBackbone, adapted
+from keras_wsss.backbones.builders import build_backbone
 from keras_wsss.backbones.efficientnet_lite import EfficientNetLite0
 from keras_wsss.backbones.mit import MiT
-from keras_wsss.backbones.registry import backbone_names, build_backbone, register_backbone
 from keras_wsss.backbones.resnet import ResNet
 from keras_wsss.backbones.vgg import VGG16
 from keras_wsss.backbones.weights import PRESETS, load_weights, weights_licence
 
 __all__ = [
     "PRESETS",
+    "PyramidBackbone",
     "VGG16",
     "EfficientNetLite0",
     "MiT",
     "ResNet",
-    "backbone_names",
+    "adapted",
     "build_backbone",
     "load_weights",
-    "register_backbone",
     "weights_licence",
 ]

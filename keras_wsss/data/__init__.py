@@ -9,11 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from keras_wsss.data.checks import check_maps, explain_errors, find_broken
-from keras_wsss.data.coco import load_coco
 from keras_wsss.data.pipeline import evaluation_dataset, step_ids, training_dataset
-from keras_wsss.data.shapes import load_shapes
-from keras_wsss.data.split import Split, joined
-from keras_wsss.data.voc import load_voc
+from keras_wsss.data.split import Split
+from keras_wsss.registry import READERS
 
 if TYPE_CHECKING:
     from keras_wsss.config import DataConfig
@@ -59,14 +57,7 @@ def load_split(
     """
     own_masks = data.masks if part == "train" and require_masks else None
     masks = False if own_masks else require_masks or (None if part == "val" else False)
-    if data.kind == "shapes":
-        split = load_shapes(data, part)
-    else:
-        name = data.train_list if part == "train" else data.val_list
-        load = load_coco if data.kind == "coco" else load_voc
-        split = joined(
-            [load(data, one, masks=masks, saliency=require_saliency) for one in name.split("+")]
-        )
+    split: Split = READERS[data.kind](data, part, masks=masks, saliency=require_saliency)
     if own_masks:
         split = split.with_masks(Path(own_masks))
     check_maps(split)

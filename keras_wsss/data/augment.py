@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from keras_wsss.data.split import IGNORE
+from keras_wsss.palette import IGNORE_ID
 
 DRAWS = 8
 """Uniform numbers an image uses: scale, mirror, top, left and four for the jitter."""
@@ -146,7 +146,7 @@ def place_mask(mask: Any, geometry: Geometry, crop_size: int) -> Any:
         source = (2 * position + 1) * length // (2 * new_length)
         inside = (position >= 0) & (position < new_length)
         taken = tf.gather(mask, tf.clip_by_value(source, 0, length - 1), axis=axis)
-        mask = tf.where(tf.expand_dims(inside, 1 - axis), taken, IGNORE)
+        mask = tf.where(tf.expand_dims(inside, 1 - axis), taken, IGNORE_ID)
     return tf.ensure_shape(_mirror(mask, geometry.mirror), [crop_size, crop_size])
 
 

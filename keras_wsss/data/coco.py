@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -21,11 +21,23 @@ from keras_wsss.data.files import (
     upright,
 )
 from keras_wsss.data.labels import TagTable, chosen_classes, keep_tagged
-from keras_wsss.data.split import IGNORE, Split, identity_map
+from keras_wsss.data.split import Split, identity_map, joined
 from keras_wsss.errors import DataError
+from keras_wsss.palette import IGNORE_ID
 
 if TYPE_CHECKING:
     from keras_wsss.config import DataConfig
+
+
+def read_coco(
+    data: DataConfig,
+    part: Literal["train", "val"],
+    masks: bool | None = None,
+    saliency: bool | None = False,
+) -> Split:
+    """The reader ``data.kind: coco``: the lists of ``data.train_list`` or ``data.val_list``."""
+    lists = data.lists(part)
+    return joined([load_coco(data, name, masks=masks, saliency=saliency) for name in lists])
 
 
 def load_coco(
@@ -132,7 +144,7 @@ def draw_objects(
         else:
             polygons = [np.reshape(points, (-1, 2)) for points in outline]
             inside = np.any([fill_polygon(p, height, width) for p in polygons], axis=0)
-        mask[inside] = IGNORE if item.get("iscrowd") else mask_ids[item["category_id"]]
+        mask[inside] = IGNORE_ID if item.get("iscrowd") else mask_ids[item["category_id"]]
     return mask
 
 

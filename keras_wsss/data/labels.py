@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from keras_wsss.data.split import IGNORE
 from keras_wsss.errors import DataError
+from keras_wsss.palette import IGNORE_ID
 
 VOC_CLASSES = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
@@ -38,7 +38,7 @@ class TagTable:
     source: Path
     class_names: tuple[str, ...]
     tags: dict[str, tuple[str, ...]]
-    ignore_id: int = IGNORE
+    ignore_id: int = IGNORE_ID
 
 
 def read_tags(
@@ -149,7 +149,7 @@ def mask_lookup(known: Sequence[str], classes: Sequence[str], ignore_id: int) ->
     lookup[0] = 0
     for number, name in enumerate(known, start=1):
         lookup[number] = classes.index(name) + 1 if name in classes else 0
-    lookup[ignore_id] = IGNORE
+    lookup[ignore_id] = IGNORE_ID
     return lookup
 
 
@@ -205,7 +205,7 @@ def _read_json(path: Path, key: str) -> TagTable:
                     f"'classes' of this file knows the ids 1 to {len(classes) - 1}"
                 )
         tags[image] = tuple(classes[tag] for tag in entry[key])
-    return TagTable(path, tuple(classes[1:]), tags, int(content.get("ignore_id", IGNORE)))
+    return TagTable(path, tuple(classes[1:]), tags, int(content.get("ignore_id", IGNORE_ID)))
 
 
 def _read_csv(path: Path, names: Sequence[str]) -> dict[str, tuple[str, ...]]:

@@ -24,7 +24,7 @@ from keras_wsss.data.split import Split
 from keras_wsss.errors import DataError
 
 if TYPE_CHECKING:
-    from keras_wsss.config import DataConfig
+    from keras_wsss.config.data import ShapesDataConfig
 
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -37,7 +37,17 @@ BODY, HEAD = np.array([-0.14, 0.26]), np.array([0.38, -0.40])
 """Centres in an animal's own coordinates, x to the right and y down, -1..1."""
 
 
-def load_shapes(data: DataConfig, part: Literal["train", "val"]) -> Split:
+def read_shapes(
+    data: ShapesDataConfig,
+    part: Literal["train", "val"],
+    masks: bool | None = None,
+    saliency: bool | None = False,
+) -> Split:
+    """The reader ``data.kind: shapes``; masks and saliency maps cost nothing before they are read."""
+    return load_shapes(data, part)
+
+
+def load_shapes(data: ShapesDataConfig, part: Literal["train", "val"]) -> Split:
     """The generated data set as a split; images are drawn when first read, then kept in memory.
 
     Args:
@@ -54,7 +64,7 @@ def load_shapes(data: DataConfig, part: Literal["train", "val"]) -> Split:
 
     Example:
 
-    >>> load_shapes(DataConfig(kind="shapes"), "val").class_names
+    >>> load_shapes(ShapesDataConfig(kind="shapes"), "val").class_names
     ('star', 'heart', 'moon', 'ring', 'cross', 'bolt')
     """
     settings = data.shapes

@@ -10,8 +10,7 @@ import numpy as np
 
 from keras_wsss.data.files import find_maps, read_map, read_values
 from keras_wsss.errors import DataError
-
-IGNORE = 255
+from keras_wsss.palette import IGNORE_ID
 
 Reader = Callable[[int], np.ndarray]
 """Position in the split -> uint8 array."""
@@ -21,7 +20,7 @@ def identity_map(classes: int) -> np.ndarray:
     """Mask lookup for ids that are already 0 (background), 1..``classes`` and 255 (ignore)."""
     lookup = np.full(256, -1, np.int32)
     lookup[: classes + 1] = np.arange(classes + 1)
-    lookup[IGNORE] = IGNORE
+    lookup[IGNORE_ID] = IGNORE_ID
     return lookup
 
 
@@ -100,7 +99,7 @@ class Split:
     def file_ids(self) -> np.ndarray:
         """uint8 [256], id of the training -> id in a mask file; undoes ``mask_map``."""
         ids = np.zeros(256, np.uint8)
-        for number in (*range(1, len(self.class_names) + 1), IGNORE):
+        for number in (*range(1, len(self.class_names) + 1), IGNORE_ID):
             ids[number] = np.flatnonzero(self.mask_map == number)[0]
         return ids
 

@@ -15,8 +15,8 @@ import tensorflow_datasets as tfds
 from keras_wsss.config import DataConfig
 from keras_wsss.data.decode import decode_image
 from keras_wsss.data.labels import VOC_CLASSES
-from keras_wsss.data.split import IGNORE
 from keras_wsss.data.voc import load_voc
+from keras_wsss.palette import IGNORE_ID
 
 
 @dataclasses.dataclass
@@ -88,7 +88,7 @@ class VocFolder(tfds.core.GeneratorBasedBuilder):  # type: ignore[misc]
         split = load_voc(data, name)
         for position, image_id in enumerate(split.ids):
             image = decode_image(tf.io.read_file(split.image_paths[position])).numpy()
-            mask = np.full(image.shape[:2], IGNORE)
+            mask = np.full(image.shape[:2], IGNORE_ID)
             if split.mask_paths is not None:
                 mask = split.mask(position)
             yield (

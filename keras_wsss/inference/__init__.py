@@ -1,7 +1,7 @@
 """Prediction, evaluation and pictures."""
 
-from keras_wsss.inference.checkpoints import load_checkpoint, load_run
+from keras_wsss.inference.checkpoints import load, load_checkpoint
 from keras_wsss.inference.evaluation import evaluate
-from keras_wsss.inference.predictor import Predictor, fuse_logits
+from keras_wsss.prediction import Predictor, fuse_logits, segment
 
-__all__ = ["Predictor", "evaluate", "fuse_logits", "load_checkpoint", "load_run"]
+__all__ = ["Predictor", "evaluate", "fuse_logits", "load", "load_checkpoint", "segment"]

@@ -4,11 +4,13 @@ import json
 from pathlib import Path
 
 import h5py
+import keras
 
-from keras_wsss.config import Config
+from keras_wsss.config import load_run_config, stage_configs
 from keras_wsss.errors import WeightsError
-from keras_wsss.methods import METHODS
-from keras_wsss.run import RunDirectory
+from keras_wsss.methods import new_model
+from keras_wsss.methods.preset import SETTINGS, read_preset
+from keras_wsss.run_folder import RunDirectory
 
 
 def save_checkpoint(model, run, which, **state):
@@ -16,7 +18,7 @@ def save_checkpoint(model, run, which, **state):
 
     Args:
         model: compiled model.
-        run: :class:`~keras_wsss.run.RunDirectory`.
+        run: :class:`~keras_wsss.run_folder.RunDirectory`.
         which: str.
         **state: numbers kept beside the weights, e.g. ``step`` and ``miou``.
     """
@@ -59,34 +61,57 @@ def load_checkpoint(model, path):
     return state
 
 
-def load_run(path, which="last"):
-    """Model of a run with the weights of a checkpoint.
+def load(path, checkpoint="last"):
+    """The model of a run folder, of a preset or of a `.keras` file, with its weights.
 
     Args:
-        path: run folder; of a run with stages the last one is loaded.
-        which: ``last`` or ``best``.
+        path: run folder (of a run with stages the last one is loaded), folder of
+            ``model.save_to_preset`` or of ``--format weights``, or file of ``model.save``.
+        checkpoint: of a run, ``last`` or ``best``.
 
     Returns:
-        Pair of the model and the checkpoint's state (``step``, ``miou``).
+        A built :class:`~keras_wsss.methods.WSSSModel`; ``trained_steps`` says how long it was
+        trained.
 
     Raises:
-        WeightsError: the folder lacks a file, or holds one that is damaged.
+        WeightsError: there is no model, or a file is missing or damaged.
 
     Example:
 
-    >>> model, state = load_run("runs/demo")
-    >>> state["step"]
-    300
+    >>> model = load("runs/demo")
+    >>> model.trained_steps
+    460
     """
+    path = Path(path)
+    if path.suffix == ".keras":
+        return _from_keras_file(path)
+    if (path / SETTINGS).exists():
+        return read_preset(path)
+    if not (path / "config.yaml").exists():
+        raise WeightsError(
+            f"{path}: holds no model; it has to be the folder of a run or of save_to_preset, or a "
+            ".keras file"
+        )
     path, config = stage_of_run(path)
     run = RunDirectory(path)
-    model = METHODS[config.method](config, len(class_names(run)))
+    model = new_model(config, class_names(run))
     model.build()
-    return model, load_checkpoint(model, run.checkpoint(which))
+    load_checkpoint(model, run.checkpoint(checkpoint))
+    return model
+
+
+def _from_keras_file(path):
+    try:
+        model = keras.saving.load_model(path)
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{path}: cannot be loaded ({error})") from error
+    if model.compiled:
+        model.trained_steps = int(model.optimizer.iterations)
+    return model
 
 
 def class_names(run):
-    """Names of the foreground classes of a :class:`~keras_wsss.run.RunDirectory`.
+    """Names of the foreground classes of a :class:`~keras_wsss.run_folder.RunDirectory`.
 
     Raises:
         WeightsError: ``classes.txt`` is missing.
@@ -107,8 +132,8 @@ def stage_of_run(path, config=None):
         path: run folder.
         config: the run's configuration, or None to read it.
     """
-    config = config or Config.from_run(path)
-    stage, config = config.stage_configs()[-1]
+    config = config or load_run_config(path)
+    stage, config = stage_configs(config)[-1]
     return Path(path) / stage, config
 
 

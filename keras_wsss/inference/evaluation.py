@@ -4,13 +4,13 @@ import numpy as np
 import tensorflow as tf
 
 from keras_wsss.data import evaluation_dataset
-from keras_wsss.data.split import IGNORE
 from keras_wsss.inference.contact_sheet import contact_sheet
-from keras_wsss.inference.predictor import Predictor, as_trained
 from keras_wsss.metrics import MeanIoU, multilabel_f1
 from keras_wsss.ops.cam import cam_to_label
 from keras_wsss.ops.crf import dense_crf
 from keras_wsss.ops.resize import resize
+from keras_wsss.palette import IGNORE_ID
+from keras_wsss.prediction import Predictor, as_trained
 
 BACKGROUND_SCORES = tuple(round(0.05 * i, 2) for i in range(1, 20))
 
@@ -71,15 +71,15 @@ def evaluate(
             decoder.update_state(truth, prediction)
         if crf:
             decoder_crf.update_state(truth, crf_labels(batch["image"][0], logits[0])[None])
-        cam, label = tf.zeros((*truth.shape, classes - 1)), tf.fill(truth.shape, IGNORE)
+        cam, label = tf.zeros((*truth.shape, classes - 1)), tf.fill(truth.shape, IGNORE_ID)
         if tags:
             image_logits, cam, label, full = describe(batch["image"], batch["labels"])
             predicted_tags.append(image_logits.numpy()[0] > 0)
             record_cam(truth, cam, batch["labels"])
             pseudo.update_state(truth, full)
             three_way.update_state(truth, label)
-            valid += np.sum(truth != IGNORE)
-            labelled += np.sum((truth != IGNORE) & (label != IGNORE))
+            valid += np.sum(truth != IGNORE_ID)
+            labelled += np.sum((truth != IGNORE_ID) & (label != IGNORE_ID))
         if sheet is not None and position in chosen:
             shown = cam * batch["labels"][:, None, None, :]
             rows.append([t.numpy()[0] for t in (batch["image"], shown, label, prediction, truth)])
@@ -129,11 +129,11 @@ def _describe(model):
     )
     def describe(image, labels):
         height, width = tf.unstack(tf.shape(image)[1:3])
-        image = as_trained(image, model.settings.data)
+        image = as_trained(image, model.square)
         size = tf.shape(image)
         box = tf.stack([0, size[1], 0, size[2]])
         batch = {"image": image, "labels": labels, "valid_box": tf.tile(box[None], [size[0], 1])}
-        cam, label, full = model.seeds(batch)
+        cam, label, full = model.label(batch)
 
         def own_size(label):
             label = tf.image.resize(label[..., None], (height, width), method="nearest")

@@ -9,19 +9,18 @@ import tensorflow as tf
 from PIL import Image
 
 from keras_wsss.data import evaluation_dataset, explain_errors, load_split
-from keras_wsss.data.split import IGNORE
 from keras_wsss.errors import ConfigError
-from keras_wsss.inference.checkpoints import load_run
+from keras_wsss.inference.checkpoints import load
 from keras_wsss.inference.evaluation import crf_labels, percent, report
-from keras_wsss.inference.predictor import Predictor, as_trained
 from keras_wsss.metrics import MeanIoU
 from keras_wsss.ops.saliency_labels import (
     attention_map,
     object_guided_label,
     saliency_guided_label,
 )
-from keras_wsss.palette import voc_palette
-from keras_wsss.run import RunDirectory
+from keras_wsss.palette import IGNORE_ID, voc_palette
+from keras_wsss.prediction import Predictor, as_trained
+from keras_wsss.run_folder import RunDirectory
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +37,7 @@ def write_labels(path, config, digest, source=None):
     Args:
         path: run folder with the checkpoint ``last``.
         config: :class:`~keras_wsss.config.Config` whose ``writes`` says which labels.
-        digest: hash of the configuration, see :meth:`Config.digest`.
+        digest: hash of the configuration, see :func:`~keras_wsss.config.digest`.
         source: run folder with the labels that object-guided ones start from.
 
     Returns:
@@ -51,7 +50,7 @@ def write_labels(path, config, digest, source=None):
 
     Example:
 
-    >>> write_labels("runs/i2crc/classifier", config, config.digest())["miou"]
+    >>> write_labels("runs/i2crc/classifier", config, digest(config))["miou"]
     62.9
     """
     guided = config.writes == "object_guided_labels"
@@ -111,8 +110,8 @@ def score_labels(folder, split):
     for position in range(len(split)):
         truth, label = split.mask(position), labels.mask(position)
         metric.update_state(truth, label)
-        valid += np.sum(truth != IGNORE)
-        labelled += np.sum((truth != IGNORE) & (label != IGNORE))
+        valid += np.sum(truth != IGNORE_ID)
+        labelled += np.sum((truth != IGNORE_ID) & (label != IGNORE_ID))
     return report(metric, names, tags_used=True, coverage=percent(labelled / max(valid, 1)))
 
 
@@ -127,8 +126,8 @@ def _write_split(path, config, digest, split, folder):
     run.write_json(manifest, content)
     if not missing:
         return
-    model, _ = load_run(path)
-    make, file_ids, palette = MAKERS[config.writes](model, split), split.file_ids(), voc_palette()
+    make = MAKERS[config.writes](load(path), split, config)
+    file_ids, palette = split.file_ids(), voc_palette()
     with explain_errors(split):
         for batch in evaluation_dataset(split, masks=False, positions=missing):
             position = int(batch["index"][0])
@@ -137,15 +136,14 @@ def _write_split(path, config, digest, split, folder):
             run.write(folder / f"{split.ids[position]}.png", label.save)
 
 
-def _saliency_labels(model, split):
+def _saliency_labels(model, split, config):
     """Function of position and image `[1,H,W,3]` to a label: i2crc.md, sections 4.2 and 4.3."""
 
     @tf.function(
         autograph=False, input_signature=[tf.TensorSpec([None, None, None, 3], tf.float32)]
     )
     def raw_cam(image):
-        image = as_trained(image, model.settings.data)
-        return model.gradient_free(image, ("cam",), training=False)["cam"]
+        return model.outputs(as_trained(image, model.square), ("cam",), training=False)["cam"]
 
     def make(position, image):
         attention = attention_map(raw_cam(image)[0], image.shape[1:3])
@@ -154,12 +152,12 @@ def _saliency_labels(model, split):
     return make
 
 
-def _object_guided_labels(model, split):
+def _object_guided_labels(model, split, config):
     """Likewise: i2crc.md, sections 4.4 and 4.5. The masks of ``split`` are the labels so far.
 
     The network predicts as it is tested: with the scales, flip and CRF of ``evaluation``.
     """
-    settings = model.settings.evaluation
+    settings = config.evaluation
     predictor = Predictor(model, settings.scales, settings.flip)
 
     def make(position, image):

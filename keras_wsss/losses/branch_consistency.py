@@ -3,7 +3,7 @@
 from keras import ops
 
 from keras_wsss.losses.segmentation import cross_entropy
-from keras_wsss.ops.cam import IGNORE_ID
+from keras_wsss.palette import IGNORE_ID
 
 
 def class_to_segmentation(labels, logits, form="bce"):
@@ -57,29 +57,3 @@ def segmentation_to_class(labels, logits, form="ce"):
     labels = ops.cast(labels, "int32")
     classes = ops.where((labels == 0) | (labels == IGNORE_ID), IGNORE_ID, labels - 1)
     return class_to_segmentation(classes, logits, form)
-
-
-def confident_classes(logits, valid, threshold=0.75, threshold_on="logit"):
-    """Labels the decoder is sure enough of to teach the CAM; no gradient.
-
-    bmp.md sections 3.4 and 7: the released code compares the raw logit with 0.75.
-
-    Args:
-        logits: float `[B,H,W,K]` of the decoder.
-        valid: bool `[B,H,W]`; other pixels are ignored.
-        threshold: float; pixels strictly below are ignored.
-        threshold_on: ``"logit"`` or ``"probability"`` (softmax).
-
-    Returns:
-        int32 `[B,H,W]`: c + 1 = class c, 255 = ignored, which all background is.
-
-    Example:
-
-    >>> confident_classes(logits, inside(valid_box, (320, 320))).shape
-    (2, 320, 320)
-    """
-    logits = ops.stop_gradient(ops.cast(logits, "float32"))
-    scores = ops.softmax(logits) if threshold_on == "probability" else logits
-    label = ops.cast(ops.argmax(logits, axis=-1), "int32")
-    sure = valid & (ops.max(scores, axis=-1) >= threshold) & (label != 0)
-    return ops.where(sure, label, IGNORE_ID)

@@ -3,8 +3,8 @@
 from keras import ops
 
 from keras_wsss.ops._backend import compiled
-from keras_wsss.ops.cam import IGNORE_ID, inside
 from keras_wsss.ops.energy import gaussian_filter
+from keras_wsss.ops.label import IGNORE_ID, inside
 from keras_wsss.ops.resize import resize
 
 UNIT = 1e-7  # internal weight of the released implementation
@@ -61,8 +61,8 @@ def dense_energy(
     places = ops.broadcast_to(places, (ops.shape(colours)[0], height, width, 2))
     features = ops.concatenate([places, colours], axis=-1)
 
-    heard = _filter(features, ops.stop_gradient(probabilities), stride=stride)
-    pull = ops.stop_gradient(heard * gate[..., None])
+    filtered = _filter(features, ops.stop_gradient(probabilities), stride=stride)
+    pull = ops.stop_gradient(filtered * gate[..., None])
     agreement = ops.sum(probabilities * pull)
     # The value of the energy with twice the gradient that holding the pull fixed would give it.
     agreement = 2 * agreement - ops.stop_gradient(agreement)

@@ -2,16 +2,17 @@
 
 from keras import ops
 
-from keras_wsss.ops.cam import IGNORE_ID
+from keras_wsss.ops.resize import resize
+from keras_wsss.palette import IGNORE_ID
 
 
-def cross_entropy(labels, logits, ignore_id=IGNORE_ID):
+def cross_entropy(labels, logits, ignore_class=IGNORE_ID):
     """Mean cross-entropy over the pixels that are not ignored; 0 where there is none.
 
     Args:
-        labels: int `[B,H,W]`, 0 = background, or ``ignore_id``.
+        labels: int `[B,H,W]`, 0 = background, or ``ignore_class``.
         logits: float `[B,H,W,K]`.
-        ignore_id: int.
+        ignore_class: int.
 
     Returns:
         float32 scalar, at least 0.
@@ -22,18 +23,20 @@ def cross_entropy(labels, logits, ignore_id=IGNORE_ID):
     3.0445224
     """
     labels = ops.cast(labels, "int32")
-    return ops.sum(_pixel_losses(labels, logits, ignore_id) * _mean_weights(labels != ignore_id))
+    return ops.sum(
+        _pixel_losses(labels, logits, ignore_class) * _mean_weights(labels != ignore_class)
+    )
 
 
-def balanced_cross_entropy(labels, logits, ignore_id=IGNORE_ID):
+def balanced_cross_entropy(labels, logits, ignore_class=IGNORE_ID):
     """Half the mean cross-entropy of background pixels plus half that of foreground pixels.
 
     AFA, afa.md section 3.5. An empty half counts 0 (the released code gives NaN).
 
     Args:
-        labels: int `[B,H,W]`, 0 = background, or ``ignore_id``.
+        labels: int `[B,H,W]`, 0 = background, or ``ignore_class``.
         logits: float `[B,H,W,K]`, already of the labels' size.
-        ignore_id: int.
+        ignore_class: int.
 
     Returns:
         float32 scalar, at least 0.
@@ -45,14 +48,38 @@ def balanced_cross_entropy(labels, logits, ignore_id=IGNORE_ID):
     """
     labels = ops.cast(labels, "int32")
     background = labels == 0
-    foreground = (labels != 0) & (labels != ignore_id)
+    foreground = (labels != 0) & (labels != ignore_class)
     weights = 0.5 * (_mean_weights(background) + _mean_weights(foreground))
-    return ops.sum(_pixel_losses(labels, logits, ignore_id) * weights)
+    return ops.sum(_pixel_losses(labels, logits, ignore_class) * weights)
 
 
-def _pixel_losses(labels, logits, ignore_id):
+def multi_scale_cross_entropy(labels, logits):
+    """Cross-entropy of one view at the size of its labels, or of several on their own grids.
+
+    Args:
+        labels: int32 `[B,H,W]`, 255 = ignored.
+        logits: list of float `[B,h,w,K]`, the image's own size first. Several are joined by their
+            maximum on the first one's grid, and each grid reads the nearest labels.
+
+    Returns:
+        float32 scalar.
+    """
+    if len(logits) == 1:
+        return cross_entropy(labels, resize(logits[0], labels.shape[1:3]))
+    grid = logits[0].shape[1:3]
+    largest = logits[0]
+    for other in logits[1:]:
+        largest = ops.maximum(largest, resize(other, grid))
+    total = 0.0
+    for view in [*logits, largest]:
+        nearest = ops.image.resize(labels[..., None], view.shape[1:3], interpolation="nearest")
+        total = total + cross_entropy(nearest[..., 0], view)
+    return total
+
+
+def _pixel_losses(labels, logits, ignore_class):
     """Cross-entropy of each pixel `[B,H,W]`; of ignored pixels that of background."""
-    labels = ops.where(labels == ignore_id, 0, labels)
+    labels = ops.where(labels == ignore_class, 0, labels)
     logits = ops.cast(logits, "float32")
     return ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
 

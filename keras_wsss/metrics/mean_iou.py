@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_wsss.ops.cam import IGNORE_ID
+from keras_wsss.palette import IGNORE_ID
 
 
 @keras.saving.register_keras_serializable("keras_wsss")
@@ -12,11 +12,11 @@ class MeanIoU(keras.metrics.Metric):
     """Mean over the classes that occur in the truth of hits / (truth + predicted - hits).
 
     Counts are whole numbers, so no pixel is lost however many images are seen (a float32 count
-    stops at 16.8 million). Pixels whose truth or prediction is ``ignore_id`` are left out.
+    stops at 16.8 million). Pixels whose truth or prediction is ``ignore_class`` are left out.
 
     Args:
         num_classes: int, classes including the background.
-        ignore_id: int.
+        ignore_class: int.
 
     Example:
 
@@ -26,10 +26,10 @@ class MeanIoU(keras.metrics.Metric):
     0.5
     """
 
-    def __init__(self, num_classes, ignore_id=IGNORE_ID, name="mean_iou", **kwargs):
+    def __init__(self, num_classes, ignore_class=IGNORE_ID, name="mean_iou", **kwargs):
         super().__init__(name=name, **kwargs)
         self.num_classes = num_classes
-        self.ignore_id = ignore_id
+        self.ignore_class = ignore_class
         self.counts = self.add_variable(
             (num_classes, num_classes), initializer="zeros", dtype="int64", name="confusion"
         )
@@ -38,11 +38,11 @@ class MeanIoU(keras.metrics.Metric):
         """Adds pixels.
 
         Args:
-            y_true, y_pred: ints of any, equal shape: class ids 0..num_classes-1 or ``ignore_id``.
+            y_true, y_pred: ints of any, equal shape: class ids 0..num_classes-1 or ``ignore_class``.
             sample_weight: not used; there because Keras passes it.
         """
         truth, predicted = (ops.reshape(ops.cast(y, "int32"), (-1,)) for y in (y_true, y_pred))
-        counted = (truth != self.ignore_id) & (predicted != self.ignore_id)
+        counted = (truth != self.ignore_class) & (predicted != self.ignore_class)
         cell = ops.where(counted, truth * self.num_classes + predicted, 0)
         cells = ops.segment_sum(ops.cast(counted, "int32"), cell, num_segments=self.num_classes**2)
         self.counts.assign_add(ops.cast(ops.reshape(cells, self.counts.shape), "int64"))
@@ -71,5 +71,5 @@ class MeanIoU(keras.metrics.Metric):
         return {
             **super().get_config(),
             "num_classes": self.num_classes,
-            "ignore_id": self.ignore_id,
+            "ignore_class": self.ignore_class,
         }

@@ -6,7 +6,7 @@ Tokens are numbered row by row; N = height x width.
 import numpy as np
 from keras import ops
 
-from keras_wsss.ops.cam import IGNORE_ID
+from keras_wsss.palette import IGNORE_ID
 
 
 def radius_mask(height, width, radius=8):

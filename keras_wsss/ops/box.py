@@ -7,17 +7,7 @@ and column. That is what refinement does at the border of an image, so the resul
 
 from keras import ops
 
-from keras_wsss.ops.affinity import propagate
-from keras_wsss.ops.cam import (
-    GROUP,
-    IGNORE_ID,
-    inside,
-    merge_last,
-    strongest_class,
-    take_channels,
-    three_way,
-)
-from keras_wsss.ops.resize import resize
+from keras_wsss.ops.label import inside
 
 
 def refined_in_box(scores, image, valid_box, refine, iterations=10):
@@ -50,84 +40,6 @@ def refined_in_box(scores, image, valid_box, refine, iterations=10):
     refined = refine(guide, maps, iterations=iterations, extent=extent)
     refined = _read(refined, rows.grow(), columns.grow())
     return ops.where(inside(valid_box, size)[..., None], refined, 0.0)
-
-
-def propagated_pseudo_label(
-    cam, affinity, labels, image, valid_box, refine, high=0.55, low=0.35, iterations=10, radius=8
-):
-    """Three-way label of a CAM that has first walked one step over alike tokens.
-
-    AFA, afa.md section 3.4.
-
-    Args:
-        cam: float `[B,h,w,C]` in 0..1, on the grid of the tokens.
-        affinity: float `[B,N,N]` in 0..1, N = h * w.
-        labels: `[B,C]`, > 0 = class present.
-        image: float `[B,H,W,3]`, RGB 0..255.
-        valid_box: int `[B,4]` (y0, y1, x0, x1), half-open; pixels outside are ignored.
-        refine: one of :mod:`keras_wsss.ops.refine`.
-        high, low: background scores.
-        iterations: int, sweeps of ``refine``.
-        radius: int, window of the walk in tokens.
-
-    Returns:
-        int32 `[B,H,W]`: 0 = background, c + 1 = class c, 255 = ignored.
-
-    Example:
-
-    >>> propagated_pseudo_label(cam, affinity, labels, image, box, pixel_adaptive_refinement).shape
-    (2, 320, 320)
-    """
-    batch, *size = ops.shape(image)[:3]
-    labels = ops.convert_to_tensor(labels)
-    present = cam * ops.cast(labels > 0, "float32")[:, None, None, :]
-    walked = [propagate(present, affinity, labels, score, radius) for score in (high, low)]
-
-    def scores_of(slots):
-        maps = ops.stack([take_channels(scores, slots) for scores in walked], axis=3)
-        maps = refined_in_box(resize(merge_last(maps), size), image, valid_box, refine, iterations)
-        return ops.reshape(maps, (batch, *size, 2, GROUP))
-
-    _, label = strongest_class(scores_of, labels, (batch, *size, 2))
-    return three_way(label, valid_box)
-
-
-def background_aware_label(
-    background, cam, labels, image, valid_box, refine, confidence=0.5, iterations=10
-):
-    """Label of a CAM against the background that the decoder sees (BSP).
-
-    BMP, bmp.md section 3.2. No background score has to be chosen; the refined maxima grow by 1 %
-    an iteration under PAR, so the confidence 0.5 asks for 0.4526 before refinement.
-
-    Args:
-        background: float `[B,H,W]` in 0..1, from the decoder's background logits.
-        cam: float `[B,H,W,C]` in 0..1.
-        labels: `[B,C]`, > 0 = class present.
-        image: float `[B,H,W,3]`, RGB 0..255.
-        valid_box: int `[B,4]` (y0, y1, x0, x1), half-open; pixels outside are ignored.
-        refine: one of :mod:`keras_wsss.ops.refine`.
-        confidence: float, pixels whose refined maximum lies below are ignored; 0 labels all.
-        iterations: int, sweeps of ``refine``.
-
-    Returns:
-        int32 `[B,H,W]`: 0 = background, c + 1 = class c, 255 = ignored.
-
-    Example:
-
-    >>> background_aware_label(background, cam, labels, image, box, refine).shape
-    (2, 320, 320)
-    """
-    batch, *size = ops.shape(image)[:3]
-    maps = ops.concatenate([background[..., None], cam], axis=-1)
-
-    def scores_of(slots):
-        chosen = take_channels(maps, slots)
-        return refined_in_box(chosen, image, valid_box, refine, iterations)
-
-    score, label = strongest_class(scores_of, labels, (batch, *size))
-    label = ops.where(score < confidence, IGNORE_ID, label)
-    return ops.where(inside(valid_box, size), label, IGNORE_ID)
 
 
 class _Side:

@@ -1,13 +1,19 @@
-"""Class activation maps (CAM): fusion over views, and pseudo labels made from them."""
+"""Class activation maps (CAM): fusion over views, and three-way labels made from them."""
 
 from keras import ops
 
+from keras_wsss.ops.label import (
+    GROUP,
+    IGNORE_ID,
+    inside,
+    merge_last,
+    strongest_class,
+    take_channels,
+    three_way,
+)
 from keras_wsss.ops.resize import resize
 
-IGNORE_ID = 255
-GROUP = 4  # classes refined at once: background and up to three tags fill one group
 EPSILON = 1e-5
-ABSENT = -1.0  # below every score
 
 
 def normalize_cam(cam):
@@ -82,7 +88,7 @@ def fuse_multi_scale(cams, size):
 
 
 def cam_to_label(
-    cam, labels, background_score=0.45, high=None, low=None, valid_box=None, ignore_id=IGNORE_ID
+    cam, labels, background_score=0.45, high=None, low=None, valid_box=None, ignore_class=IGNORE_ID
 ):
     """Labels each pixel with its strongest present class, or background where that is weak.
 
@@ -94,10 +100,10 @@ def cam_to_label(
         background_score: scores up to this are background; not used where ``high`` is given.
         high, low: scores up to ``high`` are ignored, up to ``low`` they are background.
         valid_box: int `[B,4]` (y0, y1, x0, x1), half-open: pixels outside are ignored.
-        ignore_id: int written where a pixel is ignored.
+        ignore_class: int written where a pixel is ignored.
 
     Returns:
-        int32 `[B,H,W]`: 0 = background, c + 1 = class c, or ``ignore_id``.
+        int32 `[B,H,W]`: 0 = background, c + 1 = class c, or ``ignore_class``.
 
     Example:
 
@@ -110,14 +116,14 @@ def cam_to_label(
     if high is None:
         label = ops.where(score <= background_score, 0, label)
     else:
-        label = ops.where(score <= high, ignore_id, label)
+        label = ops.where(score <= high, ignore_class, label)
         label = ops.where(score <= low, 0, label)
     if valid_box is None:
         return label
-    return ops.where(inside(valid_box, ops.shape(cam)[1:3]), label, ignore_id)
+    return ops.where(inside(valid_box, ops.shape(cam)[1:3]), label, ignore_class)
 
 
-def refined_pseudo_label(cam, labels, image, valid_box, refine, high=0.55, low=0.35, iterations=10):
+def refined_pseudo_label(cam, labels, image, valid_box, refine, high, low, iterations=10):
     """Three-way pseudo label: confident class, confident background, or ignored.
 
     The CAM is refined at half resolution against two constant background scores. What is a class
@@ -139,7 +145,7 @@ def refined_pseudo_label(cam, labels, image, valid_box, refine, high=0.55, low=0
 
     Example:
 
-    >>> refined_pseudo_label(cam, labels, image, box, variation_aware_refinement).shape
+    >>> refined_pseudo_label(cam, labels, image, box, variation_aware_refinement, 0.55, 0.35).shape
     (2, 320, 320)
     """
     size = ops.shape(cam)[1:3]
@@ -153,86 +159,12 @@ def refined_pseudo_label(cam, labels, image, valid_box, refine, high=0.55, low=0
     return three_way(label, valid_box)
 
 
-def strongest_class(scores_of, labels, shape):
-    """Strongest among background and the present classes of each image, and its score.
-
-    An image has few of the classes, so only present ones are looked at: in groups of four, as many
-    as the image with the most tags needs. A loop over groups, rather than one branch for each
-    number of channels, makes XLA compile ``scores_of`` once.
-
-    Args:
-        scores_of: function of int32 `[B,4]` class ids (0 = background) to float `[*shape,4]`, at
-            least 0; what it gives for an absent class is not used.
-        labels: `[B,C]`, > 0 = class present.
-        shape: tuple (B, ...).
-
-    Returns:
-        Pair of float32 and int32 of ``shape``: the score and the class id. The lowest id wins a
-        tie.
-    """
-    slots, kept = present_slots(labels)
-    used = ops.max(ops.sum(kept, axis=1))
-
-    def unfinished(first, best, winner):
-        return first < used
-
-    def next_group(first, best, winner):
-        group = ops.slice(slots, (0, first), (ops.shape(slots)[0], GROUP))
-        present = ops.slice(kept, (0, first), (ops.shape(kept)[0], GROUP))
-        maps = scores_of(group)
-        for_pixels = (-1, *[1] * (len(shape) - 1), GROUP)
-        maps = ops.where(ops.reshape(present, for_pixels) > 0, maps, ABSENT)
-        score, place = ops.max(maps, axis=-1), ops.argmax(maps, axis=-1)
-        chosen = sum(
-            ops.where(place == i, ops.reshape(group[:, i], for_pixels[:-1]), 0)
-            for i in range(GROUP)
-        )
-        better = score > best  # a tie goes to the lower class, which came first
-        return first + GROUP, ops.where(better, score, best), ops.where(better, chosen, winner)
-
-    start = 0, ops.full(shape, ABSENT, "float32"), ops.zeros(shape, "int32")
-    _, best, winner = ops.while_loop(unfinished, next_group, start)
-    return best, winner
-
-
-def three_way(label, valid_box):
-    """Joins the labels against a strong and a weak background, `[B,H,W,2]`, into one `[B,H,W]`.
-
-    A class that beats the strong background is kept, so is background that beats all classes even
-    when it is weak; all else, and what lies outside ``valid_box``, is ignored.
-    """
-    strict, loose = label[..., 0], label[..., 1]
-    label = ops.where((strict == 0) & (loose != 0), IGNORE_ID, strict)
-    return ops.where(inside(valid_box, ops.shape(label)[1:3]), label, IGNORE_ID)
-
-
 def half_size(cam, image):
     """CAM, and the image in 0..1 that guides its refinement, at half their size (rounded down)."""
     height, width = ops.shape(cam)[1:3]
     size = height // 2, width // 2
     image = ops.floor(ops.cast(image, "float32")) / 255.0
     return resize(ops.cast(cam, "float32"), size), resize(image, size)
-
-
-def present_slots(labels):
-    """Background and present classes of each image in ascending order, then absent classes.
-
-    Args:
-        labels: `[B,C]`, > 0 = class present.
-
-    Returns:
-        Pair of int32 `[B,L]`, L = C + 1 rounded up to whole groups: the class ids (0 = background),
-        and 1 where the class is present (background always is).
-    """
-    labels = ops.cast(labels > 0, "int32")
-    batch, classes = ops.shape(labels)[0], labels.shape[1]
-    filler = -(classes + 1) % GROUP
-    kept = ops.concatenate([ops.ones((batch, 1), "int32"), labels], axis=1)
-    kept = ops.pad(kept, ((0, 0), (0, filler)))
-    ids = ops.arange(classes + 1 + filler, dtype="int32")
-    slots = ops.argsort((1 - kept) * (classes + 1 + filler) + ids, axis=1)
-    slots = ops.cast(slots, "int32")
-    return slots, ops.take_along_axis(kept, slots, axis=1)
 
 
 def refined_scores(cam, guide, slots, labels, refine, backgrounds, iterations=10):
@@ -261,31 +193,3 @@ def refined_scores(cam, guide, slots, labels, refine, backgrounds, iterations=10
     scores = chosen / (total[..., None, None] + backgrounds)
     refined = refine(guide, merge_last(scores), iterations=iterations)
     return ops.reshape(refined, ops.shape(scores))
-
-
-def inside(valid_box, size):
-    """Which pixels lie in the box of their image: bool `[B,H,W]`.
-
-    Args:
-        valid_box: int `[B,4]` (y0, y1, x0, x1), half-open.
-        size: pair (H, W), ints or scalar int tensors.
-    """
-    y0, y1, x0, x1 = (ops.cast(valid_box, "int32")[:, i, None] for i in range(4))
-    rows, columns = (ops.arange(side, dtype="int32") for side in size)
-    rows, columns = (rows >= y0) & (rows < y1), (columns >= x0) & (columns < x1)
-    return rows[:, :, None] & columns[:, None, :]
-
-
-def take_channels(x, channels):
-    """Channels `[B,K]` (the last for any beyond) of each image `[B,H,W,C]`: `[B,H,W,K]`."""
-    batch, height, width = ops.shape(x)[:3]
-    count = x.shape[-1]
-    channels = ops.minimum(channels, count - 1)
-    planes = ops.reshape(ops.transpose(x, (0, 3, 1, 2)), (batch * count, height, width))
-    chosen = ops.take(planes, channels + count * ops.arange(batch, dtype="int32")[:, None], axis=0)
-    return ops.transpose(chosen, (0, 2, 3, 1))
-
-
-def merge_last(x):
-    """`[B,H,W,T,K]` to `[B,H,W,T*K]`."""
-    return ops.reshape(x, (*ops.shape(x)[:3], x.shape[3] * x.shape[4]))

@@ -8,17 +8,16 @@ import numpy as np
 from keras import ops
 
 from keras_wsss.ops._backend import on_host
-from keras_wsss.ops.cam import (
+from keras_wsss.ops.cam import half_size, refined_scores
+from keras_wsss.ops.crf import dense_crf
+from keras_wsss.ops.label import (
     GROUP,
     IGNORE_ID,
-    half_size,
     inside,
     merge_last,
     present_slots,
-    refined_scores,
     strongest_class,
 )
-from keras_wsss.ops.crf import dense_crf
 from keras_wsss.ops.resize import resize
 
 POWERS = (4.0, 32.0)  # of a strong and of a weak background

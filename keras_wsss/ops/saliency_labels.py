@@ -6,7 +6,8 @@ where. Labels are made once between two trainings and kept as files, hence NumPy
 
 import numpy as np
 
-IGNORE_ID = 255
+from keras_wsss.palette import IGNORE_ID
+
 EPSILON = 1e-8
 FOREGROUND = 0.3  # a weaker score counts as none
 ATTENTION = 0.5  # a stronger class activation is an object, whatever saliency says

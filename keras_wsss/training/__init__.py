@@ -5,8 +5,9 @@ from keras_wsss.training.optimizers import (
     GroupedSGD,
     MultiStepWarmup,
     PolyWarmup,
+    build_optimizer,
 )
-from keras_wsss.training.trainer import build_optimizer, dry_run, train
+from keras_wsss.training.trainer import dry_run, train
 
 __all__ = [
     "GroupedAdamW",

@@ -33,7 +33,7 @@ class StopOnNaN(StepCallback):
 
     Args:
         ids_of_step: function of the 0-based step to the ids of its images.
-        run: :class:`~keras_wsss.run.RunDirectory`.
+        run: :class:`~keras_wsss.run_folder.RunDirectory`.
     """
 
     def __init__(self, ids_of_step, run):
@@ -106,7 +106,7 @@ class Validation(StepCallback):
     Args:
         split: validation :class:`~keras_wsss.data.Split`; without masks, or where no loss term
             trains the decoder, only ``last`` is written.
-        run: :class:`~keras_wsss.run.RunDirectory`.
+        run: :class:`~keras_wsss.run_folder.RunDirectory`.
         every: int, steps.
         total_steps: int.
         best: float, best mIoU (percent) of the run so far.
@@ -146,7 +146,7 @@ class Pictures(StepCallback):
         if self.step % self.every:
             return
         model, batch = self.model, self.batch
-        cam, pseudo, _ = model.seeds(batch)
+        cam, pseudo, _ = model.label(batch)
         prediction = self.predictor(batch["image"])
         shown = cam * batch["labels"][:, None, None, :]
         columns = (batch["image"], shown, pseudo, prediction)

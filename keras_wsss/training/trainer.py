@@ -6,15 +6,16 @@ import time
 
 import tensorflow as tf
 
-from keras_wsss.config import Config
+from keras_wsss.config import decisive, digest, load_run_config, stage_configs, stage_digests
 from keras_wsss.data import explain_errors, load_split, step_ids, training_dataset
 from keras_wsss.errors import ConfigError
 from keras_wsss.inference.checkpoints import load_checkpoint
+from keras_wsss.inference.evaluate_run import evaluate_run
 from keras_wsss.inference.pseudo_labels import FOLDERS, check_labels, write_labels
-from keras_wsss.inference.runs import evaluate_run
-from keras_wsss.methods import METHODS, build_model
+from keras_wsss.methods import build_model
 from keras_wsss.ops.crf import require_crf
-from keras_wsss.run import RunDirectory, peak_memory_mb
+from keras_wsss.optimizers import build_optimizer
+from keras_wsss.run_folder import RunDirectory, peak_memory_mb
 from keras_wsss.training.callbacks import Pictures, StepLog, StopOnNaN, Validation
 from keras_wsss.training.distribution import (
     configure,
@@ -22,41 +23,9 @@ from keras_wsss.training.distribution import (
     synchronize_batch_norm,
     use_xla,
 )
-from keras_wsss.training.optimizers import (
-    GroupedAdamW,
-    GroupedSGD,
-    MultiStepWarmup,
-    PolyWarmup,
-)
 
 logger = logging.getLogger(__name__)
 DRY_STEPS = 4
-
-
-def build_optimizer(settings, steps):
-    """Optimiser and schedule from the configuration's ``optimizer`` section."""
-    rate = settings.learning_rate
-    warmup = {"warmup_steps": settings.warmup_steps, "warmup_ratio": settings.warmup_ratio}
-    if settings.milestones:
-        factor = settings.milestone_factor
-        schedule = MultiStepWarmup(rate, settings.milestones, factor=factor, **warmup)
-    else:
-        power, step_size = settings.power, settings.step_size
-        schedule = PolyWarmup(rate, steps, power=power, step_size=step_size, **warmup)
-    shared = {
-        "head_multiplier": settings.head_multiplier,
-        "weight_decay": settings.weight_decay,
-        "global_clipnorm": settings.clip_norm,
-    }
-    if settings.kind == "adamw":
-        return GroupedAdamW(schedule, beta_2=settings.beta_2, **shared)
-    return GroupedSGD(
-        schedule,
-        momentum=settings.momentum,
-        nesterov=settings.nesterov,
-        bias_multiplier=settings.bias_multiplier,
-        **shared,
-    )
 
 
 def train(config, run_dir, resume=False):
@@ -67,7 +36,7 @@ def train(config, run_dir, resume=False):
 
     Args:
         config: :class:`~keras_wsss.config.Config`.
-        run_dir: folder of the run, see :class:`~keras_wsss.run.RunDirectory`.
+        run_dir: folder of the run, see :class:`~keras_wsss.run_folder.RunDirectory`.
         resume: bool, go on from the last checkpoint. Data order, augmentation and random draws
             continue as if the run had never stopped. Stages and label files that are complete
             are not made again.
@@ -83,13 +52,13 @@ def train(config, run_dir, resume=False):
 
     >>> train(load_config("animals5_tscd", ["data.root=photos"]), "runs/animals")
     """
-    if any(each.evaluation.crf or each.refiner == "crf" for _, each in config.stage_configs()):
+    run, stages, digests = RunDirectory(run_dir), stage_configs(config), stage_digests(config)
+    if any(_uses_crf(each) for _, each in stages):
         require_crf()
-    run, stages, digests = RunDirectory(run_dir), config.stage_configs(), config.stage_digests()
     if resume:
         _refuse_foreign(run, config)
     if not config.stages:
-        return _train_stage(config, run, config.digest(), None, resume)
+        return _train_stage(config, run, digest(config), None, resume)
     _splits(stages[0][1])  # what is wrong with the data is said before anything is written
     run.prepare_stages(config, resume)
     runs, summaries = {}, {}
@@ -112,18 +81,23 @@ def train(config, run_dir, resume=False):
     return summary
 
 
+def _uses_crf(config):
+    refiner = getattr(getattr(config, "pseudo_label", None), "refiner", None)
+    return config.evaluation.crf or refiner == "crf"
+
+
 def _refuse_foreign(run, config):
     """Raises where the run, or a stage of it that has begun, is of another configuration."""
     if not run.config_file.exists():
         return
-    begun = Config.from_run(run.path)
-    before, now = dict(begun.stage_configs()), dict(config.stage_configs())
-    digest_before, digest_now = begun.stage_digests(), config.stage_digests()
+    begun = load_run_config(run.path)
+    before, now = dict(stage_configs(begun)), dict(stage_configs(config))
+    digest_before, digest_now = stage_digests(begun), stage_digests(config)
     for stage in now:
         part = RunDirectory(run.path / stage)
         has_begun = part.checkpoint("last").exists() or part.summary_file.exists()
         if has_begun and digest_before.get(stage) != digest_now[stage]:
-            old, new = before.get(stage, begun).decisive(), now[stage].decisive()
+            old, new = decisive(before.get(stage, begun)), decisive(now[stage])
             differ = [key for key in {**old, **new} if old.get(key) != new.get(key)]
             raise ConfigError(
                 f"{part.path}: was trained with another configuration (other "
@@ -165,7 +139,7 @@ def _train_stage(config, run, digest, source, resume):
         for name in FOLDERS.values():
             check_labels(run.path / name, digest)
     started = time.perf_counter()
-    model, strategy = _compiled_model(config, len(training.class_names))
+    model, strategy = _compiled_model(config, training.class_names)
     names = "\n".join(training.class_names)
     run.write(run.classes_file, lambda path: path.write_text(f"{names}\n"))
     state = load_checkpoint(model, run.checkpoint("last")) if resume else {"step": 0, "best": -1.0}
@@ -188,8 +162,7 @@ def _train_stage(config, run, digest, source, resume):
             callbacks.append(Pictures(batch, training, run, settings.validate_every))
         callbacks.append(StepLog(run, settings.log_every, steps, config.data.batch_size))
         with explain_errors(training):
-            # The pipeline has shuffled; by default Keras warns that it will not.
-            model.fit(dataset, callbacks=callbacks, verbose=0, shuffle=False)
+            model.fit(dataset, callbacks=callbacks, verbose=0)
     seconds = time.perf_counter() - started
     labels = None
     if config.writes != "none":
@@ -219,16 +192,16 @@ def dry_run(config):
         dict with ``parameters``, ``seconds_per_step``, ``estimated_hours`` and
         ``peak_memory_mb``; the model table is printed.
     """
-    _, config = config.stage_configs()[0]
+    _, config = stage_configs(config)[0]
     training, _ = _splits(config)
-    model, _ = _compiled_model(config, len(training.class_names))
+    model, _ = _compiled_model(config, training.class_names)
     model.summary()
     # At the end of the schedule every loss term is active.
     model.optimizer.iterations.assign(config.training.steps - DRY_STEPS)
     batches = _dataset(config, training, DRY_STEPS, 0)
-    model.fit(batches.take(1), verbose=0, shuffle=False)  # traces the graph
+    model.fit(batches.take(1), verbose=0)  # traces the graph
     started = time.perf_counter()
-    model.fit(batches.skip(1), verbose=0, shuffle=False)
+    model.fit(batches.skip(1), verbose=0)
     seconds = (time.perf_counter() - started) / (DRY_STEPS - 1)
     return {
         "parameters": model.count_params(),
@@ -246,7 +219,7 @@ def _splits(config, source=None):
     training = load_split(
         data,
         "train",
-        require_masks=METHODS[config.method].needs_masks,
+        require_masks=config.declaration.needs_masks,
         require_saliency=config.needs_saliency or config.writes == "saliency_labels",
     )
     validation = load_split(config.data, "val")
@@ -256,7 +229,7 @@ def _splits(config, source=None):
     return training, validation
 
 
-def _compiled_model(config, num_classes):
+def _compiled_model(config, classes):
     """The model on all replicas, with their strategy."""
     configure(config.training, config.seed)
     strategy = replica_strategy(config.training.distribution)
@@ -267,10 +240,9 @@ def _compiled_model(config, num_classes):
         )
     xla = use_xla(config.training.xla)
     with strategy.scope():
-        model = build_model(config, num_classes, synchronize_batch_norm(strategy, xla))
+        model = build_model(config, classes, synchronize_batch_norm(strategy, xla))
         optimizer = build_optimizer(config.optimizer, config.training.steps)
-        model.compile(optimizer=optimizer, xla=xla)
-        optimizer.build(model.trainable_variables)
+        model.compile(optimizer, jit_compile=xla)
     return model, strategy
 
 
@@ -282,6 +254,6 @@ def _dataset(config, split, steps, start_step):
         steps=steps,
         start_step=start_step,
         batch_size=config.data.batch_size,
-        masks=METHODS[config.method].needs_masks,
+        masks=config.declaration.needs_masks,
         saliency=config.needs_saliency,
     ).prefetch(tf.data.AUTOTUNE)

@@ -1,0 +1,108 @@
+"""The section ``data``, and the readers that it may name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import pydantic
+from pydantic import AfterValidator, Field
+
+from keras_wsss.config.messages import impossible
+from keras_wsss.config.sections import Count, Fraction, Positive, Section, StepNumber, known
+from keras_wsss.registry import READERS, load
+
+
+class JitterConfig(Section):
+    """Colour jitter of the image alone; 0 switches a kind off."""
+
+    brightness: Fraction = 0.0
+    contrast: Fraction = 0.0
+    saturation: Fraction = 0.0
+    hue: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+
+
+class DataConfig(Section):
+    """Images, tags, lists and augmentation."""
+
+    kind: Annotated[str, AfterValidator(known(READERS))]
+    root: Path | None = None
+    train_list: str = "train_aug"
+    val_list: str = "val"
+    labels: Path | None = None
+    labels_key: Literal["labels_from_boxes", "labels"] = "labels_from_boxes"
+    classes: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    saliency: Path | None = None
+    masks: str | None = None
+    crop_size: Annotated[int, Field(ge=32, multiple_of=32)] = 512
+    batch_size: Count = 4
+    scale: tuple[Positive, Positive] = (0.5, 2.0)
+    flip: Fraction = 0.5
+    warp: bool = False
+    jitter: JitterConfig = JitterConfig()
+
+    @pydantic.model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if READERS[self.kind].needs_root and self.root is None:
+            raise impossible("root", None, "the folder of the data set (--set data.root=FOLDER)")
+        if self.classes and len(set(self.classes)) < len(self.classes):
+            raise impossible("classes", list(self.classes), "each class named once")
+        if self.scale[0] > self.scale[1]:
+            raise impossible("scale", list(self.scale), "[smallest, largest]")
+        return self
+
+    def lists(self, part: Literal["train", "val"]) -> list[str]:
+        """Names of the lists that make up the training or the validation images."""
+        return (self.train_list if part == "train" else self.val_list).split("+")
+
+    @property
+    def square(self) -> int | None:
+        """Side of the square to which ``warp`` brings every image, or None: they keep theirs."""
+        return self.crop_size if self.warp else None
+
+
+class ShapesConfig(Section):
+    """What the generated data set consists of."""
+
+    train_images: Count = 600
+    val_images: Count = 120
+    image_size: Annotated[int, Field(ge=32)] = 128
+    classes: Count = 6
+    seed: StepNumber = 0
+
+
+class ShapesDataConfig(DataConfig):
+    """The generated data set (``data.kind: shapes``)."""
+
+    shapes: ShapesConfig = ShapesConfig()
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A kind of data set that ``data.kind`` may name.
+
+    Attributes:
+        read: function ``(data, part, masks, saliency) -> Split``, or where it stands
+            (``module:attribute``); see :func:`keras_wsss.data.load_split` for its arguments.
+        section: :class:`DataConfig`, or a subclass that adds the reader's own keys.
+        needs_root: whether ``data.root`` has to be set.
+
+    Example:
+
+    >>> register_reader("album", Reader(read_album))
+    """
+
+    read: str | Callable[..., Any]
+    section: type[DataConfig] = DataConfig
+    needs_root: bool = True
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        """Calls ``read``, which is imported now if it was not before."""
+        return load(self.read)(*arguments, **options)
+
+
+VOC = Reader("keras_wsss.data.voc:read_voc")
+COCO = Reader("keras_wsss.data.coco:read_coco")
+SHAPES = Reader("keras_wsss.data.shapes:read_shapes", ShapesDataConfig, needs_root=False)

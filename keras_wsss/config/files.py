@@ -1,0 +1,184 @@
+"""Configurations as files: names, inheritance, ``--set``.
+
+A file may name parents (``extends: tscd`` or ``extends: [tscd, animals5]``); mappings are merged
+into the parents', everything else replaces it, and a null removes an inherited loss term. A parent
+may speak to several methods: keys that the chosen method, or the chosen kind of data, does not have
+are left out of it. In the file itself and in ``--set`` they are an error.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from keras_wsss.config.keys import foreign_keys, without
+from keras_wsss.config.messages import Layer, one_line, shown
+from keras_wsss.config.schema import Config
+from keras_wsss.config.stages import stage_configs
+from keras_wsss.config.validation import chosen_class, merge, validate
+from keras_wsss.errors import ConfigError
+from keras_wsss.registry import closest, did_you_mean
+
+SHIPPED = Path(__file__).resolve().parents[1] / "configs"
+FOLDERS = (SHIPPED, SHIPPED / "methods", SHIPPED / "data")
+
+
+def load_config(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Config:
+    """Reads a configuration by its shipped name or by path.
+
+    Args:
+        name_or_path: a path, with or without ``.yaml``, or the name of a shipped configuration.
+            Where there is no file ``DATA_METHOD``, that is the file of the method with that of the
+            data set on top.
+        overrides: strings ``key.path=value`` (``--set``); values are YAML.
+
+    Returns:
+        A validated, immutable :class:`Config`.
+
+    Raises:
+        ConfigError: one message with file, key, value, what is allowed and the nearest known key.
+
+    Example:
+
+    >>> load_config("voc_tscd", ["data.root=VOC2012"]).backbone.name
+    'mit_b1'
+    """
+    path = _file(name_or_path, Path.cwd())
+    inherited = list(_layers_of(name_or_path, Path.cwd()))
+    own = [inherited.pop()] if path else []
+    name = path.stem if path else Path(name_or_path).name
+    return _checked(name, inherited, [*own, *map(_override, overrides)], str(path or name))
+
+
+def load_run_config(run_dir: str | Path, overrides: Iterable[str] = ()) -> Config:
+    """The configuration of a run folder, with overrides ``key.path=value``.
+
+    Raises:
+        ConfigError: the folder holds no ``config.yaml``, or one that is not valid.
+    """
+    path = Path(run_dir) / "config.yaml"
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such file; {run_dir} is not the folder of a run")
+    # Written by us, maybe by a version in which every method had all keys.
+    return _checked(path.stem, list(_layers(path)), list(map(_override, overrides)), str(path))
+
+
+def shipped_configs() -> list[str]:
+    """Names of the configurations that come with the package and can be trained.
+
+    Example:
+
+    >>> "voc_tscd" in shipped_configs()
+    True
+    """
+    files = {path.stem for path in SHIPPED.glob("*.yaml")}
+    methods, data = ([path.stem for path in folder.glob("*.yaml")] for folder in FOLDERS[1:])
+    return sorted(files | {f"{each}_{method}" for each in data for method in methods})
+
+
+def _checked(name: str, inherited: list[Layer], own: list[Layer], source: str) -> Config:
+    """The configuration that layers make; what is foreign to the method stays out of inherited."""
+    layers = [*inherited, *own]
+    values: dict[str, Any] = {"name": name}
+    for _, layer in layers:
+        values = merge(values, layer)
+    foreign = foreign_keys(chosen_class(values, layers, source))
+    values = {"name": name}
+    for _, layer in inherited:
+        values = merge(values, without(layer, foreign))
+    for _, layer in own:
+        values = merge(values, layer)
+    config = validate(values, layers, source)
+    stage_configs(config)  # a mistake in a late stage must not wait until the first has trained
+    return config
+
+
+# ---- files -----------------------------------------------------------------------------------
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2's numbers (1e-4 is one) and no key twice, of which PyYAML keeps the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for position, key in enumerate(keys):
+            if key in keys[:position]:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key {key!r} stands twice", node.value[position][0].start_mark
+                )
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$"),
+    list("-+.0123456789"),
+)
+
+
+def _file(name: str | Path, folder: Path) -> Path | None:
+    """The file of that name, beside the one that names it or among ours."""
+    places = (folder / name, *(place / f"{name}.yaml" for place in (folder, *FOLDERS)))
+    return next((place for place in places if place.is_file()), None)
+
+
+def _layers_of(name: str | Path, folder: Path, children: tuple[Path, ...] = ()) -> Iterator[Layer]:
+    """What a file says, or a data set and a method whose names are joined, parents first."""
+    data, _, method = str(name).rpartition("_")
+    parts = [_file(name, folder)]
+    if parts == [None]:
+        parts = [_file(method, SHIPPED / "methods"), _file(data, folder)]
+    if None in parts:
+        known = shipped_configs()
+        raise ConfigError(
+            f"{name}: neither a file nor a shipped configuration; shipped are {', '.join(known)}"
+            + did_you_mean(closest(str(name), known))
+        )
+    for part in parts:
+        assert part is not None
+        yield from _layers(part, children)
+
+
+def _layers(path: Path, children: tuple[Path, ...] = ()) -> Iterator[Layer]:
+    """The file and all that it extends, parents first."""
+    if path.resolve() in children:
+        names = " -> ".join(file.name for file in (*children, path))
+        raise ConfigError(f"{path}: extends: a cycle ({names}); remove one of them")
+    try:
+        values = yaml.load(path.read_bytes(), _Loader)
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: {one_line(error)}; allowed: YAML") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: holds {shown(values)}; allowed: a mapping of keys to values")
+    parents = values.pop("extends", None) or []
+    if isinstance(parents, str):
+        parents = [parents]
+    if not isinstance(parents, list) or not all(isinstance(parent, str) for parent in parents):
+        allowed = "a name or path, or a list of them"
+        raise ConfigError(f"{path}: extends: {shown(parents)}; allowed: {allowed}")
+    seen: list[str] = []
+    for parent in parents:
+        for source, said in _layers_of(parent, path.parent, (*children, path.resolve())):
+            # What two parents share must not undo what the first of them changed in it.
+            if not any(Path(source).samefile(known) for known in seen):
+                seen.append(source)
+                yield source, {key: value for key, value in said.items() if key != "name"}
+    yield str(path), values
+
+
+def _override(text: str) -> Layer:
+    source = f"--set {text}"
+    key, separator, yaml_text = text.partition("=")
+    if not separator or not key:
+        raise ConfigError(f"{source}: allowed: key.path=value")
+    try:
+        value = yaml.load(yaml_text, _Loader)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{source}: {key}: {one_line(error)}; allowed: YAML") from error
+    for part in reversed(key.split(".")):
+        value = {part: value}
+    return source, value

@@ -1,0 +1,93 @@
+"""One clear message for every value that cannot be used: file, key, value, what is allowed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from keras_wsss.registry import closest, did_you_mean
+
+# What a file, or one --set, says: where it stands, for messages, and its values.
+Layer = tuple[str, Mapping[str, Any]]
+
+
+def impossible(key: str, value: Any, allowed: str) -> PydanticCustomError:
+    """A value that is ruled out by other values; ``key`` is relative to the section."""
+    context = {"key": key, "value": value, "allowed": allowed}
+    return PydanticCustomError("impossible", "{allowed}", context)
+
+
+def problem(
+    detail: ErrorDetails,
+    layers: list[Layer],
+    source: str | None,
+    known: Iterable[str],
+    elsewhere: Mapping[str, list[str]],
+) -> str:
+    """The message for one error of pydantic's.
+
+    Args:
+        detail: the error.
+        layers: what was read, in order; the last one that says the key is blamed.
+        source: is blamed for what no layer says.
+        known: dotted names of the keys that the configuration may have.
+        elsewhere: keys that it may not have -> the methods or kinds of data that have them.
+    """
+    place = [str(part) for part in detail["loc"]]
+    value, allowed, nearest = detail["input"], detail["msg"].removeprefix("Input should be "), ""
+    if detail["type"] == "impossible":
+        place += detail["ctx"]["key"].split(".")
+        value = detail["ctx"]["value"]
+    elif detail["type"] == "missing":
+        value, allowed = None, "a value; there is no default"
+    elif allowed == "an object":  # JSON's word
+        allowed = "a mapping of keys to values"
+    elif detail["type"] == "literal_error":
+        nearest = did_you_mean(closest(str(value), re.findall(r"'([^']*)'", allowed)))
+    elif detail["type"] == "extra_forbidden":
+        allowed, nearest = _unknown(place, list(known), elsewhere)
+    key = ".".join(place)
+    blamed = next((name for name, layer in reversed(layers) if _says(layer, place)), None)
+    where = blamed or source or layers[-1][0]
+    unknown = "unknown key, " if detail["type"] == "extra_forbidden" else ""
+    return f"{where}: {key}: {unknown}value {shown(value)}; allowed: {allowed}{nearest}"
+
+
+def _unknown(
+    place: list[str], known: list[str], elsewhere: Mapping[str, list[str]]
+) -> tuple[str, str]:
+    """What is allowed in place of an unknown key, and what was probably meant."""
+    key, parent = ".".join(place), ".".join(place[:-1])
+    siblings = [name.rpartition(".")[2] for name in known if name.rpartition(".")[0] == parent]
+    allowed = f"the keys {', '.join(siblings)}"
+    if key in elsewhere:
+        return allowed, f"; {key} belongs to {', '.join(elsewhere[key])}"
+    if near := closest(place[-1], siblings):
+        return allowed, did_you_mean(".".join([*place[:-1], near]))
+    everywhere = {name.rpartition(".")[2]: name for name in (*elsewhere, *known)}
+    return allowed, did_you_mean(everywhere.get(closest(place[-1], everywhere), ""))
+
+
+def _says(values: Any, place: list[str]) -> bool:
+    """Whether ``values`` hold the key at ``place``, or a list or scalar on the way to it."""
+    for part in place:
+        if not isinstance(values, Mapping):
+            return True
+        if part not in values:
+            return False
+        values = values[part]
+    return True
+
+
+def one_line(error: Exception) -> str:
+    """The text of an error without its line breaks."""
+    return " ".join(str(error).split())
+
+
+def shown(value: Any) -> str:
+    """A value as messages show it, cut off where it is long."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,0 +1,61 @@
+"""Where a model without a configuration file takes its settings from: the published recipe."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+from keras_wsss.config.files import load_config
+from keras_wsss.config.schema import Config, ModelConfig, model_config_class
+from keras_wsss.config.stages import stage_configs
+from keras_wsss.config.validation import merge, validate_as
+from keras_wsss.errors import ConfigError
+from keras_wsss.registry import METHODS
+
+
+@functools.cache
+def published_config(method: str) -> Config | None:
+    """The recipe of a method on PASCAL VOC, of its first stage; None for a method of one's own.
+
+    Example:
+
+    >>> published_config("bmp").training.steps
+    20000
+    """
+    if METHODS[method].recipe is None:
+        return None
+    return stage_configs(load_config(METHODS[method].recipe, ["data.root=."]))[0][1]
+
+
+def model_settings(method: str, **sections: Any) -> ModelConfig:
+    """Settings of a model from keyword arguments, on top of the published recipe.
+
+    Args:
+        method: its name.
+        **sections: keys and sections of :class:`ModelConfig`. A mapping is merged into the recipe's
+            section; ``losses`` replaces the recipe's.
+
+    Raises:
+        ConfigError: a value cannot be used, or a method of one's own is given no ``losses``.
+
+    Example:
+
+    >>> model_settings("bmp", pseudo_label={"high": 0.4, "low": 0.2}).pseudo_label.low
+    0.2
+    """
+    recipe = published_config(method)
+    values: dict[str, Any] = {"method": method}
+    if recipe is not None:
+        values = recipe.for_model().model_dump(mode="json")
+        if sections.get("losses"):
+            del values["losses"]
+    given: Mapping[str, Any] = {
+        name: value for name, value in sections.items() if value is not None
+    }
+    if recipe is None and "losses" not in given:
+        terms = ", ".join(METHODS[method].terms)
+        raise ConfigError(f"{method}(losses=...): is needed; its terms are {terms}")
+    return validate_as(
+        model_config_class(method), merge(values, given), [(f"{method}(...)", given)]
+    )

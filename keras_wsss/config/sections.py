@@ -1,0 +1,206 @@
+"""The sections of a configuration that several methods share; docs/configuration.md explains them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, Self
+
+import pydantic
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_core import PydanticKnownError
+
+from keras_wsss.config.messages import impossible
+from keras_wsss.registry import BACKBONES, DECODERS, Registry
+
+Count = Annotated[int, Field(ge=1)]
+StepNumber = Annotated[int, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+OpenFraction = Annotated[float, Field(gt=0, lt=1)]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Scales = Annotated[tuple[Positive, ...], Field(min_length=1)]
+
+
+def known(registry: Registry) -> Callable[[str], str]:
+    """A validator of names: they have to be registered."""
+
+    def check(name: str) -> str:
+        if name in registry:
+            return name
+        *names, last = (f"'{each}'" for each in registry)
+        expected = f"{', '.join(names)} or {last}" if names else last
+        raise PydanticKnownError("literal_error", {"expected": expected})
+
+    return check
+
+
+class Section(BaseModel):
+    """Base of all sections: immutable, finite numbers, and an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    def events(self) -> dict[str, str]:
+        """What begins at a step that this section names: event -> key of that step."""
+        return {}
+
+
+# ---- network ---------------------------------------------------------------------------------
+
+
+class BackboneConfig(Section):
+    """The encoder and where its weights come from."""
+
+    name: Annotated[str, AfterValidator(known(BACKBONES))] = "mit_b1"
+    weights: str = "none"
+    strides: tuple[Count, Count, Count, Count] = (4, 2, 2, 1)
+    drop_path_rate: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    allow_pixel_supervision: bool = False
+
+
+class HeadsConfig(Section):
+    """Decoder and image classifier."""
+
+    decoder: Annotated[str, AfterValidator(known(DECODERS))] = "segformer"
+    embedding_dim: Count = 256
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    pooling: Literal["max", "average"] = "max"
+    classifier_bias: bool = False
+
+
+class AffinityHeadsConfig(HeadsConfig):
+    """Decoder, image classifier and affinity head."""
+
+    symmetric_affinity: bool | None = None
+
+
+# ---- class activation maps and pseudo labels -------------------------------------------------
+
+
+class CamConfig(Section):
+    """Views whose class activations are fused."""
+
+    scales: Scales = (1.0, 0.5, 1.5)
+
+
+class PseudoLabelConfig(Section):
+    """From class activation map to three-way label. A method adds the refiners it can use."""
+
+    refiner: str
+    iterations: Count = 10
+    high: OpenFraction = 0.55
+    low: OpenFraction = 0.35
+
+    @pydantic.model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.low >= self.high:
+            raise impossible("low", self.low, f"less than pseudo_label.high ({self.high})")
+        return self
+
+
+class PropagatedLabelConfig(PseudoLabelConfig):
+    """As :class:`PseudoLabelConfig`, of a class activation map that may be spread first."""
+
+    propagation: Literal["none", "random_walk", "affinity_processing"] = "none"
+    propagation_start: StepNumber = 0
+
+    def events(self) -> dict[str, str]:
+        return {} if self.propagation == "none" else {"propagation": "propagation_start"}
+
+
+# Propagations that read the affinity of the largest view.
+BY_AFFINITY = ("random_walk", "affinity_processing")
+
+
+# ---- objective -------------------------------------------------------------------------------
+
+
+class LossConfig(Section):
+    """Weight of a loss term and the 0-based step from which it counts.
+
+    Where ``start_step`` is unset, a term that learns from what the network itself finds waits for
+    ``training.classifier_steps``; all others count from the beginning.
+    """
+
+    weight: NotNegative
+    start_step: StepNumber | None = None
+
+
+class EnergyConfig(LossConfig):
+    """The dense energy; its sum over pixels is taken on a grid of this stride (1 = exact)."""
+
+    stride: Count = 4
+
+
+# ---- training and evaluation -----------------------------------------------------------------
+
+
+class OptimizerConfig(Section):
+    """AdamW or SGD with a rate per group; linear warm-up, then polynomial decay or steps."""
+
+    kind: Literal["adamw", "sgd"] = "adamw"
+    learning_rate: Positive = 6e-5
+    head_multiplier: Positive = 10.0
+    bias_multiplier: Positive = 2.0
+    weight_decay: NotNegative = 0.01
+    beta_2: OpenFraction = 0.999
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    nesterov: bool = False
+    warmup_steps: StepNumber = 1500
+    warmup_ratio: Annotated[float, Field(gt=0, le=1)] = 1e-6
+    power: NotNegative = 1.0
+    step_size: Count = 1
+    milestones: tuple[Count, ...] = ()
+    milestone_factor: OpenFraction = 0.1
+    clip_norm: Positive | None = None
+
+
+class TrainingConfig(Section):
+    """Length, logging and devices."""
+
+    steps: Count = 20000
+    validate_every: Count = 2000
+    log_every: Count = 50
+    pictures: StepNumber = 8
+    distribution: Literal["mirrored", "none"] = "mirrored"
+    xla: Literal["auto", True, False] = "auto"
+    mixed_precision: bool = False
+    threads: Count | None = None
+
+
+class ScheduledTrainingConfig(TrainingConfig):
+    """As :class:`TrainingConfig`, where the classifier trains alone before other terms count."""
+
+    classifier_steps: StepNumber = 0
+
+
+class EvaluationConfig(Section):
+    """Test-time views of the decoder, and how much in-training validation looks at."""
+
+    scales: Scales = (1.0,)
+    flip: bool = False
+    crf: bool = False
+    max_images: Count | None = None
+
+
+def section_keys(section: Any, prefix: str = "") -> dict[str, Any]:
+    """Dotted name of every key of a section, sections included -> its type.
+
+    Example:
+
+    >>> list(section_keys(CamConfig))
+    ['scales']
+    """
+    keys: dict[str, Any] = {}
+    for name, kind in fields_of(section).items():
+        keys[prefix + name] = kind
+        keys |= section_keys(kind, f"{prefix}{name}.")
+    return keys
+
+
+def fields_of(section: Any) -> dict[str, Any]:
+    """Name and type of the keys of a section or of a dict of loss terms; none for a plain value."""
+    if hasattr(section, "__total__"):  # a TypedDict
+        return dict(section.__annotations__)
+    if isinstance(section, type) and issubclass(section, Section):
+        return {name: field.annotation for name, field in section.model_fields.items()}
+    return {}

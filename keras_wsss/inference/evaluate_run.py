@@ -1,0 +1,79 @@
+"""Evaluation of a trained run on any list."""
+
+from keras_wsss.data import explain_errors, load_split
+from keras_wsss.inference.checkpoints import load, load_checkpoint, stage_of_run
+from keras_wsss.inference.evaluation import evaluate
+from keras_wsss.run_folder import RunDirectory
+
+
+def evaluate_run(path, config=None, scales=None, flip=None, sheet=False):
+    """Scores of a run's last checkpoint, with the best checkpoint's decoder beside them.
+
+    Args:
+        path: run folder; of a run with stages the last one is scored.
+        config: :class:`~keras_wsss.config.Config` to take the data from; None: the run's own.
+        scales, flip: test-time views; None: those of the configuration.
+        sheet: bool, write ``contact_sheet.png`` into the run folder.
+
+    Returns:
+        dict as of :func:`~keras_wsss.inference.evaluate`, with ``step``, ``checkpoint``,
+        ``supervision`` (what the network learned from) and, of a trained decoder, ``best``. The
+        best checkpoint was chosen on the validation list: report ``last``.
+
+    Raises:
+        DataError: the list has no masks.
+
+    Example:
+
+    >>> evaluate_run("runs/demo")["decoder"]["miou"]
+    71.4
+    """
+    path, config = stage_of_run(path, config)
+    run = RunDirectory(path)
+    split = load_split(config.data, "val", require_masks=True)
+    views = {
+        "scales": config.evaluation.scales if scales is None else scales,
+        "flip": config.evaluation.flip if flip is None else flip,
+    }
+    model = load(path)
+    step = model.trained_steps
+    best = {}
+    with explain_errors(split):
+        scores = evaluate(
+            model,
+            split,
+            crf=config.evaluation.crf,
+            sheet=run.contact_sheet if sheet else None,
+            **views,
+        )
+        if model.settings.trains_decoder:
+            best_state, best_scores = load_checkpoint(model, run.checkpoint("best")), scores
+            if best_state["step"] != step:
+                best_scores = evaluate(model, split, tags=False, **views)
+            best = {"best": {"step": best_state["step"], "decoder": best_scores["decoder"]}}
+    return {
+        "run": config.name,
+        "method": config.method,
+        "parity": config.parity,
+        "seed": config.seed,
+        "supervision": supervision(config),
+        "checkpoint": "last",
+        "step": step,
+        **scores,
+        **best,
+    }
+
+
+def supervision(config):
+    """What a network learned from, for reports.
+
+    Example:
+
+    >>> supervision(load_config("shapes_supervised"))
+    'masks'
+    """
+    if config.declaration.needs_masks:
+        if config.labels_stage is not None:
+            return f"pseudo labels of stage {config.labels_stage}"
+        return f"masks in {config.data.masks}" if config.data.masks else "masks"
+    return "tags and saliency maps" if config.needs_saliency else "tags"

@@ -1,0 +1,1 @@
+"""AFA: affinity from attention."""

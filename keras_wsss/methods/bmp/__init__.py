@@ -1,0 +1,1 @@
+"""BMP: branches mutual promotion."""

@@ -1,0 +1,1 @@
+"""I2CRC: relation constraints under saliency maps."""

@@ -1,0 +1,33 @@
+"""I2CRC: saliency-guided relation constraints on the classifier (arXiv 2206.09554).
+
+A classifier's evidence gathers on the most telling part of an object. On images of one tag,
+saliency says where the whole object is: its evidence is drawn together, that of the background
+likewise, and the two apart. This is the first of several trainings (``stages``): its class
+activation maps and saliency become label files (:mod:`keras_wsss.ops.saliency_labels`), on which a
+segmentation network is trained as if they were masks.
+"""
+
+import keras
+
+from keras_wsss.methods.base import WSSSModel
+
+
+@keras.saving.register_keras_serializable("keras_wsss")
+class I2CRC(WSSSModel):
+    """The classifier of I2CRC; its decoder is not trained and not scored.
+
+    Losses (i2crc.md, section 3), which all methods share: ``classification``,
+    ``object_distance``, ``background_distance`` and ``class_distance``.
+
+    Example:
+
+    >>> model = I2CRC(classes=20, backbone="vgg16")
+    >>> model(images, request=["cam"])["cam"].shape
+    (2, 32, 32, 20)
+    """
+
+    method = "i2crc"
+
+    def forward(self, batch, phase):
+        """The pass of the classifier alone."""
+        return {"view": self.outputs(batch["image"], ("image_logits", "cam"), training=True)}

@@ -1,0 +1,81 @@
+"""A model as a folder that can be loaded from an untrusted place: settings, weights, checksums."""
+
+import json
+
+import h5py
+
+from keras_wsss.checksums import check_sums, write_sums
+from keras_wsss.errors import WeightsError
+from keras_wsss.registry import METHODS
+
+SETTINGS, WEIGHTS = "model.json", "model.weights.h5"
+
+
+def write_preset(model, folder):
+    """Writes ``model.json`` (method, class names, settings), ``model.weights.h5`` and SHA-256 sums.
+
+    No path of this machine is in them.
+
+    Args:
+        model: built :class:`~keras_wsss.methods.WSSSModel`.
+        folder: ``pathlib.Path``.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    content = {"method": model.method, **model.get_config(), "trained_steps": trained_steps(model)}
+    (folder / SETTINGS).write_text(json.dumps(content, indent=2) + "\n")
+    model.save_weights(folder / WEIGHTS)
+    write_sums(folder)
+
+
+def read_preset(folder):
+    """The model of a folder that :func:`write_preset` has written.
+
+    Nothing in it is code: settings are checked against their schema, the weights are arrays, and
+    no object is unpickled.
+
+    Raises:
+        WeightsError: a file is missing, was changed, was added, or does not fit the others.
+        ConfigError: the settings are not those of this version.
+    """
+    check_sums(folder)
+    try:
+        content = json.loads((folder / SETTINGS).read_bytes())
+        method, steps = content.pop("method"), content.pop("trained_steps")
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise WeightsError(f"{folder / SETTINGS}: cannot be read ({error})") from error
+    model = METHODS[method].model_class().from_config(content)
+    model.build()
+    _refuse_links(folder / WEIGHTS)
+    try:
+        model.load_weights(folder / WEIGHTS)
+    except (OSError, KeyError, ValueError) as error:
+        raise WeightsError(
+            f"{folder / WEIGHTS}: cannot be loaded into this network ({error})"
+        ) from error
+    model.trained_steps = steps
+    return model
+
+
+def trained_steps(model):
+    """Optimiser steps that the weights of a model have seen."""
+    return int(model.optimizer.iterations) if model.compiled else model.trained_steps
+
+
+def _refuse_links(path):
+    """HDF5 can point to other files, which would then be read as weights."""
+
+    def visit(group):
+        for name in group:
+            link = group.get(name, getlink=True)
+            if not isinstance(link, h5py.HardLink) or getattr(group[name], "is_virtual", False):
+                raise WeightsError(f"{path}: {group.name}/{name}: points to another file; refused")
+            if isinstance(group[name], h5py.Group):
+                visit(group[name])
+            elif group[name].external:
+                raise WeightsError(f"{path}: {group.name}/{name}: points to another file; refused")
+
+    try:
+        with h5py.File(path) as file:
+            visit(file)
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read ({error})") from error

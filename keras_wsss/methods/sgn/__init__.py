@@ -1,0 +1,1 @@
+"""SGN: a self-guided network."""

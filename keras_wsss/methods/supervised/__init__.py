@@ -1,0 +1,1 @@
+"""The upper bound, trained with masks."""

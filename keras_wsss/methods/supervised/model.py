@@ -1,0 +1,44 @@
+"""The upper bound: the same network trained with hand-drawn masks."""
+
+import keras
+
+from keras_wsss import losses
+from keras_wsss.methods.base import WSSSModel
+from keras_wsss.methods.labeller import scaled
+from keras_wsss.ops.resize import resize
+
+
+@keras.saving.register_keras_serializable("keras_wsss")
+class Supervised(WSSSModel):
+    """Cross-entropy on masks; every weakly supervised score is a percentage of this one's.
+
+    Its batches hold ``mask``. ``classification`` keeps the image classifier (and so the CAM
+    scores of the report) trained; ``segmentation`` is the plain cross-entropy. With
+    ``losses.segmentation.extra_scales`` it is the sum of the cross-entropies of every size of the
+    image and of the maximum over the sizes, each on its own grid: DeepLabV2's recipe, which I2CRC
+    trains on pseudo labels (i2crc.md, sections 2.2 and 3). ``evaluation.scales`` then fuses the
+    same sizes by the maximum.
+
+    Example:
+
+    >>> model = Supervised(classes=["cat", "dog"], backbone="efficientnet_lite0")
+    >>> model.fit(train.batches(crop=224, batch_size=16, masks=True), epochs=8)
+    """
+
+    method = "supervised"
+
+    def forward(self, batch, phase):
+        outputs = super().forward(batch, phase)
+        if "segmentation" in phase.terms:
+            height, width = batch["image"].shape[1:3]
+            sizes = self.settings.losses["segmentation"].extra_scales
+            others = [(scaled(height, scale), scaled(width, scale)) for scale in sizes]
+            outputs["other_sizes"] = [
+                self(resize(batch["image"], size), training=True)["segmentation_logits"]
+                for size in others
+            ]
+        return outputs
+
+    def segmentation_loss(self, batch, outputs, label):
+        logits = [outputs["view"]["segmentation_logits"], *outputs["other_sizes"]]
+        return losses.multi_scale_cross_entropy(batch["mask"], logits)

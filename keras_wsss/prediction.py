@@ -1,0 +1,183 @@
+"""Decoder prediction with optional test-time scales and flip; never sees image tags."""
+
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from keras_wsss.data.decode import decode_image
+from keras_wsss.errors import DataError
+from keras_wsss.ops.resize import resize, resize_smooth
+
+SMALLEST_SIDE = 64  # so that half the size still suits every backbone
+
+
+def enlarged(images):
+    """Images float `[B,H,W,3]` with both sides brought up to 64 pixels where they are smaller.
+
+    Example:
+
+    >>> enlarged(tf.zeros([1, 1, 300, 3])).shape
+    TensorShape([1, 64, 300, 3])
+    """
+    height, width = tf.unstack(tf.maximum(tf.shape(images)[1:3], SMALLEST_SIDE))
+    return resize(images, (height, width))
+
+
+def as_trained(images, square):
+    """Images as a network is to see them.
+
+    Args:
+        images: float `[B,H,W,3]`.
+        square: int, side of the square to which the training brought every image, or None.
+
+    Returns:
+        float `[B,H',W',3]`, no side below 64 pixels.
+
+    Example:
+
+    >>> as_trained(images, square=None).shape
+    TensorShape([1, 375, 500, 3])
+    """
+    return resize_smooth(images, (square, square)) if square else enlarged(images)
+
+
+def fuse_logits(logits, flip=True):
+    """Fuses decoder logits over flip and scales (afa.md, section 6).
+
+    Args:
+        logits: list, one per scale and the reference scale first, of float `[B,h,w,K]`, or with
+            ``flip`` `[2B,h,w,K]` whose second half belongs to the mirrored images (not mirrored
+            back).
+        flip: bool.
+
+    Returns:
+        float `[B,h,w,K]` on the first scale's grid: mean of a view and its mirror, then maximum
+        over scales.
+
+    Example:
+
+    >>> fuse_logits([tf.zeros([2, 24, 32, 21]), tf.ones([2, 12, 16, 21])]).shape
+    TensorShape([1, 24, 32, 21])
+    """
+    size = tf.shape(logits[0])[1:3]
+    fused = []
+    for scale_logits in logits:
+        view = resize(scale_logits, (size[0], size[1]))
+        if flip:
+            plain, mirrored = tf.split(view, 2)
+            view = (plain + tf.reverse(mirrored, axis=[2])) / 2
+        fused.append(view)
+    return tf.reduce_max(tf.stack(fused), axis=0)
+
+
+class Predictor:
+    """Label maps of images of any size from the decoder alone.
+
+    Args:
+        model: a built :class:`~keras_wsss.methods.WSSSModel`.
+        scales: floats; 1.0 alone is the plain prediction. Logits are fused on the grid of the
+            scale nearest to 1.
+        flip: bool, average every view with its mirror.
+
+    Example:
+
+    >>> predictor = Predictor(model)
+    >>> mask = predictor(images)  # int32 [B,H,W]; predictor.logits(images) are float32 [B,H,W,K]
+    """
+
+    def __init__(self, model, scales=(1.0,), flip=False):
+        self.model = model
+        self.scales = sorted(scales, key=lambda scale: abs(scale - 1))
+        self.flip = flip
+        self.logits = tf.function(
+            lambda images: self.outputs(images)["logits"],
+            autograph=False,
+            input_signature=[tf.TensorSpec([None, None, None, 3], tf.float32)],
+        )
+
+    def __call__(self, images):
+        """Label map int32 `[B,H,W]` of images float `[B,H,W,3]` in 0..255."""
+        return tf.argmax(self.logits(images), axis=-1, output_type=tf.int32)
+
+    def outputs(self, images):
+        """What the network says, not compiled: also what exported graphs hold.
+
+        Args:
+            images: float32 `[B,H,W,3]`, RGB 0..255.
+
+        Returns:
+            dict: ``logits``, those of the decoder, fused, float32 `[B,H,W,K]` at the size of the
+            images; ``image_logits`` float32 `[B,C]` of the first view alone.
+        """
+        own_size = tf.shape(images)[1:3]
+        images = as_trained(images, self.model.square)
+        size = tf.shape(images)[1:3]
+        views, image_logits = [], []
+        for scale in self.scales:
+            scaled = tf.cast(tf.cast(size, tf.float32) * scale, tf.int32)
+            view = enlarged(resize(images, (scaled[0], scaled[1])) if scale != 1 else images)
+            if self.flip:
+                view = tf.concat([view, tf.reverse(view, axis=[2])], axis=0)
+            outputs = self.model(view, training=False)
+            views.append(outputs["segmentation_logits"])
+            image_logits.append(outputs["image_logits"])
+        return {
+            "logits": resize(fuse_logits(views, self.flip), (own_size[0], own_size[1])),
+            "image_logits": image_logits[0][: tf.shape(images)[0]],
+        }
+
+
+IMAGE_FILES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp"}
+
+
+def segment(model, images, scales=(1.0,), flip=False):
+    """Label maps of images at their own size; tags are not used.
+
+    Args:
+        model: a built :class:`~keras_wsss.methods.WSSSModel`.
+        images: an array `[H,W,3]` or `[B,H,W,3]`, RGB 0..255; the path of an image; the path of a
+            folder; or a list of arrays `[H,W,3]` and paths.
+        scales, flip: as for :class:`Predictor`.
+
+    Returns:
+        numpy int32, 0 = background, c + 1 = class c: `[H,W]` for one image, `[B,H,W]` for an array
+        of several, a list of `[H,W]` for a list, and for a folder a dict, file name -> `[H,W]`.
+
+    Raises:
+        DataError: a file is missing or no image, or an array is no RGB image.
+
+    Example:
+
+    >>> segment(model, "photo.jpg").shape
+    (375, 500)
+    """
+    predictor = Predictor(model, scales, flip)
+
+    def one(image):
+        return predictor(tf.cast(_pixels(image), tf.float32)[None]).numpy()[0]
+
+    if isinstance(images, str | Path) and Path(images).is_dir():
+        files = sorted(f for f in Path(images).iterdir() if f.suffix.lower() in IMAGE_FILES)
+        if not files:
+            raise DataError(f"{images}: holds no image ({', '.join(sorted(IMAGE_FILES))})")
+        return {file.name: one(file) for file in files}
+    if isinstance(images, list | tuple):
+        return [one(image) for image in images]
+    if not isinstance(images, str | Path) and len(np.shape(images)) == 4:
+        return np.stack([one(image) for image in images])
+    return one(images)
+
+
+def _pixels(image):
+    """uint8 or float `[H,W,3]` of an array or a file."""
+    if not isinstance(image, str | Path):
+        if len(np.shape(image)) != 3 or np.shape(image)[-1] != 3:
+            raise DataError(
+                f"an image is an array [H,W,3], RGB 0..255, not {list(np.shape(image))}"
+            )
+        return image
+    try:
+        return decode_image(tf.io.read_file(str(image)))
+    except tf.errors.OpError as error:
+        raise DataError(f"{image}: cannot be read as an image ({error.message})") from error
