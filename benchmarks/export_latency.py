@@ -32,13 +32,14 @@ def models(bundle, threads):
     """Callables of images uint8 `[1,H,W,3]` by name; the first is the Keras graph."""
     import tensorflow as tf
 
-    from keras_wsss.export import load_package, open_model
+    from keras_wsss import load
+    from keras_wsss.export import open_model
     from keras_wsss.export.network import network_of
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     (package,) = (bundle / "weights").iterdir()
-    network = network_of(load_package(package)[0])
+    network = network_of(load(package))
     graph = tf.function(
         network, input_signature=[tf.TensorSpec([None, None, None, 3], tf.float32)], autograph=False
     )

@@ -20,12 +20,12 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from keras_wsss.config import load_config
+from keras_wsss.config import digest, load_config
 from keras_wsss.export.guards import statuses
 from keras_wsss.export.metadata import Limits, Metadata, Provenance
 from keras_wsss.export.network import network_of
 from keras_wsss.export.saved_model import write_saved_model
-from keras_wsss.methods import METHODS
+from keras_wsss.methods import new_model
 from keras_wsss.run_folder import RunDirectory
 
 RESULT = Path("benchmarks/results/fuzz_serving.json")
@@ -39,11 +39,11 @@ def write_tiny_model(path, limits=LIMITS, classes=CLASSES):
     """A SavedModel of the smallest network with random weights; returns its network."""
     overrides = ["backbone.name=mit_tiny", "backbone.weights=none", "heads.embedding_dim=16"]
     config = load_config("shapes_supervised", overrides)
-    model = METHODS[config.method](config, len(classes) - 1)
+    model = new_model(config, classes[1:])
     model.build()
     provenance = Provenance(
         config=config.name,
-        config_hash=config.digest(),
+        config_hash=digest(config),
         method=config.method,
         parity=False,
         seed=config.seed,

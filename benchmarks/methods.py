@@ -22,7 +22,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import keras_wsss
-from keras_wsss.config import load_config
+from keras_wsss.config import load_config, stage_digests
 from keras_wsss.run_folder import RunDirectory
 
 RESULTS = Path("benchmarks/results")
@@ -184,7 +184,7 @@ def result_is_todays(target, row, seed, data):
     """Whether a result is what its row would give today, but for the code; a rule has no hash."""
     made_by = json.loads(target.read_text()).get("config_hash")
     config = load_config(row.config, row.all_overrides(data, f"seed={seed}"))
-    *_, digest = config.stage_digests().values()
+    *_, digest = stage_digests(config).values()
     return made_by in (None, digest)
 
 

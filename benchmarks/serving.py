@@ -37,12 +37,12 @@ from PIL import Image
 
 import keras_wsss
 from benchmarks.methods import circumstances
-from keras_wsss.config import load_config
+from keras_wsss.checksums import write_sums
+from keras_wsss.config import digest, load_config
 from keras_wsss.data.decode import decode_image
 from keras_wsss.data.shapes import CLASSES, draw_scene
 from keras_wsss.errors import ServingError
 from keras_wsss.export.bundle import write_warmup
-from keras_wsss.checksums import write_sums
 from keras_wsss.export.client import GrpcClient, RestClient
 from keras_wsss.export.metadata import Limits, Metadata, Provenance
 from keras_wsss.export.network import network_of
@@ -71,7 +71,7 @@ def write_model(seed, backbone, path):
     config = load_config(
         "shapes_supervised", [f"backbone.name={backbone}", "backbone.weights=none"]
     )
-    model = build_model(config, len(FOREGROUND))
+    model = build_model(config, FOREGROUND)
     network = network_of(model)
     scene = tf.constant(draw_scene(seed, "val", 0, 192)[0][None], tf.float32)
     logits = network(scene)["logits"].numpy().reshape(-1, len(FOREGROUND) + 1)
@@ -90,7 +90,7 @@ def write_model(seed, backbone, path):
         weights_licence="Apache-2.0",
         provenance=Provenance(
             config=config.name,
-            config_hash=config.digest(),
+            config_hash=digest(config),
             method=config.method,
             parity=config.parity,
             seed=seed,
@@ -261,7 +261,7 @@ class Load:
         while self.counts["requests"] < count and self.server.process.poll() is None:
             time.sleep(0.02)
 
-    def ask(self, door, good, bad):
+    def ask(self, endpoint, good, bad):
         """One request with some good images and perhaps a bad one after the first."""
         files = [self.images[number] for number in good]
         expected = ["ok"] * len(good)
@@ -271,7 +271,7 @@ class Load:
         before = set(self.versions)
         started = time.perf_counter()
         try:
-            answers = self._client(door).segment(files)
+            answers = self._client(endpoint).segment(files)
         except ServingError as error:
             answers, refused = [], str(error)
         seconds = time.perf_counter() - started
@@ -280,26 +280,26 @@ class Load:
             self.counts["images"] += len(files)
             self.bad_counts[bad] += 1
             if None in expected:
-                told = "413" if door == "rest" else "RESOURCE_EXHAUSTED"
+                told = "413" if endpoint == "rest" else "RESOURCE_EXHAUSTED"
                 if answers or told not in refused:
-                    self.problems.append(f"{door}, {bad}: {answers or refused}")
+                    self.problems.append(f"{endpoint}, {bad}: {answers or refused}")
                 return
-            self.seconds[door].append(seconds)
+            self.seconds[endpoint].append(seconds)
             if not answers:
                 self.counts["failed"] += 1
-                self.problems.append(f"{door}: {refused}")
+                self.problems.append(f"{endpoint}: {refused}")
                 return
             for status, answer in zip(expected, answers, strict=True):
                 if answer.status != status:
                     self.counts["wrong_status"] += 1
-                    self.problems.append(f"{door}, {bad}: {answer.status}, not {status}")
+                    self.problems.append(f"{endpoint}, {bad}: {answer.status}, not {status}")
             masks = [answer.mask for answer in answers if answer.mask is not None]
             if len(masks) != len(good):
                 self.counts["wrong_masks"] += 1
             elif masks:
-                self._compare(door, good, masks, sorted(before | self.versions))
+                self._compare(endpoint, good, masks, sorted(before | self.versions))
 
-    def _compare(self, door, good, masks, versions):
+    def _compare(self, endpoint, good, masks, versions):
         """All masks of an answer have to be those of one and the same version."""
         expected = {
             version: [self.masks[version][number] for number in good] for version in versions
@@ -318,18 +318,18 @@ class Load:
         )
         self.counts["wrong_masks"] += sum(pixels > 0 for pixels in wrong[version])
         if sum(wrong[version]):
-            self.problems.append(f"{door}: {wrong[version]} pixels are as in no version")
+            self.problems.append(f"{endpoint}: {wrong[version]} pixels are as in no version")
 
-    def _client(self, door):
-        if not hasattr(self._clients, door):
+    def _client(self, endpoint):
+        if not hasattr(self._clients, endpoint):
             everything = {"max_image": 10**9, "max_request": 10**9, "tries": 1}
             client = (
                 RestClient(self.server.rest, NAME, **everything)
-                if door == "rest"
+                if endpoint == "rest"
                 else GrpcClient(self.server.grpc, NAME, **everything)
             )
-            setattr(self._clients, door, client)
-        return getattr(self._clients, door)
+            setattr(self._clients, endpoint, client)
+        return getattr(self._clients, endpoint)
 
 
 def wrong_pixels(mask, expected, draw):
@@ -340,7 +340,7 @@ def wrong_pixels(mask, expected, draw):
 
 
 def plan(seed, images, kinds):
-    """Requests without end: (door, numbers of good images, kind of bad file or None)."""
+    """Requests without end: (endpoint, numbers of good images, kind of bad file or None)."""
     generator = np.random.default_rng(seed)
     kinds = itertools.cycle(kinds)
     for number in itertools.count(1):
@@ -414,7 +414,7 @@ def measure(count, concurrent, images, backbone, seed):
         "classes_in_masks": len(np.unique(np.concatenate([mask.ravel() for mask, _ in odd]))),
         "latency_ms": {
             "all": percentiles(everything),
-            **{door: percentiles(values) for door, values in load.seconds.items()},
+            **{endpoint: percentiles(values) for endpoint, values in load.seconds.items()},
         },
         "requests_per_second": round(load.counts["requests"] / seconds, 1),
         "server_memory_mb": {

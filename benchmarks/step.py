@@ -21,8 +21,8 @@ from keras_wsss import losses
 from keras_wsss.config import load_config
 from keras_wsss.methods import build_model
 from keras_wsss.ops.affinity import affinity_targets
-from keras_wsss.training import build_optimizer
-from keras_wsss.training.trainer import peak_memory_mb
+from keras_wsss.optimizers import build_optimizer
+from keras_wsss.run_folder import peak_memory_mb
 
 STRIDES = [4, 2, 2, 1]
 
@@ -66,15 +66,14 @@ def images_with_objects(batch_size, crop, classes, seed=0):
 
 def components(model, batch):
     """Name -> function without arguments, each a part of the step (or the whole)."""
-    every = frozenset(model.loss_settings)
-    images, tags = batch["image"], batch["labels"]
+    labeller, images, tags = model.labeller, batch["image"], batch["labels"]
     crop = images.shape[1]
     small = tf.image.resize(images, (int(0.3 * crop),) * 2)
-    cam = model.multi_scale_cam(images)
-    labels = model.refined_labels(batch, cam)
+    cam = labeller.multi_scale_cam(images)
+    labels = labeller.from_cam(batch, cam)
     logits = tf.random.normal([*images.shape[:3], model.num_classes + 1])
     small_logits = tf.image.resize(logits, small.shape[1:3])
-    small_cam = model.multi_scale_cam(small)
+    small_cam = labeller.multi_scale_cam(small)
 
     def gradient(function, *arguments):
         def run():
@@ -96,14 +95,14 @@ def components(model, batch):
             return tape.gradient(value, variables, unconnected_gradients="zero")
         return value
 
-    points = model.draw_points(len(images))
+    points, energy = model.draw_points(len(images)), model.settings.losses["energy"]
     parts = {
-        "step": lambda: model.train_step(batch, every),
-        "cam_full_view": lambda: model.multi_scale_cam(images),
-        "cam_small_view": lambda: model.multi_scale_cam(small),
+        "step": lambda: model.train_step(batch, model.schedule.last),
+        "cam_full_view": lambda: labeller.multi_scale_cam(images),
+        "cam_small_view": lambda: labeller.multi_scale_cam(small),
         "network_forward": lambda: network(False),
         "network_forward_backward": lambda: network(True),
-        "refinement": lambda: model.refined_labels(batch, cam),
+        "refinement": lambda: labeller.from_cam(batch, cam),
         "affinity_targets_and_loss": gradient(
             lambda a: losses.affinity_loss(affinity_targets(labels, 8, 16), a),
             tf.random.uniform([len(images), (crop // 16) ** 2, (crop // 16) ** 2]),
@@ -111,7 +110,7 @@ def components(model, batch):
         "segmentation_loss": gradient(lambda x: losses.balanced_cross_entropy(labels, x), logits),
         "energy": gradient(
             lambda x: losses.dense_energy(
-                images, labels, x, batch["valid_box"], stride=model.loss_settings["energy"].stride
+                images, labels, x, batch["valid_box"], stride=energy.stride
             ),
             logits,
         ),
@@ -142,7 +141,6 @@ def main():
     config = load_config(options.config, overrides)
     model = build_model(config, num_classes=20)
     model.compile(build_optimizer(config.optimizer, config.training.steps))
-    model.optimizer.build(model.trainable_variables)
     batch = images_with_objects(options.batch, options.crop, 20)
 
     parts = components(model, batch)

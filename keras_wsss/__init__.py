@@ -7,6 +7,8 @@ TensorFlow.
 import importlib
 from typing import Any
 
+from keras_wsss._keras_files import announce_classes
+
 __version__ = "0.1.0"
 
 # Public names and the modules they are in.
@@ -59,3 +61,6 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+announce_classes()

@@ -43,7 +43,7 @@ def as_trained(images, square):
 
 
 def fuse_logits(logits, flip=True):
-    """Fuses decoder logits over flip and scales (afa.md, section 6).
+    """Fuses decoder logits over flip and scales (AFA, eq. 21).
 
     Args:
         logits: list, one per scale and the reference scale first, of float `[B,h,w,K]`, or with
@@ -165,7 +165,8 @@ def segment(model, images, scales=(1.0,), flip=False):
     if isinstance(images, list | tuple):
         return [one(image) for image in images]
     if not isinstance(images, str | Path) and len(np.shape(images)) == 4:
-        return np.stack([one(image) for image in images])
+        labels = [one(image) for image in images]
+        return np.stack(labels) if labels else np.zeros(np.shape(images)[:3], np.int32)
     return one(images)
 
 
@@ -176,7 +177,7 @@ def _pixels(image):
             raise DataError(
                 f"an image is an array [H,W,3], RGB 0..255, not {list(np.shape(image))}"
             )
-        return image
+        return np.asarray(image)
     try:
         return decode_image(tf.io.read_file(str(image)))
     except tf.errors.OpError as error:

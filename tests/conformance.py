@@ -1,7 +1,7 @@
 """What every method promises, on every backbone that the suite names; see test_conformance.py.
 
 A method is tested by being registered in ``METHODS`` and having a configuration ``shapes_METHOD``.
-A new loss term needs one row in ``ROUTES``.
+What its loss terms teach and read is held against its declaration.
 """
 
 import functools
@@ -12,33 +12,26 @@ import pytest
 import tensorflow as tf
 from conftest import random_batch, tiny_config
 
-from keras_wsss.config import Config, merge, shipped_configs
-from keras_wsss.methods import METHODS
-from keras_wsss.training import GroupedAdamW
+from keras_wsss import methods
+from keras_wsss.config import config_class, merge, shipped_configs, stage_configs
+from keras_wsss.optimizers import GroupedAdamW
+from keras_wsss.registry import METHODS
 
 CLASSES = 6
 BACKBONES = ("mit_tiny", "efficientnet_lite0")  # with attention, and with a neck for the affinity
 
-# The parts of the network that the gradient of a loss term reaches; all others get none.
-ROUTES = {
-    "classification": {"backbone", "classifier"},
-    "segmentation": {"backbone", "decoder"},
-    "affinity": {"backbone", "affinity"},
-    "correspondence": {"backbone", "decoder"},
-    "energy": {"backbone", "decoder"},
-    "equivariance": {"backbone", "classifier"},
-    "c2s": {"backbone", "decoder"},
-    "s2c": {"backbone", "classifier"},
-    "agreement": {"backbone", "classifier"},
-    "object_distance": {"backbone", "classifier"},
-    "background_distance": {"backbone", "classifier"},
-    "class_distance": {"backbone", "classifier"},
+# Where the gradient of a term in released code does not go where the method declares.
+PARITY_ROUTES = {
+    # TSCD's released code takes both CAMs of its equivariance without gradient.
+    ("tscd", "equivariance"): set(),
 }
-# TSCD's released code takes both CAMs of its equivariance without gradient.
-PARITY_ROUTES = {("tscd", "equivariance"): set()}
 # The affinity of a backbone without attention is read from a neck of its own.
 PARTS = {"backbone": "backbone", "classifier": "classifier", "decoder": "decoder"}
 PARTS |= {"neck": "affinity", "affinity": "affinity"}
+
+# What a term may declare to read, whatever its method; other names are the method's own.
+FROM_BATCH = {"mask", "saliency"}
+SHARED = {*FROM_BATCH, "affinity", "maps", "label"}
 
 # What lets each term say something about an untrained network, at the first step.
 UNTRAINED = {
@@ -60,18 +53,24 @@ class Case:
         name = f"shapes_{self.method}"
         if name not in shipped_configs():
             pytest.fail(f"method {self.method}: needs configs/{name}.yaml to be tested")
-        overrides = [f"parity={str(self.parity).lower()}", *UNTRAINED.get(self.method, ())]
+        overrides = list(UNTRAINED.get(self.method, ()))
+        if self.parity:
+            overrides.append("parity=true")
         shipped = tiny_config(*overrides, config=name, start=0)
-        stages = [stage for _, stage in shipped.stage_configs() if stage.method == self.method]
+        stages = [stage for _, stage in stage_configs(shipped) if stage.method == self.method]
         settings = stages[0].model_dump(mode="json")
         encoder = {"backbone": {"name": self.backbone}}
-        if self.backbone != "mit_tiny":
+        if self.backbone != "mit_tiny" and "cam" in settings:
             encoder["cam"] = {"scales": [1.0]}
-        return Config.model_validate(merge(settings, encoder))
+        return self.changed(merge(settings, encoder))
 
-    def new_model(self, **kwargs):
+    def changed(self, settings):
+        """The configuration of other settings of this method."""
+        return config_class(self.method, "shapes").model_validate(settings)
+
+    def new_model(self, config=None, **kwargs):
         """A built model; methods that draw at random draw the same in every model and step."""
-        model = METHODS[self.method](self.config, CLASSES, **kwargs)
+        model = methods.new_model(config or self.config, CLASSES, **kwargs)
         model.build()
         if hasattr(model, "draw_points"):
             generator = np.random.default_rng(3)
@@ -84,13 +83,17 @@ class Case:
         """One compiled model for all tests that do not care about its weights."""
         model = self.new_model()
         model.compile(GroupedAdamW(1e-4))
-        model.optimizer.build(model.trainable_variables)
         return model
 
     @property
-    def active(self):
-        """What ``active`` holds at the end of a training."""
-        return self.model.active_terms(self.config.training.steps)
+    def phase(self):
+        """What counts at the end of a training."""
+        return self.model.schedule.phase(self.config.training.steps)
+
+    @property
+    def declared(self):
+        """Loss term -> its declaration, for the terms of the configuration."""
+        return self.model.schedule.terms
 
     def batch(self, size=2, seed=0):
         """A random batch with all that the method reads in training."""
@@ -123,20 +126,21 @@ class Case:
         return batch
 
     def route(self, term):
-        """The parts of the network that the gradient of ``term`` has to reach."""
-        assert term in ROUTES, f"{term}: add a row to ROUTES: the parts that its gradient reaches"
+        """The parts of the network that the gradient of ``term`` has to reach; all others none."""
         own = (self.method, term)
-        return PARITY_ROUTES.get(own, ROUTES[term]) if self.parity else ROUTES[term]
+        if self.parity and own in PARITY_ROUTES:
+            return PARITY_ROUTES[own]
+        return {"backbone", self.declared[term].teaches}
 
 
-def parts_reached(model, batch, active):
+def parts_reached(model, batch, phase):
     """Loss term -> the parts of the network in which its gradient is not zero."""
     with tf.GradientTape(persistent=True) as tape:
-        outputs = model.forward(batch, active)
+        outputs = model.forward(batch, phase)
         with tape.stop_recording():
-            labels = model.pseudo_labels(batch, outputs, active)
+            labels = model.pseudo_labels(batch, outputs, phase)
             labels = tf.nest.map_structure(with_background, labels)
-        terms = model.loss_terms(batch, outputs, labels, active)
+        terms = model.loss_terms(batch, outputs, labels, phase)
     values = [variable.value for variable in model.trainable_variables]
     reached = {}
     for term, value in terms.items():
@@ -149,14 +153,96 @@ def parts_reached(model, batch, active):
     return reached
 
 
-def with_background(labels):
+def with_background(label):
     """Labels of noise may hold a single kind of pixel; 30 % background makes it several."""
-    if labels is None or not labels.dtype.is_integer:
-        return labels
-    return tf.where(tf.random.stateless_uniform(labels.shape, [1, 2]) < 0.3, 0, labels)
+    return tf.where(tf.random.stateless_uniform(label.shape, [1, 2]) < 0.3, 0, label)
 
 
-def mean_of_halves_step(model, batch, active):
+class Recorded(dict):
+    """A dict that remembers which of its keys were read."""
+
+    def __init__(self, content):
+        super().__init__(content)
+        self.read = set()
+
+    def __getitem__(self, key):
+        self.read.add(key)
+        return super().__getitem__(key)
+
+
+@dataclass
+class Step:
+    """What a step of one loss term has computed and used.
+
+    Attributes:
+        used: set of str, what the term has read, of the names in ``SHARED``.
+        outputs: dict, what ``forward`` has given.
+        own_label: bool, whether the term has a label that the labeller did not make.
+        passes: int, how often the network ran.
+        attentions: int, in how many of these passes its attention was asked for.
+        maps: int, how often the labeller made its maps.
+        labels: int, how often it made a label of them.
+    """
+
+    used: set
+    outputs: dict
+    own_label: bool
+    passes: int
+    attentions: int
+    maps: int
+    labels: int
+
+
+def step_of(case, term):
+    """The :class:`Step` of a term alone, on a batch that holds no more than it declares to read."""
+    model, declared = case.model, set(case.declared[term].reads)
+    phase = model.schedule.only(term, events=case.phase.events)
+    content = {key: x for key, x in case.batch().items() if key not in FROM_BATCH - declared}
+    calls = {"encode": [], "maps": [], "label": []}
+
+    def watched(name, function):
+        return lambda *given, **options: (
+            calls[name].append(function(*given, **options)) or (calls[name][-1])
+        )
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(model, "encode", watched("encode", model.encode))
+        for name in ("maps", "label"):
+            function = getattr(model.labeller, name)
+            patch.setattr(model.labeller, name, watched(name, function))
+        batch = Recorded(content)
+        outputs = model.forward(batch, phase)
+        labels = model.pseudo_labels(batch, outputs, phase)
+        view = Recorded(outputs["view"])
+        given = Recorded({**outputs, "view": view})
+        loss = model.loss_terms(batch, given, labels, phase)
+    assert set(loss) == {term}
+
+    labelled = _differs(lambda: model.loss_terms(batch, outputs, {}, phase)[term], loss[term])
+    from_maps = {name for made in calls["maps"] for name in made}
+    used = (batch.read & FROM_BATCH) | (view.read & {"affinity"})
+    used |= {"maps"} if given.read & from_maps else set()
+    used |= {"label"} if labelled and calls["label"] else set()
+    return Step(
+        used,
+        outputs,
+        own_label=labelled and not calls["label"],
+        passes=len(calls["encode"]),
+        attentions=sum(attention is not None for _, attention in calls["encode"]),
+        maps=len(calls["maps"]),
+        labels=len(calls["label"]),
+    )
+
+
+def _differs(function, value):
+    """Whether ``function`` gives another value, or none at all."""
+    try:
+        return bool(np.any(function() != value))
+    except (TypeError, ValueError, AttributeError):
+        return True
+
+
+def mean_of_halves_step(model, batch, phase):
     """The oracle for two replicas: the mean of the gradients of the half batches' losses.
 
     The network runs once on the whole batch, whose statistics two replicas with a synchronised
@@ -175,14 +261,14 @@ def mean_of_halves_step(model, batch, active):
         return tf.nest.map_structure(part, tree)
 
     with tf.GradientTape() as tape:
-        outputs = model.forward(batch, active)
+        outputs = model.forward(batch, phase)
         totals = []
         for i in range(2):
             part, part_batch = half(outputs, i), half(batch, i)
             with tape.stop_recording():
-                labels = model.pseudo_labels(part_batch, part, active)
-            terms = model.loss_terms(part_batch, part, labels, active)
-            totals.append(sum(model.loss_settings[n].weight * v for n, v in terms.items()))
+                labels = model.pseudo_labels(part_batch, part, phase)
+            terms = model.loss_terms(part_batch, part, labels, phase)
+            totals.append(sum(model.schedule.weights[n] * v for n, v in terms.items()))
         loss = (totals[0] + totals[1]) / 2
     variables = model.trainable_variables
     gradients = tape.gradient(loss, [v.value for v in variables], unconnected_gradients="zero")

@@ -33,42 +33,57 @@ def tiny_config(*overrides, config="shapes_tscd", start=3):
     Stages of the configuration are made as small as the rest.
 
     Args:
-        start: 0-based step from which all terms but the classification, or the first, count.
+        start: 0-based step from which all terms but the classification, or the first, count, and
+            from which CAMs are spread and predictions mixed in.
     """
-    from keras_wsss.config import load_config
+    from keras_wsss.config import load_config, stage_configs
 
-    shipped = load_config(config)
-    small = [
-        "backbone.name=mit_tiny",
-        "backbone.weights=none",
-        "backbone.drop_path_rate=0",
-        "heads.embedding_dim=16",
-        "heads.dropout=0",
-        "cam.scales=[1.0, 1.5]",
-        "pseudo_label.iterations=3",
-        f"pseudo_label.propagation_start={start}",
-        "data.crop_size=128",
-        "data.batch_size=2",
-        "data.shapes.train_images=12",
-        "data.shapes.val_images=4",
-        "data.shapes.image_size=144",
-        "optimizer.warmup_steps=2",
-        "training.steps=8",
-        "training.validate_every=4",
-        "training.log_every=2",
-        "training.pictures=0",
-    ]
-    everywhere = [*small, *_starts(shipped, start)]
-    for stage, stage_config in shipped.stage_configs():
+    # The kind of data may be another one, which has other keys.
+    shipped = load_config(config, [each for each in overrides if each.startswith("data.")])
+    everywhere = _small(shipped, start)
+    for stage, stage_config in stage_configs(shipped):
         if stage:
-            own = [*small, *_starts(stage_config, start)]
+            own = _small(stage_config, start)
             everywhere += [f"stages.{stage}.{override}" for override in own]
     return load_config(config, [*everywhere, *overrides])
 
 
-def _starts(config, start):
+def _small(config, start):
+    """Overrides that make a configuration small; only keys that its method and data have."""
+    small = {
+        "backbone.name": "mit_tiny",
+        "backbone.weights": "none",
+        "backbone.drop_path_rate": 0,
+        "heads.embedding_dim": 16,
+        "heads.dropout": 0,
+        "cam.scales": [1.0, 1.5],
+        "pseudo_label.iterations": 3,
+        "pseudo_label.propagation_start": start,
+        "sgn.mix_start": start,
+        "sgn.mix_end": start + 4,
+        "data.crop_size": 128,
+        "data.batch_size": 2,
+        "data.shapes.train_images": 12,
+        "data.shapes.val_images": 4,
+        "data.shapes.image_size": 144,
+        "optimizer.warmup_steps": 2,
+        "training.steps": 8,
+        "training.classifier_steps": start,
+        "training.validate_every": 4,
+        "training.log_every": 2,
+        "training.pictures": 0,
+    }
     terms = sorted(config.losses, key=lambda name: (name != "classification", name))
-    return [f"losses.{name}.start_step={start}" for name in terms[1:]]
+    starts = [f"losses.{name}.start_step={start}" for name in terms[1:]]
+    return only_keys_of(config, (f"{key}={value}" for key, value in small.items())) + starts
+
+
+def only_keys_of(config, overrides):
+    """Those overrides whose keys the method and the kind of data of a configuration have."""
+    from keras_wsss.config.sections import section_keys
+
+    known = section_keys(type(config))
+    return [override for override in overrides if override.partition("=")[0] in known]
 
 
 def random_batch(size=2, classes=6, side=128, seed=0):

@@ -6,11 +6,11 @@ from reference_network import pixels, stored_weights
 
 from keras_wsss.backbones.weights import assign_state_dict
 from keras_wsss.config import load_config
-from keras_wsss.inference import fuse_logits
-from keras_wsss.methods import METHODS
+from keras_wsss.methods import new_model
 from keras_wsss.ops.cam import fuse_multi_scale, fuse_segmentation
 from keras_wsss.ops.resize import resize
-from keras_wsss.training import GroupedAdamW, PolyWarmup
+from keras_wsss.optimizers import GroupedAdamW, PolyWarmup
+from keras_wsss.prediction import fuse_logits
 
 # The loss terms of the vectors, and how the vectors call them.
 LOSS_KEYS = {
@@ -51,7 +51,7 @@ def tiny(method, *overrides):
             *overrides,
         ],
     )
-    model = METHODS[method](config, num_classes=20)
+    model = new_model(config, classes=20)
     model.build()
     return model
 
@@ -84,7 +84,7 @@ def check_losses(model, terms, case, rtol=1e-3, atol=1e-4, prefix="out_"):
 
 
 def weighted(model, terms):
-    return sum(model.loss_settings[name].weight * value for name, value in terms.items())
+    return sum(model.schedule.weights[name] * value for name, value in terms.items())
 
 
 def fused(case, view, side):
@@ -129,7 +129,7 @@ def step_tscd_given_outputs(case, file):
     batch = batch_of(case, case["out_denorm_u8"])
     size = case["in_image_u8"].shape[1]
     given = variables(case, "seg", "seg_small", "cls_logits", "affinity")
-    active = frozenset(LOSS_KEYS["tscd"])
+    phase = model.schedule.only(*LOSS_KEYS["tscd"])
     with tf.GradientTape() as tape:
         outputs = {
             "view": {
@@ -142,14 +142,17 @@ def step_tscd_given_outputs(case, file):
             "cam": fused(case, "full", size),
             "small_cam": fused(case, "small", int(0.3 * size)),
             "large_view": None,
+            "logits": model.enlarged(given["seg"].value(), batch["image"]),
         }
-        labels = model.pseudo_labels(batch, outputs, active)
-        terms = model.loss_terms(batch, outputs, labels, active)
+        labels = model.pseudo_labels(batch, outputs, phase)
+        terms = model.loss_terms(batch, outputs, labels, phase)
         total = weighted(model, terms)
 
     np.testing.assert_allclose(outputs["cam"][:, ::4, ::4], case["out_cam_stride4"], 1e-4, 1e-5)
     np.testing.assert_allclose(outputs["small_cam"], case["out_cam_small"], 1e-4, 1e-5)
-    check_label(labels, case, "refined")
+    assert set(labels) == {"segmentation", "affinity", "energy"}
+    for label in labels.values():
+        check_label(label, case, "refined")
     check_losses(model, terms, case)
     gradients = tape.gradient(total, given)
     check_gradient(gradients["seg"], case["out_grad_seg"])
@@ -163,8 +166,8 @@ def step_afa_given_outputs(case, file):
     batch = batch_of(case, case["out_denorm_u8"])
     size = case["in_image_u8"].shape[1]
     given = variables(case, "seg", "cls_logits", "affinity")
-    active = model.active_terms(7000)
-    assert "propagation" in active
+    phase = model.schedule.phase(7000)
+    assert "propagation" in phase.events
     with tf.GradientTape() as tape:
         outputs = {
             "view": {
@@ -177,9 +180,10 @@ def step_afa_given_outputs(case, file):
                 "cam": tf.constant(case["in_rawcam_full_scale_150"], tf.float32),
                 "affinity": tf.constant(case["in_affinity_scale_150"], tf.float32),
             },
+            "logits": model.enlarged(given["seg"].value(), batch["image"]),
         }
-        labels = model.pseudo_labels(batch, outputs, active)
-        terms = model.loss_terms(batch, outputs, labels, active)
+        labels = model.pseudo_labels(batch, outputs, phase)
+        terms = model.loss_terms(batch, outputs, labels, phase)
         total = weighted(model, terms)
 
     check_label(labels["affinity"], case, "refined")
@@ -209,8 +213,8 @@ def step_bmp_given_outputs(case, file):
     given["pixel_logit"] = tf.Variable(enlarged("in_pixel_logit_grid"))
     for form in ("bce", "ce"):
         model = tiny("bmp", f"losses.c2s.form={form}")
-        active = model.active_terms(5000)
-        assert "propagation" in active
+        phase = model.schedule.phase(5000)
+        assert "propagation" in phase.events
         with tf.GradientTape() as tape:
             outputs = {
                 "view": {
@@ -221,9 +225,10 @@ def step_bmp_given_outputs(case, file):
                 },
                 "cam": fuse_multi_scale(views("cam"), (size, size)),
                 "segmentation": fuse_segmentation(views("seg"), (size, size)),
+                "logits": model.enlarged(given["seg"].value(), batch["image"]),
             }
-            labels = model.pseudo_labels(batch, outputs, active)
-            terms = model.loss_terms(batch, outputs, labels, active)
+            labels = model.pseudo_labels(batch, outputs, phase)
+            terms = model.loss_terms(batch, outputs, labels, phase)
             total = weighted(model, terms)
         stride4 = outputs["segmentation"][:, ::4, ::4]
         np.testing.assert_allclose(stride4, case["out_msc_seg_stride4"], 1e-4, 1e-5)
@@ -250,8 +255,7 @@ def tiny_train_step(method, step, labels=None):
     """Check of a whole optimisation step at the 0-based ``step`` of the schedule.
 
     Args:
-        labels: the vectors' names of the labels that ``pseudo_labels`` gives, where it gives
-            several.
+        labels: loss term -> the vectors' name of its label, where they have it.
     """
 
     def check(case, file):
@@ -269,20 +273,20 @@ def tiny_train_step(method, step, labels=None):
         position = {id(v.value): i for i, v in enumerate(model.trainable_variables)}
         before = {name: np.array(v) for name, v in names.items()}
         batch = batch_of(case, case["in_image_u8"])
-        active = model.active_terms(step)
+        phase = model.schedule.phase(step)
         seen = {}
         make_labels = model.pseudo_labels
 
         def pseudo_labels(*inputs):
             made = make_labels(*inputs)
-            seen.update(made if isinstance(made, dict) else {})
+            seen.update(made)
             return made
 
         model.pseudo_labels = pseudo_labels
 
         @tf.function(autograph=False)
         def one_step(batch):
-            return *model.terms_and_gradients(batch, active), seen
+            return *model.terms_and_gradients(batch, phase), seen
 
         terms, gradients, made = one_step(batch)
         terms.pop("loss")

@@ -15,7 +15,7 @@ from keras_wsss.backbones import build_backbone
 from keras_wsss.backbones.normalise import DEVIATION, MEAN
 from keras_wsss.backbones.weights import assign_state_dict
 from keras_wsss.heads import CAMClassifier, LargeFOVDecoder, SegFormerDecoder
-from keras_wsss.training.optimizers import rate_multipliers
+from keras_wsss.optimizers import rate_multipliers
 
 SR_RATIOS = (8, 4, 2, 1)
 

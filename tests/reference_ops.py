@@ -5,7 +5,17 @@ import tensorflow as tf
 
 from keras_wsss import losses
 from keras_wsss.metrics import MeanIoU, multilabel_f1
-from keras_wsss.ops import affinity, box, cam, correspondence, energy, refine, saliency_labels
+from keras_wsss.ops import (
+    affinity,
+    box,
+    cam,
+    correspondence,
+    energy,
+    pseudo_label,
+    refine,
+    saliency_labels,
+)
+from keras_wsss.ops.label import inside, present_slots
 from keras_wsss.ops.resize import resize
 
 MEAN = np.array((123.675, 116.28, 103.53), np.float32)
@@ -69,12 +79,14 @@ def refined_label(refine_function):
     def check(case, file):
         image, maps, labels = (floats(case, f"in_{k}") for k in ("image_u8", "cam", "cls_label"))
         half, guide = cam.half_size(maps, image)
-        slots, kept = cam.present_slots(labels)
+        slots, kept = present_slots(labels)
         soft = cam.refined_scores(half, guide, slots, labels, refine_function, (0.55, 0.35)).numpy()
         for i, used in enumerate(kept.numpy().sum(axis=1)):
             check_maps(soft[i, :, :, 0, :used], case[f"out_soft_high_img{i}"])
             check_maps(soft[i, :, :, 1, :used], case[f"out_soft_low_img{i}"])
-        ours = cam.refined_pseudo_label(maps, labels, image, case["in_box"], refine_function)
+        ours = cam.refined_pseudo_label(
+            maps, labels, image, case["in_box"], refine_function, high=0.55, low=0.35
+        )
         assert np.mean(ours == case["out_label"]) >= 0.999
 
     return check
@@ -106,7 +118,7 @@ def bmp_background_aware_propagation(case, file):
         tf.gather(stacked, channels, axis=-1), image, valid_box, refine.pixel_adaptive_refinement
     )
     check_maps(soft, case["out_propagated_at_nonzero_channels"])
-    ours = box.background_aware_label(
+    ours = pseudo_label.background_aware_label(
         background, maps, labels, image, valid_box, refine.pixel_adaptive_refinement
     )
     assert np.mean(ours == case["out_label_sigma_c_050"]) >= 0.999
@@ -222,9 +234,9 @@ def loss_dense_energy(case, file):
     colours = image[:, : 2 * height : 2, : 2 * width : 2]
     places = np.broadcast_to(places, (len(image), height, width, 2))
     features = np.concatenate([places / 50, colours / 15], axis=-1).astype(np.float32)
-    inside = cam.inside(box, label.shape[1:]).numpy()[:, : 2 * height : 2, : 2 * width : 2]
+    valid = inside(box, label.shape[1:]).numpy()[:, : 2 * height : 2, : 2 * width : 2]
     values = tf.nn.softmax(logits)[:, : 2 * height, : 2 * width]
-    values = resize(values, (height, width)) * inside[..., None]
+    values = resize(values, (height, width)) * valid[..., None]
     filtered = energy.gaussian_filter(tf.constant(features), values)
     reference = case["out_filtered_exact"]
     np.testing.assert_allclose(filtered, reference, 1e-4, 1e-5 * reference.max())

@@ -1,4 +1,4 @@
-"""Affinity processing: the check list of affinity_3m.md, and the pipeline against numpy."""
+"""Affinity processing: the reference values of its page, and the pipeline against numpy."""
 
 import functools
 

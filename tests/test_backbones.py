@@ -15,7 +15,6 @@ from keras_wsss.backbones import (
     EfficientNetLite0,
     MiT,
     ResNet,
-    backbone_names,
     build_backbone,
 )
 from keras_wsss.backbones.efficientnet_lite import STAGES
@@ -24,6 +23,7 @@ from keras_wsss.backbones.resnet import DEPTHS
 from keras_wsss.backbones.stochastic_depth import StochasticDepth, linear_rates
 from keras_wsss.backbones.weights import assign_state_dict, load_weights
 from keras_wsss.errors import ConfigError, DataError
+from keras_wsss.registry import BACKBONES
 
 STOCHASTIC_DEPTH = ["mit_tiny", "efficientnet_lite0"]
 NAMES = [*STOCHASTIC_DEPTH, "vgg16", "vgg16_largefov", "resnet50"]
@@ -168,7 +168,7 @@ def test_errors_say_what_is_allowed():
     with pytest.raises(DataError, match="at least 29 pixels.*28x64"):
         build_backbone("mit_tiny")(images_of(28, 64))
     assert build_backbone("mit_tiny")(images_of(29, 29))[0].shape == (1, 8, 8, 16)
-    assert {f"mit_b{i}" for i in range(6)} < set(backbone_names())
+    assert {f"mit_b{i}" for i in range(6)} < set(BACKBONES)
 
 
 def test_strides_as_trained():
@@ -376,7 +376,7 @@ def dyadic_state(backbone, seed=0):
 
 
 def plain_vgg16(images, state, largefov):
-    """The tables of i2crc.md 2.1 and sgn.md 2 in words, in float64; all named maps."""
+    """The tables of I2CRC's and SGN's pages in words, in float64; all named maps."""
     state = {name: array.astype(np.float64) for name, array in state.items()}
 
     def conv(x, name, dilation=1):
@@ -425,7 +425,7 @@ def test_vgg16_sizes_of_the_pages():
 
 
 def test_conv5_1_is_dilated():
-    """i2crc.md 8.1: one pixel of conv4 reaches conv5_1 at distance 2, not 1."""
+    """I2CRC, reference value 1: one pixel of conv4 reaches conv5_1 at distance 2, not 1."""
     layer = VGG16().blocks[4][0]
     x = np.zeros((2, 9, 9, 512), np.float32)
     x[1, 4, 4, 0] = 1.0
@@ -466,7 +466,7 @@ def test_initial_weights_of_added_layers_follow_the_pages():
 
 
 def test_dilated_resnet_keeps_its_stages():
-    """i2crc.md 2.2: strides and dilations of all 3x3 convolutions, read off a single pixel."""
+    """I2CRC, "Segmentation network": strides and dilations of all 3x3 convolutions, read off a single pixel."""
     backbone = ResNet(50)
     for stage, (stride, dilation) in zip(
         backbone.stages, [(1, 1), (2, 1), (1, 2), (1, 4)], strict=True
@@ -482,7 +482,7 @@ def test_dilated_resnet_keeps_its_stages():
 
 @pytest.mark.parametrize("side", [160, 240, 321])
 def test_resnet_sizes_of_the_wrapper(side):
-    """i2crc.md 8.12: a crop of 321 at scales 0.5, 0.75 and 1."""
+    """I2CRC, reference value 12: a crop of 321 at scales 0.5, 0.75 and 1."""
     backbone = build_backbone("resnet50")
     wanted = {160: 20, 240: 30, 321: 41}[side]
     assert backbone(images_of(side, 33))[-1].shape == (1, wanted, 5, 2048)

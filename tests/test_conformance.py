@@ -11,23 +11,38 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conformance import BACKBONES, CLASSES, Case, mean_of_halves_step, parts_reached
+from conformance import (
+    BACKBONES,
+    CLASSES,
+    FROM_BATCH,
+    SHARED,
+    Case,
+    mean_of_halves_step,
+    parts_reached,
+    step_of,
+)
 
-from keras_wsss.config import BY_AFFINITY, Config
-from keras_wsss.methods import METHODS, base
-from keras_wsss.training import GroupedAdamW
+from keras_wsss.config.sections import BY_AFFINITY
+from keras_wsss.errors import DataError
+from keras_wsss.methods import labeller
+from keras_wsss.optimizers import GroupedAdamW
+from keras_wsss.registry import METHODS
 
 DEGENERATE = ("no tags", "all tags", "all padding", "black image")
 CASES = {
     f"{method}-{backbone}": Case(method, backbone) for method in METHODS for backbone in BACKBONES
 }
-PARITY = {f"{method}-parity": Case(method, "mit_tiny", parity=True) for method in METHODS}
+PARITY = {
+    f"{method}-parity": Case(method, "mit_tiny", parity=True)
+    for method in METHODS
+    if METHODS[method].has_parity
+}
 
 
 @pytest.fixture(autouse=True)
 def refinement_without_xla(monkeypatch):
     """Compiling every method's refinement takes longer than all else here: test_ops_compiled."""
-    monkeypatch.setattr(base, "_compiled", lambda function: function)
+    monkeypatch.setattr(labeller, "_compiled", lambda function: function)
 
 
 def each(cases):
@@ -99,16 +114,56 @@ def test_saved_and_loaded_model_predicts_the_same(tmp_path, case):
 
 @with_parity
 def test_which_loss_reaches_which_part(case):
-    reached = parts_reached(case.model, case.batch(), case.active)
-    assert reached == {term: case.route(term) for term in case.model.loss_settings}
+    reached = parts_reached(case.model, case.batch(), case.phase)
+    assert reached == {term: case.route(term) for term in case.config.losses}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_terms_read_what_they_declare(method):
+    """All of it, as released or corrected, and no more: a batch holds nothing else."""
+    variants = [case for case in (CASES | PARITY).values() if case.method == method]
+    variants = [case for case in variants if case.backbone == "mit_tiny"]
+    for term, declared in variants[0].declared.items():
+        used, reads = set(), set(declared.reads)
+        for case in variants:
+            step = step_of(case, term)
+            assert step.used <= reads, (term, case)
+            # What the method itself makes has a name of the method's own.
+            assert not step.own_label or reads - SHARED, (term, case)
+            used |= step.used
+        assert used == reads & SHARED, term
+
+
+@all_cases
+def test_what_no_term_reads_is_not_computed(case):
+    schedule = case.model.schedule
+    own = {name for declared in case.declared.values() for name in declared.reads} - SHARED
+    for term in case.declared:
+        step, reads = step_of(case, term), schedule.only(term).reads
+        assert step.maps == ("maps" in reads), term
+        assert (step.labels > 0) == ("label" in reads), term
+        assert ("affinity" in step.outputs["view"]) == ("affinity" in reads), term
+        assert not (own - reads) & set(step.outputs), term
+        if "maps" not in reads:
+            assert step.attentions == ("affinity" in reads), term
+        if not reads - FROM_BATCH - {"affinity"}:
+            assert step.passes == 1, term
+
+
+@mit_only
+def test_a_batch_without_what_a_term_reads_is_one_message(case):
+    for key in {"labels", *case.phase.reads} & {"labels", *FROM_BATCH}:
+        batch = {name: x for name, x in case.batch().items() if name != key}
+        with pytest.raises(DataError, match=f"{case.method} needs '{key}' in every batch"):
+            case.model.train_step(batch)
 
 
 @with_parity
 @pytest.mark.parametrize("kind", DEGENERATE)
 def test_losses_and_gradients_stay_finite(case, kind):
     model = case.model
-    terms, gradients = model.terms_and_gradients(case.degenerate(kind), case.active)
-    assert set(terms) == {"loss", *model.loss_settings}
+    terms, gradients = model.terms_and_gradients(case.degenerate(kind), case.phase)
+    assert set(terms) == {"loss", *case.config.losses}
     for name, value in terms.items():
         assert np.isfinite(float(value)), name
     for variable, gradient in zip(model.trainable_variables, gradients, strict=True):
@@ -120,15 +175,16 @@ def test_every_term_can_be_left_out(case):
     for left_out in set(case.config.losses) - {"classification"}:
         settings = case.config.model_dump(mode="json")
         del settings["losses"][left_out]
-        settings["cam"]["scales"] = [1.0]
-        if left_out == "affinity" and settings["pseudo_label"]["propagation"] in BY_AFFINITY:
-            settings["pseudo_label"]["propagation"] = "none"  # nothing else trains what it reads
-        model = METHODS[case.method](Config.model_validate(settings), CLASSES)
-        model.build()
-        batch, active = case.batch(), model.active_terms(case.config.training.steps)
-        outputs = model.forward(batch, active)
-        labels = model.pseudo_labels(batch, outputs, active)
-        assert set(model.loss_terms(batch, outputs, labels, active)) == set(settings["losses"])
+        if "cam" in settings:
+            settings["cam"]["scales"] = [1.0]
+        labelling = settings.get("pseudo_label", {})
+        if left_out == "affinity" and labelling.get("propagation") in BY_AFFINITY:
+            labelling["propagation"] = "none"  # nothing else trains what it reads
+        model = case.new_model(case.changed(settings))
+        batch, phase = case.batch(), model.schedule.phase(case.config.training.steps)
+        outputs = model.forward(batch, phase)
+        labels = model.pseudo_labels(batch, outputs, phase)
+        assert set(model.loss_terms(batch, outputs, labels, phase)) == set(settings["losses"])
 
 
 @mit_only
@@ -140,7 +196,8 @@ def test_terms_that_have_not_started_cost_nothing(case, monkeypatch):
         return encode(*arguments, **kwargs)
 
     monkeypatch.setattr(model, "encode", counted)
-    terms, _ = model.terms_and_gradients(case.batch(), frozenset({"classification"}))
+    alone = model.schedule.only("classification", events=case.phase.events)
+    terms, _ = model.terms_and_gradients(case.batch(), alone)
     assert set(terms) == {"loss", "classification"}
     assert len(passes) == 1  # no pass for CAMs or second views
 
@@ -153,10 +210,10 @@ def test_terms_start_at_their_step(case):
     settings = case.config.model_dump(mode="json")
     for name, change in later.items():
         settings["losses"][name] |= change
-    model = METHODS[case.method](Config.model_validate(settings), CLASSES)
+    schedule = case.new_model(case.changed(settings)).schedule
     for name, step in starts.items():
-        assert name not in model.active_terms(step - 1) and name in model.active_terms(step)
-    assert "classification" in model.active_terms(0)
+        assert name not in schedule.phase(step - 1).terms and name in schedule.phase(step).terms
+    assert "classification" in schedule.phase(0).terms
 
 
 @mit_only
@@ -165,11 +222,11 @@ def test_seeds_are_labels_of_tags_inside_the_box(case):
     batch = {name: case.batch()[name] for name in ("image", "labels", "valid_box")}
     kinds = {"image": [None, None, None, 3], "labels": [None, CLASSES], "valid_box": [None, 4]}
     signature = {name: tf.TensorSpec(kinds[name], batch[name].dtype) for name in kinds}
-    seeds = tf.function(case.model.seeds, input_signature=[signature], autograph=False)
+    described = tf.function(case.model.label, input_signature=[signature], autograph=False)
     cut = {**batch, "image": batch["image"][:, :97, :75]}
     cut["valid_box"] = tf.constant([[0, 97, 0, 75], [0, 90, 0, 60]])
     for part in (batch, cut):
-        cam, label, full = (value.numpy() for value in seeds(part))
+        cam, label, full = (value.numpy() for value in described(part))
         assert label.shape == full.shape == part["image"].shape[:3]
         assert cam.shape == (*label.shape, CLASSES) and cam.dtype == np.float32
         assert np.all((cam >= 0) & (cam <= 1))
@@ -189,12 +246,11 @@ def test_seeds_are_labels_of_tags_inside_the_box(case):
 def test_a_step_of_fit(case):
     model = case.new_model()
     model.compile(GroupedAdamW(1e-4), run_eagerly=case.backbone != "mit_tiny")
-    model.optimizer.build(model.trainable_variables)  # else the step is traced twice
     before = [variable.numpy() for variable in model.trainable_variables]
     history = model.fit(tf.data.Dataset.from_tensors(case.batch()), verbose=0).history
-    assert set(history) == {"loss", *model.loss_settings}
+    assert set(history) == {"loss", *case.config.losses}
     assert all(np.isfinite(value) for (value,) in history.values())
-    weighted = sum(term.weight * history[name][0] for name, term in model.loss_settings.items())
+    weighted = sum(term.weight * history[name][0] for name, term in case.config.losses.items())
     np.testing.assert_allclose(history["loss"][0], weighted, rtol=1e-5)
     assert int(model.optimizer.iterations) == 1
     after = [variable.numpy() for variable in model.trainable_variables]
@@ -238,7 +294,6 @@ def test_two_replicas_equal_the_mean_of_half_batch_gradients(case, replicas):
         with strategy.scope():
             model = case.new_model(synchronized=synchronized)
             model.compile(GroupedAdamW(1e-2, epsilon=1e-1), run_eagerly=True)
-            model.optimizer.build(model.trainable_variables)
         return model
 
     replicated = compiled_model(replicas, synchronized=True)
@@ -249,7 +304,7 @@ def test_two_replicas_equal_the_mean_of_half_batch_gradients(case, replicas):
 
     batch = case.batch(4)
     replicated.fit(tf.data.Dataset.from_tensors(batch), verbose=0)
-    mean_of_halves_step(single, batch, case.active)
+    mean_of_halves_step(single, batch, case.phase)
 
     moved = 0
     for weight, ours, expected in zip(start, replicated.weights, single.weights, strict=True):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from keras_wsss.config import DataConfig
+from keras_wsss.config.data import ShapesDataConfig
 from keras_wsss.data import evaluation_dataset, load_split, shapes, training_dataset
 from keras_wsss.errors import DataError
 
@@ -12,7 +12,7 @@ SIZE = 64
 
 def config(**settings):
     sizes = {"train_images": 40, "val_images": 20, "image_size": SIZE}
-    return DataConfig(kind="shapes", crop_size=32, shapes=sizes | settings)
+    return ShapesDataConfig(kind="shapes", crop_size=32, shapes=sizes | settings)
 
 
 def test_images_depend_on_seed_part_and_index_only():
@@ -61,12 +61,12 @@ def test_animal_differs_from_the_background_around_it():
 def test_classes_can_be_chosen():
     split = load_split(config(classes=2), "val")
     assert split.class_names == ("star", "heart") and len(split) == 20
-    chosen = DataConfig(kind="shapes", classes=("arrow", "clover"))
+    chosen = ShapesDataConfig(kind="shapes", classes=("arrow", "clover"))
     assert load_split(chosen, "val").class_names == ("arrow", "clover")
     with pytest.raises(DataError, match="9 is more than the 8 there are"):
         load_split(config(classes=9), "train")
     with pytest.raises(DataError, match="'hart' is no class .*mean 'heart'"):
-        load_split(DataConfig(kind="shapes", classes=("hart",)), "train")
+        load_split(ShapesDataConfig(kind="shapes", classes=("hart",)), "train")
 
 
 def test_batches():

@@ -1,47 +1,58 @@
-"""A run becomes a bundle: files, parity report, provenance, and packages that can be trusted."""
+"""A run becomes a bundle: files, comparison, provenance, and packages that can be trusted."""
 
 import json
 import shutil
+import subprocess
+import sys
+import zipfile
 from importlib.metadata import version
+from pathlib import Path
 
 import h5py
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 import yaml
 from conftest import tiny_config
+from data_folder import CLASSES, write_voc
 from google.protobuf import text_format
 
-from keras_wsss.config import Config
-from keras_wsss.errors import ConfigError, ExportError, WeightsError
-from keras_wsss.export import export_run, load_package, open_model, parity
-from keras_wsss.export.__main__ import main
+import keras_wsss
 from keras_wsss.checksums import SUMS, check_sums, sha256, write_sums
+from keras_wsss.config import load_run_config
+from keras_wsss.errors import ConfigError, ExportError, WeightsError
+from keras_wsss.export import comparison, export_run, open_model
+from keras_wsss.export.__main__ import main
+from keras_wsss.export.comparison import Agreement, Bounds, Exported, performance, violations
 from keras_wsss.export.files import version_folders
 from keras_wsss.export.metadata import Limits, Metadata
-from keras_wsss.export.comparison import Agreement, Bounds, Exported, performance, violations
-from keras_wsss.export.export_run import _move
-from keras_wsss.inference import load_run
+from keras_wsss.export.run_export import _move
 from keras_wsss.inference.checkpoints import save_checkpoint
-from keras_wsss.methods import METHODS
+from keras_wsss.methods import new_model
+from keras_wsss.registry import FORMATS, register_format
 from keras_wsss.run_folder import RunDirectory
 
 NAME = "shapes_supervised"
 SMALL = Limits(working_size=128, max_pixels=300_000)
+NAMES = ("circle", "square", "triangle", "star", "ring", "cross")
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """Folder of a run as training leaves it, with random weights."""
-    run = RunDirectory(tmp_path_factory.mktemp("runs") / "one")
-    config = tiny_config(config=NAME)
+def write_run(path, config, classes):
+    """A run folder as training leaves it, with random weights."""
+    run = RunDirectory(path)
     run.prepare(config)
-    run.classes_file.write_text("circle\nsquare\ntriangle\nstar\nring\ncross\n")
-    model = METHODS[config.method](config, 6)
+    run.classes_file.write_text("".join(f"{name}\n" for name in classes))
+    model = new_model(config, classes)
     model.build()
     save_checkpoint(model, run, "last", step=8, miou=12.5)
     run.write_json(run.summary_file, {"decoder": {"miou": 12.5}})
     return run
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return write_run(tmp_path_factory.mktemp("runs") / "one", tiny_config(config=NAME), NAMES)
 
 
 @pytest.fixture(scope="module")
@@ -51,21 +62,25 @@ def bundle(run, tmp_path_factory):
     return output, export_run(run.path, output, images=3, limits=SMALL, speed=False)
 
 
+def metadata_of(package):
+    return Metadata.model_validate_json((package / "metadata.json").read_text())
+
+
 # ---- bundle ----------------------------------------------------------------------------------
 
 
 def test_every_format_is_there_and_equal(bundle):
     output, report = bundle
     kinds = {model["kind"]: model for model in report["models"].values()}
-    assert set(kinds) == set(parity.BOUNDS)
+    assert set(kinds) == set(comparison.BOUNDS)
     for kind, model in kinds.items():
         assert model["out_of_bounds"] == [] and model["megabytes"] > 0.05, kind
         assert model["miou_drop"] == pytest.approx(model["miou_keras"] - model["miou"], abs=0.011)
     for kind in ("saved_model", "onnx", "float32"):
         assert kinds[kind]["max_abs_logits"] < 1e-4 and kinds[kind]["equal_pixels"] > 99.99
     assert 1e-4 < kinds["float16"]["max_abs_logits"] < kinds["int8"]["max_abs_logits"]
-    assert report == json.loads((output / "parity.json").read_text())
-    assert (output / "parity.md").read_text().count("\n") == 2 + len(kinds)
+    assert report == json.loads((output / "comparison.json").read_text())
+    assert (output / "comparison.md").read_text().count("\n") == 2 + len(kinds)
     check_sums(output / "saved_model" / NAME / "1")
     assert not list(output.glob(".partial*"))
 
@@ -83,15 +98,7 @@ def test_all_files_tell_where_they_come_from(run, bundle):
     assert metadata[0].limits == SMALL
     for one in metadata:
         assert one.model_copy(update={"limits": None}) == metadata[1]
-    assert metadata[1].classes == (
-        "background",
-        "circle",
-        "square",
-        "triangle",
-        "star",
-        "ring",
-        "cross",
-    )
+    assert metadata[1].classes == ("background", *NAMES)
     assert metadata[1].palette[1] == "#800000"
     provenance = metadata[1].provenance
     assert provenance.weights_sha256 == sha256(run.checkpoint("last"))
@@ -100,8 +107,8 @@ def test_all_files_tell_where_they_come_from(run, bundle):
 
 
 def test_metadata_tell_the_normalisation_of_the_encoder(run, bundle):
-    model, _ = load_run(run.path)
-    _, metadata = load_package(bundle[0] / "weights" / NAME)
+    model = keras_wsss.load(run.path)
+    metadata = metadata_of(bundle[0] / "weights" / NAME)
     pixels = np.array([[[[12, 130, 255]]]], np.float32)
     expected = np.asarray(model.backbone.preprocess(pixels)).ravel()
     ours = np.array(metadata.scale) * pixels.ravel() + metadata.offset
@@ -152,7 +159,7 @@ def test_a_second_export_is_the_next_version(run, bundle, tmp_path):
     export_run(run.path, output, ["saved_model", "weights"], **again)
     assert sorted(path.name for path in (output / "saved_model" / NAME).iterdir()) == ["1", "2"]
     assert (output / "onnx" / f"{NAME}.onnx").stat().st_mtime == before
-    load_package(output / "weights" / NAME)
+    keras_wsss.load(output / "weights" / NAME)
 
 
 def test_an_export_beside_another_takes_the_next_number(tmp_path):
@@ -170,25 +177,27 @@ def test_an_export_beside_another_takes_the_next_number(tmp_path):
 
 
 def test_overrides_change_the_data_and_nothing_else(run, bundle, tmp_path):
-    config = Config.from_run(run.path, ["seed=9", "heads.embedding_dim=32", "backbone.weights=x"])
+    overrides = ["seed=9", "heads.embedding_dim=32", "backbone.weights=x"]
+    config = load_run_config(run.path, overrides)
     again = {"images": 1, "limits": SMALL, "speed": False}
     export_run(run.path, tmp_path, ["weights"], config=config, **again)
-    ours = load_package(tmp_path / "weights" / NAME)[1]
-    assert ours == load_package(bundle[0] / "weights" / NAME)[1]
+    ours, others = (folder / "weights" / NAME for folder in (tmp_path, bundle[0]))
+    assert metadata_of(ours) == metadata_of(others)
+    assert (ours / "model.json").read_bytes() == (others / "model.json").read_bytes()
 
 
 def test_what_differs_is_not_exported(run, tmp_path, monkeypatch):
     """Nor does it take away what was there."""
     (tmp_path / "onnx").mkdir()
     (tmp_path / "onnx" / "old.onnx").write_text("old")
-    monkeypatch.setitem(parity.BOUNDS, "onnx", Bounds(max_abs_logits=-1))
+    monkeypatch.setitem(comparison.BOUNDS, "onnx", Bounds(max_abs_logits=-1))
     with pytest.raises(ExportError, match=r"shapes_supervised.onnx: max_abs_logits .* > -1"):
         export_run(run.path, tmp_path, ["onnx"], images=1, speed=False)
     assert sorted(path.name for path in tmp_path.rglob("*")) == [
+        "comparison.json",
+        "comparison.md",
         "old.onnx",
         "onnx",
-        "parity.json",
-        "parity.md",
     ]
 
 
@@ -201,7 +210,7 @@ def test_speed_and_memory(bundle):
     assert 30 < measured["peak_memory_mb"] < 5000
 
 
-# ---- parity ----------------------------------------------------------------------------------
+# ---- comparison ------------------------------------------------------------------------------
 
 
 def test_agreement_counts_what_it_says():
@@ -226,51 +235,301 @@ def test_nan_is_out_of_bounds():
     reference = {"logits": np.zeros((1, 1, 1, 2)), "class_map": np.zeros((1, 1, 1))}
     ours = {"logits": np.full((1, 1, 1, 2), np.nan), "class_map": np.zeros((1, 1, 1))}
     agreement.update(ours, reference, None)
-    assert violations(agreement.result(), parity.EXACT)
+    assert violations(agreement.result(), comparison.EXACT)
+
+
+# ---- formats of one's own --------------------------------------------------------------------
+
+
+@pytest.fixture
+def own_format():
+    """Registers ``toy``, whose file holds how far its logits are off, until the end of the test."""
+
+    def register(off, bounds):
+        @register_format("toy")
+        def toy(job):
+            path = job.folder / f"{job.stem}.toy"
+            path.write_text(str(off))
+
+            def opener(path):
+                shift = np.float32(path.read_text())
+
+                def read(images):
+                    outputs = job.network(tf.cast(images, tf.float32))
+                    logits = np.array(outputs["logits"])
+                    logits[..., 1] += shift
+                    return {**outputs, "logits": logits, "class_map": logits.argmax(-1)}
+
+                return read
+
+            return [Exported("toy", path, job.size, bounds, opener)]
+
+    yield register
+    FORMATS.unregister("toy")
+
+
+def export_toy(run, output):
+    # It cannot be timed in a process of its own, which is no reason to fail.
+    return export_run(run.path, output, ["toy"], images=2, limits=SMALL, speed=True)
+
+
+def test_a_format_of_ones_own_is_exported_and_compared(run, tmp_path, own_format):
+    own_format(off=0, bounds=comparison.EXACT)
+    report = export_toy(run, tmp_path)
+    assert list(report["models"]) == [f"{NAME}.toy"]
+    model = report["models"][f"{NAME}.toy"]
+    assert (model["kind"], model["equal_pixels"], model["out_of_bounds"]) == ("toy", 100, [])
+    assert model["max_abs_logits"] <= 1e-4 and model["miou_drop"] == 0
+    assert "latency_ms" not in model
+    assert (tmp_path / "toy" / f"{NAME}.toy").read_text() == "0"
+    assert f"| {NAME}.toy | 0.0 |" in (tmp_path / "comparison.md").read_text()
+
+
+@pytest.mark.parametrize("bounds", [comparison.EXACT, None])
+def test_a_format_of_ones_own_that_is_wrong_is_refused(run, tmp_path, own_format, bounds):
+    own_format(off=0.5, bounds=bounds)
+    with pytest.raises(ExportError, match=rf"{NAME}.toy: max_abs_logits 0.5 > 0.0001"):
+        export_toy(run, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["comparison.json", "comparison.md"]
+    report = json.loads((tmp_path / "comparison.json").read_text())
+    assert report["models"][f"{NAME}.toy"]["out_of_bounds"]
+
+
+def test_a_format_of_ones_own_is_judged_by_its_own_bounds(run, tmp_path, own_format):
+    own_format(off=0.5, bounds=Bounds(max_abs_logits=0.51))
+    assert export_toy(run, tmp_path)["models"][f"{NAME}.toy"]["out_of_bounds"] == []
+    own_format(off=100, bounds=Bounds(max_abs_logits=101, equal_pixels=99))
+    with pytest.raises(ExportError, match=r"equal_pixels [\d.]+ < 99"):
+        export_toy(run, tmp_path / "again")
+
+
+def test_the_command_knows_registered_formats(run, tmp_path, own_format, capsys):
+    own_format(off=0, bounds=None)
+    given = ["--run", str(run.path), "--output", str(tmp_path), "--images", "1", "--no-speed"]
+    main([*given, "--format", "toy"])
+    assert f"{NAME}.toy" in capsys.readouterr().out
+    with pytest.raises(ConfigError, match="export format onnx: is one of the library's"):
+        register_format("onnx", print)
+
+
+# ---- what is written says nothing of the machine that trained ---------------------------------
+
+
+def contents(path):
+    """Name and bytes of a file, of all files in a folder, and of what is in archives."""
+    for file in [path] if path.is_file() else path.rglob("*"):
+        if file.is_file():
+            yield str(file), file.read_bytes()
+        if zipfile.is_zipfile(file):
+            with zipfile.ZipFile(file) as archive:
+                yield from ((f"{file}/{name}", archive.read(name)) for name in archive.namelist())
+
+
+def test_exported_files_hold_no_path_of_the_machine_that_trained(tmp_path):
+    machine = tmp_path / "machine"
+    root = write_voc(machine / "photos")
+    paths = {
+        "data.root": root,
+        "data.labels": root / "labels.json",
+        "data.masks": machine / "drawn_by_hand",
+        "data.saliency": machine / "saliency",
+        "backbone.weights": machine / "encoder.pth",
+    }
+    overrides = ["data.train_list=train", "data.val_list=val", "data.crop_size=64"]
+    overrides += [f"{key}={path}" for key, path in paths.items()]
+    config = tiny_config(*overrides, config="voc_supervised")
+    run = write_run(machine / "run", config, CLASSES)
+    assert str(machine).encode() in run.config_file.read_bytes()  # else nothing is tested
+
+    written = tmp_path / "written"
+    export_run(run.path, written / "exported", images=1, limits=SMALL, speed=False)
+    models = [new_model(config, CLASSES), keras_wsss.load(run.path)]
+    models[0].compile(steps=5)  # the optimizer is saved as well
+    for number, model in enumerate(models):
+        model.save_to_preset(written / f"preset{number}")
+        model.save(written / f"model{number}.keras")
+    metadata = metadata_of(written / "exported/weights/voc_supervised")
+    assert metadata.provenance.supervision == "masks in drawn_by_hand"
+    assert metadata.weights_licence == "that of encoder.pth"
+    settings = json.loads((written / "preset1/model.json").read_text())
+    assert settings["backbone"]["weights"] == "encoder.pth"
+
+    found = list(contents(written))
+    names = [Path(name).name for name, _ in found]
+    assert names.count("model.weights.h5") == 5 and names.count("config.json") == 2
+    # Of a run, of this library and of the Python that ran it.
+    for path in (tmp_path, keras_wsss.__path__[0], yaml.__path__[0], Path.cwd()):
+        for name, content in found:
+            assert str(path).encode() not in content, (name, path)
+
+
+# ---- one way to load -------------------------------------------------------------------------
+
+PLACES = ("run", "preset", "package", "model.keras")
+
+
+@pytest.fixture(scope="module")
+def saved(run, bundle, tmp_path_factory):
+    """Folder with one model in every form that is loaded."""
+    folder = tmp_path_factory.mktemp("saved")
+    shutil.copytree(run.path, folder / "run")
+    shutil.copytree(bundle[0] / "weights" / NAME, folder / "package")
+    model = keras_wsss.load(run.path)
+    model.save_to_preset(folder / "preset")
+    model.save(folder / "model.keras")
+    return folder
+
+
+@pytest.fixture
+def own_copy(saved, tmp_path):
+    """Copies one of the forms, so that a test may damage it."""
+
+    def copied(place):
+        source, target = saved / place, tmp_path / place
+        return Path((shutil.copytree if source.is_dir() else shutil.copy)(source, target))
+
+    return copied
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_every_form_is_the_same_model(run, saved, place):
+    expected, model = keras_wsss.load(run.path), keras_wsss.load(saved / place)
+    assert type(model) is type(expected) and model.class_names == NAMES
+    assert model.settings == expected.settings and model.square == expected.square
+    assert model.trained_steps == expected.trained_steps == 8
+    images = tf.random.stateless_uniform((1, 70, 90, 3), [0, 1]) * 255
+    ours, theirs = (each(images, training=False) for each in (model, expected))
+    assert list(ours) == list(theirs)
+    for name in ours:
+        np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
+    np.testing.assert_array_equal(model.segment(images), expected.segment(images))
+
+
+def test_every_form_loads_in_a_program_that_imports_nothing_else(saved):
+    program = f"""
+import keras_wsss
+for place in {PLACES}:
+    print(type(keras_wsss.load({str(saved)!r} + "/" + place)).__name__)
+"""
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert result.stdout.split() == ["Supervised"] * 4, result.stderr[-2000:]
+
+
+def test_a_trained_model_knows_its_steps_in_every_form(run, tmp_path):
+    model = keras_wsss.load(run.path)
+    model.compile(steps=9)
+    model.optimizer.iterations.assign(5)
+    model.save_to_preset(tmp_path / "preset")
+    model.save(tmp_path / "model.keras")
+    for place in ("preset", "model.keras"):
+        assert keras_wsss.load(tmp_path / place).trained_steps == 5
+
+
+def test_what_holds_no_model(tmp_path):
+    for path in (tmp_path, tmp_path / "nowhere", Path(__file__)):
+        with pytest.raises(WeightsError, match="holds no model; it has to be the folder of a run"):
+            keras_wsss.load(path)
+    with pytest.raises(WeightsError, match=r"none\.keras: cannot be loaded \(.*No such file"):
+        keras_wsss.load(tmp_path / "none.keras")
+    keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]).save(tmp_path / "other.keras")
+    with pytest.raises(WeightsError, match=r"other\.keras: holds a Sequential, which is no model"):
+        keras_wsss.load(tmp_path / "other.keras")
+
+
+def change_a_byte(path, place=0.5):
+    content = bytearray(path.read_bytes())
+    content[int(place * len(content))] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(f"package/{name}" for name in ("model.json", "metadata.json", "model.weights.h5", SUMS)),
+        *(f"preset/{name}" for name in ("model.json", "model.weights.h5", SUMS)),
+    ],
+)
+def test_a_changed_byte_is_refused(own_copy, name):
+    folder, file = name.split("/")
+    package = own_copy(folder)
+    change_a_byte(package / file)
+    with pytest.raises(WeightsError, match="was changed|is missing|is not listed"):
+        keras_wsss.load(package)
+
+
+@pytest.mark.parametrize("place", [0.0, 0.3, 0.6, 0.9, 0.9999])
+def test_a_changed_byte_of_a_keras_file_is_refused(own_copy, place):
+    path = own_copy("model.keras")
+    change_a_byte(path, place)
+    with pytest.raises(WeightsError, match=r"model\.keras: (\S+ in it was changed|cannot be loa)"):
+        keras_wsss.load(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("run/config.yaml", "holds no model"),
+        ("run/classes.txt", r"classes\.txt: cannot be read .* write the names"),
+        ("run/checkpoints/last.weights.h5", r"last\.weights\.h5: no such checkpoint"),
+        ("preset/model.json", r"model\.json: is missing"),
+        ("preset/model.weights.h5", r"model\.weights\.h5: is missing"),
+        ("preset/SHA256SUMS", "SHA256SUMS: cannot be read"),
+        ("package/model.json", r"model\.json: is missing"),
+        ("package/model.weights.h5", r"model\.weights\.h5: is missing"),
+        ("package/metadata.json", r"metadata\.json: is missing"),
+        ("package/SHA256SUMS", "SHA256SUMS: cannot be read"),
+    ],
+)
+def test_a_missing_file_is_named(own_copy, name, message):
+    place, _, file = name.partition("/")
+    folder = own_copy(place)
+    (folder / file).unlink()
+    with pytest.raises(WeightsError, match=message) as error:
+        keras_wsss.load(folder)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["run/checkpoints/last.weights.h5", "model.keras"])
+def test_a_file_that_is_cut_off_is_named(own_copy, name):
+    place, _, file = name.partition("/")
+    path = own_copy(place) / file
+    path.write_bytes(path.read_bytes()[:-1000])
+    with pytest.raises(WeightsError, match=f"{path.name}: cannot be loaded"):
+        keras_wsss.load(path if path.suffix == ".keras" else own_copy(place))
 
 
 # ---- packages --------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def package(bundle, tmp_path):
-    return shutil.copytree(bundle[0] / "weights" / NAME, tmp_path / "package")
+def package(own_copy):
+    return own_copy("package")
 
 
-def test_a_package_is_the_model(run, package):
-    model, metadata = load_package(package)
-    images = tf.random.stateless_uniform((1, 70, 90, 3), [0, 1]) * 255
-    expected = load_run(run.path)[0](images)["segmentation_logits"]
-    np.testing.assert_array_equal(model(images)["segmentation_logits"], expected)
-    assert metadata.name == NAME
-
-
-@pytest.mark.parametrize("name", ["config.yaml", "metadata.json", "model.weights.h5", "SHA256SUMS"])
-def test_a_changed_byte_is_refused(package, name):
-    content = bytearray((package / name).read_bytes())
-    content[len(content) // 2] ^= 1
-    (package / name).write_bytes(content)
-    with pytest.raises(WeightsError, match="was changed|is missing|is not listed"):
-        load_package(package)
+def test_a_package_is_a_preset_with_metadata(package):
+    assert sorted(path.name for path in package.iterdir()) == [
+        "SHA256SUMS",
+        "metadata.json",
+        "model.json",
+        "model.weights.h5",
+    ]
+    check_sums(package)
+    settings = json.loads((package / "model.json").read_text())
+    assert settings["method"] == "supervised" and settings["classes"] == list(NAMES)
+    assert not {"data", "training", "evaluation"} & set(settings)
+    assert metadata_of(package).name == NAME
 
 
 def test_a_list_of_sums_that_is_no_text(package):
     (package / SUMS).write_bytes(b"\xff")
     with pytest.raises(WeightsError, match="SHA256SUMS: cannot be read"):
-        load_package(package)
+        keras_wsss.load(package)
 
 
 def test_other_files_are_refused(package):
     (package / "extra.py").write_text("print()")
     with pytest.raises(WeightsError, match=r"extra.py: is not listed there"):
-        load_package(package)
-    (package / "extra.py").unlink()
-    (package / "metadata.json").unlink()
-    with pytest.raises(WeightsError, match=r"metadata.json: is missing"):
-        load_package(package)
-    (package / "SHA256SUMS").unlink()
-    with pytest.raises(WeightsError, match=r"SHA256SUMS: cannot be read"):
-        load_package(package)
+        keras_wsss.load(package)
 
 
 def test_weights_that_point_elsewhere_are_refused(package, tmp_path):
@@ -281,16 +540,41 @@ def test_weights_that_point_elsewhere_are_refused(package, tmp_path):
         file["link"] = h5py.ExternalLink(str(secret), "x")
     write_sums(package)
     with pytest.raises(WeightsError, match=r"/link: points to another file"):
-        load_package(package)
+        keras_wsss.load(package)
+
+
+def edit_settings(package, **changes):
+    settings = json.loads((package / "model.json").read_text())
+    settings = {key: value for key, value in {**settings, **changes}.items() if value is not ...}
+    (package / "model.json").write_text(json.dumps(settings))
+    write_sums(package)
 
 
 def test_weights_of_another_network_are_refused(package):
-    config = yaml.safe_load((package / "config.yaml").read_text())
-    config["heads"]["embedding_dim"] = 32
-    (package / "config.yaml").write_text(yaml.safe_dump(config))
+    edit_settings(package, heads={"embedding_dim": 32})
+    with pytest.raises(WeightsError, match=r"model.weights.h5: cannot be loaded into this network"):
+        keras_wsss.load(package)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"method": ...}, WeightsError, r"model\.json: cannot be read \('method'\)"),
+        ({"method": "tcsd"}, ConfigError, "method 'tcsd': not known.*did you mean tscd"),
+        ({"classes": ...}, WeightsError, r"model\.json: cannot be read"),
+        ({"trained_steps": None}, WeightsError, r"model\.json: cannot be read"),
+        ({"heads": {"embeding_dim": 3}}, ConfigError, "did you mean heads.embedding_dim"),
+        ({"backbone": {"class_name": "system", "module": "os"}}, WeightsError, "cannot be read"),
+    ],
+)
+def test_settings_that_are_none(package, changes, error, message):
+    edit_settings(package, **changes)
+    with pytest.raises(error, match=message):
+        keras_wsss.load(package)
+    (package / "model.json").write_text("[]")
     write_sums(package)
-    with pytest.raises(WeightsError, match=r"model.weights.h5: does not fit config.yaml"):
-        load_package(package)
+    with pytest.raises(WeightsError, match=r"model\.json: cannot be read"):
+        keras_wsss.load(package)
 
 
 # ---- bad input -------------------------------------------------------------------------------

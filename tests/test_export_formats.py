@@ -17,7 +17,7 @@ from keras_wsss.export.litert_file import LiteRTModel, write_litert
 from keras_wsss.export.metadata import Metadata, Provenance
 from keras_wsss.export.network import network_of
 from keras_wsss.export.onnx_file import OnnxModel, write_onnx
-from keras_wsss.methods import METHODS
+from keras_wsss.methods import new_model
 
 CLASSES = ("ant", "bee", "cat", "dog", "emu", "fox")
 SHAPES = [(1, 96, 128), (3, 75, 101), (1, 40, 133), (2, 128, 97)]
@@ -59,7 +59,7 @@ class Exported:
         # how far int8 is off depends on the draw: 0.05 to 0.2 of the largest logit over five seeds
         keras.utils.set_random_seed(1)
         config = tiny_config(*overrides)
-        model = METHODS[config.method](config, len(CLASSES))
+        model = new_model(config, CLASSES)
         model.build()
         self.folder, self.files = folder, {}
         self.network = network_of(model)

@@ -203,7 +203,7 @@ def test_classifier_bias_is_part_of_the_activations():
     plain = np.array(classifier.cam(feature))
     classifier.bias.assign(np.arange(5.0))
     np.testing.assert_allclose(classifier.cam(feature), plain + np.arange(5.0), 1e-5, 1e-5)
-    # i2crc.md 2.1: the logits are the spatial mean of the class map.
+    # I2CRC, eq. 1: the logits are the spatial mean of the class map.
     mean = np.mean(classifier.cam(feature), axis=(1, 2))
     np.testing.assert_allclose(classifier.image_logits(feature), mean, 1e-4, 1e-5)
     assert set(classifier.reference_variables()) == {"weight", "bias"}
@@ -274,5 +274,5 @@ def test_configurations_of_heads_survive(cls, options):
 
 
 def test_unknown_decoder():
-    with pytest.raises(ConfigError, match="segformer, largefov, deeplabv2 or linear.*fcn"):
+    with pytest.raises(ConfigError, match="fcn.*deeplabv2, largefov, linear, segformer"):
         heads.build_decoder("fcn", 21)

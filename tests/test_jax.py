@@ -13,13 +13,12 @@ import numpy as np
 import pytest
 from conftest import tiny_config
 
-from keras_wsss.config import RELATION_LOSSES
-
+RELATIONS = ("object_distance", "background_distance", "class_distance")
 METHODS = {
     "tscd": (),
     "bmp": (),
     # The terms of I2CRC go with any method; here with AFA.
-    "afa": [f"losses.{name}={{weight: 0.5}}" for name in RELATION_LOSSES],
+    "afa": [f"losses.{name}={{weight: 0.5}}" for name in RELATIONS],
     "sgn": (),
     "rrm": (),
 }
@@ -49,14 +48,9 @@ def tiny_model(method):
 
     config = tiny_config(*METHODS[method], config=f"shapes_{method}", start=0)
     model = build_model(config, CLASSES)
-    model.build()
     places = np.random.default_rng(1).uniform(-1, 1, (2, 2, 1600, 2)).astype(np.float32)
     model.draw_points = lambda batch_size: [ops.convert_to_tensor(x) for x in places]
     return model
-
-
-def all_terms(model):
-    return model.active_terms(model.settings.training.steps)
 
 
 def under_jax(model):
@@ -65,16 +59,16 @@ def under_jax(model):
     import keras
 
     batch = {name: keras.ops.convert_to_tensor(x) for name, x in images_and_tags().items()}
-    active = all_terms(model)
+    phase = model.schedule.last
 
     def weighted_sum(trained):
         mapping = list(zip(model.trainable_variables, trained, strict=True))
         with keras.StatelessScope(state_mapping=mapping):
-            outputs = model.forward(batch, active)
+            outputs = model.forward(batch, phase)
             fixed = jax.tree.map(jax.lax.stop_gradient, outputs)
-            labels = model.pseudo_labels(batch, fixed, active)
-            terms = model.loss_terms(batch, outputs, labels, active)
-        return sum(model.loss_settings[name].weight * x for name, x in terms.items()), terms
+            labels = model.pseudo_labels(batch, fixed, phase)
+            terms = model.loss_terms(batch, outputs, labels, phase)
+        return sum(model.schedule.weights[name] * x for name, x in terms.items()), terms
 
     start = [variable.value for variable in model.trainable_variables]
     (_, terms), gradients = jax.jit(jax.value_and_grad(weighted_sum, has_aux=True))(start)
@@ -86,7 +80,8 @@ def under_tensorflow(model):
 
     batch = {name: tf.constant(x) for name, x in images_and_tags().items()}
     model.compile("sgd")
-    terms, gradients = tf.function(lambda: model.terms_and_gradients(batch, all_terms(model)))()
+    last = model.schedule.last
+    terms, gradients = tf.function(lambda: model.terms_and_gradients(batch, last))()
     del terms["loss"]
     return terms, gradients
 

@@ -213,7 +213,7 @@ TOY_SALIENCY = np.array([[1.0, 0.0], [0.0, 1.0]])[None, ..., None]
 
 
 def test_relation_distances_of_the_page():
-    """i2crc.md 8.2 and 8.3."""
+    """I2CRC, reference values 2 and 3."""
     tags = [[0.0, 1.0]]
     distance = losses.class_agnostic_distance
     inner, outer = (distance(TOY, mask, tags) for mask in (TOY_SALIENCY, 1 - TOY_SALIENCY))
@@ -225,7 +225,7 @@ def test_relation_distances_of_the_page():
 
 
 def test_relation_distances_without_variation_or_region():
-    """i2crc.md 8.4: nothing to pull together, no salient pixel."""
+    """I2CRC, reference value 4: nothing to pull together, no salient pixel."""
     mask = RANDOM.random((1, 6, 7, 1))
     constant = np.full((1, 2, 3, 4), 5.0)
     assert losses.class_agnostic_distance(constant, mask, [[1, 0, 0, 0]]) < 1e-8
@@ -236,7 +236,7 @@ def test_relation_distances_without_variation_or_region():
 
 
 def test_class_distance_pulls_the_tag_alone():
-    """i2crc.md 8.6: up on salient pixels of the tag, down on the others, still elsewhere."""
+    """I2CRC, reference value 6: up on salient pixels of the tag, down on the others, still elsewhere."""
     _, gradient = value_and_gradient(
         lambda x: losses.class_specific_distance(x, TOY_SALIENCY, [[0.0, 1.0]]), TOY
     )
@@ -298,7 +298,7 @@ ONE_HOT = [[100.0, 0.0], [0.0, 100.0]]
     ],
 )
 def test_energy_of_two_pixels(logits, labels, energy, pull):
-    """rrm.md 8.2: two pixels of the half-size grid, each 2 x 2 pixels of the image."""
+    """RRM, reference value 2: two pixels of the half-size grid, each 2 x 2 pixels of the image."""
     image = np.full((1, 2, 4, 3), 77.0, np.float32)
     labels = np.repeat(labels, 2)[None, None] * np.ones((1, 2, 1), int)
     logits = np.tile(np.repeat(logits, 2, axis=0)[None, None], (1, 2, 1, 1))

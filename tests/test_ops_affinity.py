@@ -1,4 +1,4 @@
-"""Affinity targets, random walk and windows: numbers of afa.md section 8."""
+"""Affinity targets, random walk and windows: AFA's reference values."""
 
 import numpy as np
 import pytest

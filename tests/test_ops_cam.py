@@ -1,4 +1,4 @@
-"""CAM fusion and pseudo labels: numbers of afa.md section 8, oracles, sparse = full refinement."""
+"""CAM fusion and pseudo labels: AFA's reference values, oracles, sparse = full refinement."""
 
 import functools
 
@@ -6,11 +6,19 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_wsss.ops import cam as cam_ops
 from keras_wsss.ops._backend import compiled
-from keras_wsss.ops.cam import cam_to_label, fuse_multi_scale, normalize_cam, refined_pseudo_label
+from keras_wsss.ops.cam import (
+    cam_to_label,
+    fuse_multi_scale,
+    normalize_cam,
+    refined_pseudo_label,
+    refined_scores,
+)
+from keras_wsss.ops.label import present_slots
 from keras_wsss.ops.refine import pixel_adaptive_refinement, variation_aware_refinement
 from keras_wsss.ops.resize import resize
+
+three_way_label = functools.partial(refined_pseudo_label, high=0.55, low=0.35)
 
 
 def scene(present, classes=20, size=(24, 32), seed=0):
@@ -60,11 +68,11 @@ def test_threeway_on_constant_maps():
     image = np.full((5, 16, 16, 3), 90.0, np.float32)
     box = np.tile([[0, 16, 0, 16]], (5, 1))
     for refine in (pixel_adaptive_refinement, variation_aware_refinement):
-        label = refined_pseudo_label(cam, labels, image, box, refine).numpy()
+        label = three_way_label(cam, labels, image, box, refine).numpy()
         for ours, wanted in zip(label, expected.values(), strict=True):
             assert np.all(ours == wanted)
-    slots, _ = cam_ops.present_slots(labels)
-    soft = cam_ops.refined_scores(
+    slots, _ = present_slots(labels)
+    soft = refined_scores(
         cam, image, slots[:, :2], labels, lambda image, scores, iterations: scores, (0.55, 0.35)
     )
     np.testing.assert_allclose(soft[0, 0, 0, :, 1], [0.562177, 0.610639], atol=1e-6)
@@ -96,7 +104,7 @@ def refined_with_all_channels(cam, labels, image, box, refine, high=0.55, low=0.
 
 @functools.cache
 def compiled_label():
-    return compiled(refined_pseudo_label)
+    return compiled(three_way_label)
 
 
 @pytest.mark.parametrize("present", [1, 3, 4, 5, 9, 17, 20])
@@ -105,7 +113,7 @@ def test_few_channels_give_the_label_of_all(present):
     refine = variation_aware_refinement if present % 2 else pixel_adaptive_refinement
     wanted = refined_with_all_channels(*arguments, refine)
     assert len(np.unique(wanted)) > min(present, 3)
-    for function in (refined_pseudo_label, compiled_label()):
+    for function in (three_way_label, compiled_label()):
         ours = function(*arguments, refine=refine).numpy()
         assert np.mean(ours == wanted) >= 0.999
         assert ours.dtype == np.int32
@@ -115,13 +123,13 @@ def test_images_without_tags_and_without_pixels():
     cam, labels, image, box = scene(2)
     labels[:] = 0
     box = np.array([[0, 24, 0, 32], [5, 5, 0, 32]])
-    label = refined_pseudo_label(cam, labels, image, box, pixel_adaptive_refinement).numpy()
+    label = three_way_label(cam, labels, image, box, pixel_adaptive_refinement).numpy()
     assert np.all(label[0] == 0) and np.all(label[1] == 255)
 
 
 def test_any_size_in_one_trace():
     function = tf.function(
-        lambda *x: refined_pseudo_label(*x, refine=variation_aware_refinement),
+        lambda *x: three_way_label(*x, refine=variation_aware_refinement),
         input_signature=[
             tf.TensorSpec([None, None, None, 20]),
             tf.TensorSpec([None, 20]),
@@ -132,13 +140,13 @@ def test_any_size_in_one_trace():
     for size, present in [((24, 32), 2), ((37, 21), 6)]:
         arguments = scene(present, size=size)
         ours = function(*arguments)
-        wanted = refined_pseudo_label(*arguments, refine=variation_aware_refinement)
+        wanted = three_way_label(*arguments, refine=variation_aware_refinement)
         assert np.mean(ours == wanted) >= 0.999
     assert function.experimental_get_tracing_count() == 1
 
 
 def test_image_fractions_are_cut_off():
     cam, labels, image, box = scene(2)
-    label = refined_pseudo_label(cam, labels, image, box, pixel_adaptive_refinement)
-    again = refined_pseudo_label(cam, labels, image + 0.9, box, pixel_adaptive_refinement)
+    label = three_way_label(cam, labels, image, box, pixel_adaptive_refinement)
+    again = three_way_label(cam, labels, image + 0.9, box, pixel_adaptive_refinement)
     np.testing.assert_array_equal(label, again)

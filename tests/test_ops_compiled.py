@@ -9,9 +9,12 @@ import tensorflow as tf
 from keras_wsss.ops import (
     affinity,
     cam,
+    class_maps,
     correspondence,
     energy,
     guided_filter,
+    label,
+    pseudo_label,
     refine,
     self_affinity,
 )
@@ -44,16 +47,37 @@ CALLS = {
         [MAPS, TAGS, BOX],
     ),
     "refined_pseudo_label": (
-        functools.partial(cam.refined_pseudo_label, refine=VARM),
+        functools.partial(cam.refined_pseudo_label, refine=VARM, high=0.55, low=0.35),
         [MAPS, TAGS, 255 * IMAGE, BOX],
     ),
     "half_size": (lambda *x: cam.half_size(*x)[1], [MAPS, 255 * IMAGE]),
-    "present_slots": (lambda x: cam.present_slots(x)[0], [TAGS]),
+    "present_slots": (lambda x: label.present_slots(x)[0], [TAGS]),
     "refined_scores": (
         lambda *x: cam.refined_scores(*x, refine=PAR, backgrounds=(0.5, 0.3)),
         [MAPS, IMAGE, SLOTS, TAGS],
     ),
-    "inside": (lambda x: cam.inside(x, (12, 16)), [BOX]),
+    "inside": (lambda x: label.inside(x, (12, 16)), [BOX]),
+    "three_way": (label.three_way, [(3 * MAPS[..., :2]).astype(np.int32), BOX]),
+    "propagated_pseudo_label": (
+        functools.partial(pseudo_label.propagated_pseudo_label, refine=PAR, high=0.5, low=0.3),
+        [MAPS[:, :3, :4], random(2, 12, 12, seed=2), TAGS, 255 * IMAGE, BOX],
+    ),
+    "background_aware_label": (
+        functools.partial(pseudo_label.background_aware_label, refine=PAR),
+        [MAPS[..., 0], MAPS, TAGS, 255 * IMAGE, BOX],
+    ),
+    "confident_classes": (
+        pseudo_label.confident_classes,
+        [MAPS, MAPS[..., 0] > 0.3],
+    ),
+    "margin_label": (
+        lambda *x: pseudo_label.margin_label(*x, 0.7, 0.4, 0.1),
+        [MAPS[..., 0], MAPS[..., 0] * MAPS[..., 1], np.full((2, 12, 16), 3), BOX],
+    ),
+    "tagged_softmax": (class_maps.tagged_softmax, [random(4, 12, 16, 6), TAGS]),
+    "mean_of_views": (class_maps.mean_of_views, [MAPS]),
+    "stretched": (class_maps.stretched, [MAPS, np.float32(MAPS[..., 0] > 0.3)]),
+    "at_places": (functools.partial(class_maps.at_places, grid=(3, 4)), [MAPS[..., 0] > 0.3]),
     "pixel_adaptive_refinement": (PAR, [IMAGE, MAPS]),
     "variation_aware_refinement": (VARM, [IMAGE, MAPS]),
     "affinity_targets": (

@@ -32,7 +32,7 @@ def mean_field(image, probabilities, iterations, kernels):
 
 
 def test_certain_probabilities_on_a_uniform_image_stay(extra):
-    """i2crc.md, check 13."""
+    """I2CRC, reference value 13."""
     image = np.full((24, 30, 3), 90, np.uint8)
     labels = np.zeros((24, 30), int)
     labels[5:20, 8:24] = 3

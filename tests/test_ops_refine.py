@@ -1,4 +1,4 @@
-"""PAR and VARM: numbers of afa.md and tscd.md, section 8, and a numpy oracle."""
+"""PAR and VARM: reference values of AFA and TSCD, and a numpy oracle."""
 
 import numpy as np
 import pytest
@@ -97,7 +97,7 @@ def test_numbers_of_the_method_pages(name, iterations):
 
 def test_variation_weights():
     weights = oracle(grid_image(), halves(6, 3), 0, "varm")[1]
-    assert round(weights.min(), 6) == -0.000343  # the oracle itself against tscd.md 8.2
+    assert round(weights.min(), 6) == -0.000343  # the oracle itself: TSCD, reference value 2
 
 
 @pytest.mark.parametrize("refine", REFINERS)

@@ -1,4 +1,4 @@
-"""I2CRC's label rules: the page's check list (i2crc.md, section 8, rows 7 to 9), and maps."""
+"""I2CRC's label rules: its reference values 7 to 9, and maps."""
 
 import numpy as np
 import pytest

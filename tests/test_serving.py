@@ -42,10 +42,10 @@ from tensorflow_serving.apis import (
 )
 
 from benchmarks import serving as serving_benchmark
+from keras_wsss.checksums import write_sums
 from keras_wsss.errors import DataError, ServingError
 from keras_wsss.export import client as client_command
 from keras_wsss.export import serve as serve_command
-from keras_wsss.checksums import write_sums
 from keras_wsss.export.client import GrpcClient, RestClient
 from keras_wsss.export.serving.json_tensors import parse_inputs
 from keras_wsss.export.serving.model_store import ModelStore, find_models
@@ -63,8 +63,8 @@ def models(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def server(models):
-    with local_server(models, max_body=2**20) as doors:
-        yield doors
+    with local_server(models, max_body=2**20) as endpoints:
+        yield endpoints
 
 
 @pytest.fixture
@@ -587,8 +587,8 @@ def test_numbers_out_of_range_are_one_message(models, capsys, arguments):
 
 
 def test_a_taken_port_is_one_message(models, server, capsys):
-    for door, address in (("--rest-port", server.rest), ("--grpc-port", server.grpc)):
-        ports = ["--rest-port", "0", door, address.rpartition(":")[2]]
+    for endpoint, address in (("--rest-port", server.rest), ("--grpc-port", server.grpc)):
+        ports = ["--rest-port", "0", endpoint, address.rpartition(":")[2]]
         with pytest.raises(SystemExit):
             serve_command.main([str(models), *ports])
         assert "choose another port" in capsys.readouterr().err

@@ -6,7 +6,12 @@ from keras_wsss.backbones.efficientnet_lite import EfficientNetLite0
 from keras_wsss.backbones.mit import MiT
 from keras_wsss.backbones.resnet import ResNet
 from keras_wsss.backbones.vgg import VGG16
-from keras_wsss.backbones.weights import PRESETS, load_weights, weights_licence
+from keras_wsss.backbones.weights import (
+    PRESETS,
+    load_weights,
+    portable_source,
+    weights_licence,
+)
 
 __all__ = [
     "PRESETS",
@@ -18,5 +23,6 @@ __all__ = [
     "adapted",
     "build_backbone",
     "load_weights",
+    "portable_source",
     "weights_licence",
 ]

@@ -133,13 +133,14 @@ def _refuse_pixels(model):
 def _pyramid(model):
     """Up to four feature maps, the finest first, and their strides."""
     if hasattr(model, "pyramid_outputs"):
-        levels = sorted(model.pyramid_outputs)[-4:]
-        return [model.pyramid_outputs[level] for level in levels], [2 ** int(x[1:]) for x in levels]
+        levels = sorted(model.pyramid_outputs)[-4:]  # P2, P3, ...
+        outputs = [model.pyramid_outputs[level] for level in levels]
+        return outputs, [2 ** int(level[1:]) for level in levels]
     (_, height, _, channels) = model.inputs[0].shape
     if channels != 3 or height is not None:
         raise ConfigError(
-            f"backbone {model.name}: takes images {list(model.inputs[0].shape[1:])}; it has to take "
-            "RGB images of any size (include_top=False, input_shape=(None, None, 3))"
+            f"backbone {model.name}: takes images {list(model.inputs[0].shape[1:])}; it has to "
+            "take RGB images of any size (include_top=False, input_shape=(None, None, 3))"
         )
     strides = _strides(model)
     last = {stride: tensor for tensor, stride in strides if stride in (4, 8, 16, 32)}

@@ -22,7 +22,7 @@ VARIANTS = {
 
 
 class FrozenLayerNorm(keras.layers.Layer):
-    """Layer norm over channels whose scale and offset are never trained (afa.md, section 7 #11).
+    """Layer norm over channels whose scale and offset are never trained (AFA, "Encoder").
 
     Computes in float32. A third faster on CPU than Keras' general layer.
     """
@@ -264,7 +264,7 @@ def flatten(x):
 
 @keras.saving.register_keras_serializable("keras_wsss")
 class MiT(keras.Model):
-    """Mix Transformer (Xie et al., arXiv 2105.15203; afa.md, section 2.1).
+    """Mix Transformer (Xie et al., arXiv 2105.15203; AFA, "Encoder").
 
     All layer norms keep their parameters. Published weights are under NVIDIA's non-commercial
     licence and are not part of this library.

@@ -56,7 +56,7 @@ class Bottleneck(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("keras_wsss")
 class ResNet(keras.Model):
-    """ResNet (He et al., arXiv 1512.03385) without its classifier (i2crc.md, section 2.2).
+    """ResNet (He et al., arXiv 1512.03385) without its classifier (I2CRC, "Segmentation network").
 
     Stages 3 and 4 have stride 1 instead of 2; all their blocks but the first are dilated by 2 and
     4. The batch norms keep their affine parameters and statistics. Stage 2 is strided in its first

@@ -54,8 +54,8 @@ class VGG16(keras.Model):
     """VGG16 (Simonyan and Zisserman, arXiv 1409.1556) without fully connected layers, stride 8.
 
     The first three pools halve the map, the fourth and (LargeFOV) fifth are 3x3 with stride 1,
-    and the last block is dilated by 2. On top, as I2CRC has it (i2crc.md, section 2.1), three 3x3
-    convolutions of 512 channels; or DeepLab's LargeFOV (sgn.md, section 2): fc6, 3x3 of 1024
+    and the last block is dilated by 2. On top, as I2CRC has it (I2CRC, "Classifier"), three 3x3
+    convolutions of 512 channels; or DeepLab's LargeFOV (SGN, "Network"): fc6, 3x3 of 1024
     channels with dilation 12, and fc7, 1x1, each followed by dropout.
 
     Args:

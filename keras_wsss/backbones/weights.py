@@ -123,6 +123,17 @@ def load_weights(backbone, source, allow_pixel_supervision=False):
         )
 
 
+def portable_source(source):
+    """A source of weights as files for other machines name it: of a path the last part alone.
+
+    Example:
+
+    >>> portable_source("/home/me/mit_b1.pth"), portable_source("hf://nvidia/mit-b1")
+    ('mit_b1.pth', 'hf://nvidia/mit-b1')
+    """
+    return source if source.startswith("hf://") else Path(source).name
+
+
 def weights_licence(backbone, source):
     """Licence of pretrained weights, for the files that are exported.
 
@@ -140,7 +151,7 @@ def weights_licence(backbone, source):
     preset = PRESETS.get(source)
     if source == "imagenet" and backbone != preset.backbone:
         preset = next(own, None)
-    return preset.licence if preset else f"that of {source}"
+    return preset.licence if preset else f"that of {portable_source(source)}"
 
 
 def _refuse_pixels(source, allowed):

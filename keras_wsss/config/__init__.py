@@ -23,7 +23,7 @@ from keras_wsss.config.sections import (
     Section,
 )
 from keras_wsss.config.stages import stage_configs, stage_digests
-from keras_wsss.config.validation import merge
+from keras_wsss.config.validation import merge, section
 
 __all__ = [
     "AffinityHeadsConfig",
@@ -53,6 +53,7 @@ __all__ = [
     "model_config_class",
     "model_settings",
     "published_config",
+    "section",
     "shipped_configs",
     "stage_configs",
     "stage_digests",

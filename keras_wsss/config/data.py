@@ -24,7 +24,28 @@ class JitterConfig(Section):
     hue: Annotated[float, Field(ge=0, le=0.5)] = 0.0
 
 
-class DataConfig(Section):
+class CropConfig(Section):
+    """How training crops are made of images."""
+
+    crop_size: Annotated[int, Field(ge=32, multiple_of=32)] = 512
+    scale: tuple[Positive, Positive] = (0.5, 2.0)
+    flip: Fraction = 0.5
+    warp: bool = False
+    jitter: JitterConfig = JitterConfig()
+
+    @pydantic.model_validator(mode="after")
+    def _scale_ordered(self) -> Self:
+        if self.scale[0] > self.scale[1]:
+            raise impossible("scale", list(self.scale), "[smallest, largest]")
+        return self
+
+    @property
+    def square(self) -> int | None:
+        """Side of the square to which ``warp`` brings every image, or None: they keep theirs."""
+        return self.crop_size if self.warp else None
+
+
+class DataConfig(CropConfig):
     """Images, tags, lists and augmentation."""
 
     kind: Annotated[str, AfterValidator(known(READERS))]
@@ -36,12 +57,7 @@ class DataConfig(Section):
     classes: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     saliency: Path | None = None
     masks: str | None = None
-    crop_size: Annotated[int, Field(ge=32, multiple_of=32)] = 512
     batch_size: Count = 4
-    scale: tuple[Positive, Positive] = (0.5, 2.0)
-    flip: Fraction = 0.5
-    warp: bool = False
-    jitter: JitterConfig = JitterConfig()
 
     @pydantic.model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -49,18 +65,11 @@ class DataConfig(Section):
             raise impossible("root", None, "the folder of the data set (--set data.root=FOLDER)")
         if self.classes and len(set(self.classes)) < len(self.classes):
             raise impossible("classes", list(self.classes), "each class named once")
-        if self.scale[0] > self.scale[1]:
-            raise impossible("scale", list(self.scale), "[smallest, largest]")
         return self
 
     def lists(self, part: Literal["train", "val"]) -> list[str]:
         """Names of the lists that make up the training or the validation images."""
         return (self.train_list if part == "train" else self.val_list).split("+")
-
-    @property
-    def square(self) -> int | None:
-        """Side of the square to which ``warp`` brings every image, or None: they keep theirs."""
-        return self.crop_size if self.warp else None
 
 
 class ShapesConfig(Section):

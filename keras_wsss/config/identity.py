@@ -47,7 +47,6 @@ def decisive(config: Config) -> dict[str, Any]:
     for name, term in config.losses.items():
         values = flat(term.model_dump(mode="json", exclude={"start_step"}), f"losses.{name}.")
         found |= values | {f"losses.{name}.start_step": config.start_of(name)}
-        defaults |= default_values(type(term), f"losses.{name}.")
         defaults[f"losses.{name}.start_step"] = 0
     return {
         key: value

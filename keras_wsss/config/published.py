@@ -56,6 +56,7 @@ def model_settings(method: str, **sections: Any) -> ModelConfig:
     if recipe is None and "losses" not in given:
         terms = ", ".join(METHODS[method].terms)
         raise ConfigError(f"{method}(losses=...): is needed; its terms are {terms}")
-    return validate_as(
+    settings: ModelConfig = validate_as(
         model_config_class(method), merge(values, given), [(f"{method}(...)", given)]
     )
+    return settings

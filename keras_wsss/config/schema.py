@@ -56,7 +56,7 @@ class ModelConfig(Section):
 
     def events(self) -> dict[str, str]:
         """What begins at a step that a section names: event -> dotted key of that step."""
-        found = {}
+        found: dict[str, str] = {}
         for name in type(self).model_fields:
             section = getattr(self, name)
             if isinstance(section, Section):
@@ -112,7 +112,7 @@ class Config(ModelConfig):
     @pydantic.model_validator(mode="after")
     def _fits_length(self) -> Self:
         steps = self.training.steps
-        starts = {f"losses.{name}.start_step": self.start_of(name) for name in self.losses}
+        starts = {self._start_key(name): self.start_of(name) for name in self.losses}
         if min(starts.values()) > 0:
             allowed = "0 for at least one term: nothing would be trained before"
             raise impossible("losses", f"start_step {min(starts.values())} or later", allowed)
@@ -131,6 +131,11 @@ class Config(ModelConfig):
                 allowed = "object_guided_labels only where a loss term trains the decoder"
                 raise impossible("writes", self.writes, allowed)
         return self
+
+    def _start_key(self, term: str) -> str:
+        """Dotted key of the step from which a loss term counts."""
+        waits = self.losses[term].start_step is None and self.start_of(term) > 0
+        return "training.classifier_steps" if waits else f"losses.{term}.start_step"
 
     def start_of(self, term: str) -> int:
         start = self.losses[term].start_step
@@ -177,7 +182,8 @@ def config_class(method: str, kind: str) -> type[Config]:
     >>> sorted(set(config_class("sgn", "voc").model_fields) - set(Config.model_fields))
     ['sgn']
     """
-    return _config_class(METHODS[method], READERS[kind].section)
+    made: type[Config] = _config_class(METHODS[method], READERS[kind].section)
+    return made
 
 
 def model_config_class(method: str) -> type[ModelConfig]:
@@ -186,11 +192,12 @@ def model_config_class(method: str) -> type[ModelConfig]:
     Raises:
         ConfigError: there is no method of that name.
     """
-    return _model_config_class(METHODS[method])
+    made: type[ModelConfig] = _model_config_class(METHODS[method])
+    return made
 
 
 @functools.lru_cache
-def _config_class(method: Method, data: type[DataConfig]) -> type[Config]:
+def _config_class(method: Method, data: type[DataConfig]) -> Any:
     fields: dict[str, Any] = {"data": (data, ...)}
     if any(term.waits for term in method.own_terms.values()):
         fields["training"] = (ScheduledTrainingConfig, ScheduledTrainingConfig())
@@ -198,7 +205,7 @@ def _config_class(method: Method, data: type[DataConfig]) -> type[Config]:
 
 
 @functools.lru_cache
-def _model_config_class(method: Method) -> type[ModelConfig]:
+def _model_config_class(method: Method) -> Any:
     return _specific(ModelConfig, method, {})
 
 

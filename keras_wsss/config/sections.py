@@ -1,4 +1,4 @@
-"""The sections of a configuration that several methods share; docs/configuration.md explains them."""
+"""Sections of a configuration that several methods share; docs/configuration.md explains them."""
 
 from __future__ import annotations
 
@@ -98,9 +98,12 @@ class PseudoLabelConfig(Section):
 
 
 class PropagatedLabelConfig(PseudoLabelConfig):
-    """As :class:`PseudoLabelConfig`, of a class activation map that may be spread first."""
+    """As :class:`PseudoLabelConfig`, of a class activation map that may be spread first.
 
-    propagation: Literal["none", "random_walk", "affinity_processing"] = "none"
+    A method adds the propagations it can use.
+    """
+
+    propagation: str = "none"
     propagation_start: StepNumber = 0
 
     def events(self) -> dict[str, str]:
@@ -109,6 +112,7 @@ class PropagatedLabelConfig(PseudoLabelConfig):
 
 # Propagations that read the affinity of the largest view.
 BY_AFFINITY = ("random_walk", "affinity_processing")
+PropagationByAffinity = Literal["none", "random_walk", "affinity_processing"]
 
 
 # ---- objective -------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from typing import Any
 
 from keras_wsss.config.identity import digest
 from keras_wsss.config.keys import foreign_keys, without
-from keras_wsss.config.messages import shown
+from keras_wsss.config.messages import Layer, shown
 from keras_wsss.config.schema import Config
 from keras_wsss.config.validation import chosen_class, merge, validate
 from keras_wsss.errors import ConfigError
@@ -35,7 +35,7 @@ def stage_configs(config: Config) -> list[tuple[str, Config]]:
             )
         own = {key: value for key, value in overrides.items() if key != "extends"}
         overrides = resolved[stage] = merge(resolved.get(parent or "", {}), own)
-        layers = [(where, overrides)]
+        layers: list[Layer] = [(where, overrides)]
         foreign = foreign_keys(chosen_class(merge(base, overrides), layers))
         of_stage = validate(merge(without(base, foreign), overrides), layers)
         earlier = [name for name, other in stages if other.writes != "none"]

@@ -59,7 +59,8 @@ def validate(values: Mapping[str, Any], layers: list[Layer], source: str | None 
     Raises:
         ConfigError: one line for each value that cannot be used.
     """
-    return validate_as(chosen_class(values, layers, source), values, layers, source)
+    config: Config = validate_as(chosen_class(values, layers, source), values, layers, source)
+    return config
 
 
 def validate_as(
@@ -76,6 +77,25 @@ def validate_as(
         return kind.model_validate_json(json.dumps(values, default=str), strict=True)
     except pydantic.ValidationError as error:
         raise ConfigError(_problems(error, layers, source, kind)) from None
+
+
+def section(kind: type[Any], source: str, values: Mapping[str, Any]) -> Any:
+    """One section from keyword arguments.
+
+    Args:
+        kind: its class.
+        source: the call, for messages.
+        values: its keys.
+
+    Raises:
+        ConfigError: one line for each value that cannot be used.
+
+    Example:
+
+    >>> section(CamConfig, "cam(...)", {"scales": [1.0, 2.0]}).scales
+    (1.0, 2.0)
+    """
+    return validate_as(kind, values, [(source, values)])
 
 
 def _problems(

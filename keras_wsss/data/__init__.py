@@ -6,8 +6,9 @@ A reader makes a :class:`Split` (images and tags of one list), the pipeline make
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from keras_wsss.config import section
 from keras_wsss.data.checks import check_maps, explain_errors, find_broken
 from keras_wsss.data.pipeline import evaluation_dataset, step_ids, training_dataset
 from keras_wsss.data.split import Split
@@ -21,10 +22,49 @@ __all__ = [
     "evaluation_dataset",
     "explain_errors",
     "find_broken",
+    "load",
     "load_split",
     "step_ids",
     "training_dataset",
 ]
+
+
+def load(
+    root: str | Path | None = None,
+    kind: str | None = None,
+    *,
+    masks: bool = False,
+    saliency: bool = False,
+    **keys: Any,
+) -> tuple[Split, Split]:
+    """Training and validation images of a data set, by any reader.
+
+    Args:
+        root: folder of the data set.
+        kind: name of a reader: ``voc``, ``coco``, ``shapes`` or a registered one; None: ``voc``,
+            or ``shapes`` where there is no folder.
+        masks: the training images must have masks (for a method that reads them).
+        saliency: the training images must have saliency maps.
+        **keys: of the section ``data``: ``train_list``, ``val_list``, ``classes``, ``labels``,
+            ``shapes`` ... (docs/configuration.md).
+
+    Returns:
+        Pair of :class:`Split`.
+
+    Raises:
+        ConfigError: a value cannot be used.
+        DataError: something about the data has to be put right; file and fix are named.
+
+    Example:
+
+    >>> train, val = load("photos", train_list="train", val_list="val")
+    >>> train.class_names
+    ('cat', 'dog')
+    """
+    kind = kind or ("shapes" if root is None else "voc")
+    values = {"kind": kind, "root": root, **keys}
+    data = section(READERS[kind].section, "load(...)", values)
+    return load_split(data, "train", masks, saliency), load_split(data, "val")
 
 
 def load_split(

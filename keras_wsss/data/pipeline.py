@@ -19,12 +19,12 @@ from keras_wsss.data.split import Split
 from keras_wsss.errors import DataError
 
 if TYPE_CHECKING:
-    from keras_wsss.config import DataConfig
+    from keras_wsss.config.data import CropConfig
 
 
 def training_dataset(
     split: Split,
-    data: DataConfig,
+    data: CropConfig,
     *,
     seed: int,
     steps: int,
@@ -37,7 +37,7 @@ def training_dataset(
 
     Args:
         split: images and tags.
-        data: configuration; ``crop_size``, ``scale``, ``flip``, ``warp`` and ``jitter`` count.
+        data: how crops are made; a ``data`` section says that among other things.
         seed: same seed, same batches.
         steps: number of steps of the whole training.
         batch_size: images of a batch.
@@ -61,40 +61,50 @@ def training_dataset(
     >>> next(iter(batches))["image"].shape
     TensorShape([4, 224, 224, 3])
     """
-    _check_maps(split, masks, saliency)
-    read = _reader(split, masks, saliency)
-    labels, size = tf.constant(split.labels), data.crop_size
-
-    def example(epoch: Any, index: Any) -> dict[str, Any]:
-        raw = read(index)
-        draws = augment.uniform_draws(seed, epoch, index)
-        shape = tf.shape(raw["image"])[:2]
-        geometry = augment.random_geometry(draws, shape, size, data.scale, data.flip, data.warp)
-        box = augment.valid_box(geometry, size)
-        image = augment.place_image(raw["image"], geometry, size)
-        batch = {
-            "image": augment.jitter(image, box, draws[4:], **dict(data.jitter)),
-            "labels": labels[index],
-            "valid_box": box,
-            "index": index,
-        }
-        if masks:
-            batch["mask"] = augment.place_mask(raw["mask"], geometry, size)
-        if saliency:
-            grey = raw["saliency"][..., None]
-            batch["saliency"] = augment.place_image(grey, geometry, size) / 255.0
-        return batch
-
-    def epoch_positions(epoch: Any) -> Any:
-        order = tf.data.Dataset.from_tensor_slices(epoch_order(seed, epoch, len(split)))
-        return order.map(lambda index: (epoch, index))
-
+    example = _augmented(split, data, seed, masks, saliency)
     first, last = start_step * batch_size, steps * batch_size
     epochs = tf.data.Dataset.range(first // len(split), -(-last // len(split)))
-    dataset = epochs.flat_map(epoch_positions).skip(first % len(split)).take(last - first)
+    dataset = epochs.flat_map(lambda epoch: _epoch(seed, epoch, len(split)))
+    dataset = dataset.skip(first % len(split)).take(last - first)
     dataset = dataset.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     dataset = dataset.batch(batch_size, drop_remainder=True)
     return dataset.apply(tf.data.experimental.assert_cardinality(steps - start_step))
+
+
+def epoch_dataset(
+    split: Split,
+    crops: CropConfig,
+    *,
+    seed: int,
+    batch_size: int,
+    masks: bool = False,
+    saliency: bool = False,
+) -> Any:
+    """One epoch of augmented batches, another one each time it is iterated over, as Keras does.
+
+    Args:
+        split, seed, batch_size, masks, saliency: as of :func:`training_dataset`.
+        crops: how crops are made.
+
+    Returns:
+        tf.data.Dataset of the same dicts; images that do not fill a batch are left out.
+
+    Raises:
+        DataError: masks or saliency maps are asked for and the split has none, or it has fewer
+            images than a batch.
+    """
+    if len(split) < batch_size:
+        raise DataError(
+            f"list {split.name}: has {len(split)} images, fewer than a batch of {batch_size}; use "
+            "a smaller batch_size"
+        )
+    example = _augmented(split, crops, seed, masks, saliency)
+    epochs = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).take(1)
+    dataset = epochs.flat_map(lambda epoch: _epoch(seed, epoch, len(split)))
+    dataset = dataset.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    dataset = dataset.batch(batch_size, drop_remainder=True)
+    length = tf.data.experimental.assert_cardinality(len(split) // batch_size)
+    return dataset.apply(length).prefetch(tf.data.AUTOTUNE)
 
 
 def evaluation_dataset(
@@ -157,6 +167,41 @@ def epoch_order(seed: Any, epoch: Any, count: int) -> Any:
     """int64 [count]: permutation of the images in an epoch."""
     keys = tf.random.stateless_uniform([count], augment.epoch_key(seed, epoch), alg="philox")
     return tf.cast(tf.argsort(keys, stable=True), tf.int64)
+
+
+def _epoch(seed: Any, epoch: Any, count: int) -> Any:
+    """Dataset of (epoch, position in the split) in the order of an epoch."""
+    order = tf.data.Dataset.from_tensor_slices(epoch_order(seed, epoch, count))
+    return order.map(lambda index: (epoch, index))
+
+
+def _augmented(split: Split, crops: CropConfig, seed: int, masks: bool, saliency: bool) -> Any:
+    """Function: epoch and position -> augmented example."""
+    _check_maps(split, masks, saliency)
+    read = _reader(split, masks, saliency)
+    labels, size = tf.constant(split.labels), crops.crop_size
+
+    def example(epoch: Any, index: Any) -> dict[str, Any]:
+        raw = read(index)
+        draws = augment.uniform_draws(seed, epoch, index)
+        shape = tf.shape(raw["image"])[:2]
+        geometry = augment.random_geometry(draws, shape, size, crops.scale, crops.flip, crops.warp)
+        box = augment.valid_box(geometry, size)
+        image = augment.place_image(raw["image"], geometry, size)
+        batch = {
+            "image": augment.jitter(image, box, draws[4:], **dict(crops.jitter)),
+            "labels": labels[index],
+            "valid_box": box,
+            "index": index,
+        }
+        if masks:
+            batch["mask"] = augment.place_mask(raw["mask"], geometry, size)
+        if saliency:
+            grey = raw["saliency"][..., None]
+            batch["saliency"] = augment.place_image(grey, geometry, size) / 255.0
+        return batch
+
+    return example
 
 
 def _reader(split: Split, masks: bool, saliency: bool) -> Any:

@@ -43,7 +43,7 @@ def read_shapes(
     masks: bool | None = None,
     saliency: bool | None = False,
 ) -> Split:
-    """The reader ``data.kind: shapes``; masks and saliency maps cost nothing before they are read."""
+    """The reader ``data.kind: shapes``; masks and saliency maps are only drawn when read."""
     return load_shapes(data, part)
 
 

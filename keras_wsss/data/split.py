@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from keras_wsss.config import section
+from keras_wsss.config.data import CropConfig
 from keras_wsss.data.files import find_maps, read_map, read_values
 from keras_wsss.errors import DataError
 from keras_wsss.palette import IGNORE_ID
@@ -114,6 +117,57 @@ class Split:
             return replace(self, mask_paths=paths, read_mask=None)
         # A generated image has no file whose size the mask's could be compared with.
         return replace(self, mask_paths=paths, read_mask=lambda i: read_values(paths[i])[0])
+
+    def batches(
+        self,
+        crop: int | None = None,
+        batch_size: int = 16,
+        *,
+        masks: bool | None = None,
+        saliency: bool = False,
+        seed: int = 1,
+        **crops: Any,
+    ) -> Any:
+        """Batches for `fit`, `evaluate` and `predict`.
+
+        Args:
+            crop: side of augmented training crops, a multiple of 32; every iteration over the
+                dataset is a new epoch. None: the images themselves, one by one, for validation.
+            batch_size: images of a batch of crops.
+            masks: whether batches hold ``mask``; None: only those of validation images, if there
+                are any. Masks of training images are not opened unless asked for.
+            saliency: whether batches of crops hold ``saliency``.
+            seed: of order and augmentation.
+            **crops: ``scale``, ``flip``, ``warp`` and ``jitter`` as in the section ``data``.
+
+        Returns:
+            tf.data.Dataset of dicts, see :func:`~keras_wsss.data.training_dataset` and
+            :func:`~keras_wsss.data.evaluation_dataset`.
+
+        Raises:
+            DataError: masks or saliency maps are asked for and not there, or the images do not
+                fill one batch.
+            ConfigError: a value cannot be used.
+
+        Example:
+
+        >>> model.fit(train.batches(crop=224, batch_size=16), validation_data=val.batches())
+        """
+        from keras_wsss.data import pipeline  # which imports this module
+
+        if crop is None:
+            return pipeline.evaluation_dataset(
+                self, masks=self.mask_paths is not None if masks is None else masks
+            )
+        settings = section(CropConfig, "batches(...)", {"crop_size": crop, **crops})
+        return pipeline.epoch_dataset(
+            self,
+            settings,
+            seed=seed,
+            batch_size=batch_size,
+            masks=bool(masks),
+            saliency=saliency,
+        )
 
     def take(self, count: int | None) -> Split:
         """The first ``count`` images; None or a larger number: all of them."""

@@ -14,7 +14,7 @@ _NAMES = {
     "Limits": "metadata",
     "Metadata": "metadata",
     "RestClient": "client",
-    "export_run": "export_run",
+    "export_run": "run_export",
     "open_model": "readers",
 }
 

@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         config = load_run_config(options.run, options.overrides)
         limits = _limits(options)
         from keras_wsss.export.comparison import table
-        from keras_wsss.export.export_run import export_run
+        from keras_wsss.export.run_export import export_run
 
         compared = export_run(
             options.run,

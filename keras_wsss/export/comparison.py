@@ -66,7 +66,7 @@ class Exported:
             one's own.
         path: file, or version folder of a SavedModel.
         size: the only height and width that it takes, or None.
-        bounds: what it may differ; None: those of its kind.
+        bounds: what it may differ; None: those of its kind, ``EXACT`` for one of one's own.
         opener: function of the path to a :class:`~keras_wsss.export.readers.Reader`.
     """
 
@@ -247,7 +247,7 @@ def report(
                 "kind": model.kind,
                 "megabytes": round(model.megabytes, 2),
                 **result,
-                "out_of_bounds": violations(result, model.bounds or BOUNDS[model.kind]),
+                "out_of_bounds": violations(result, model.bounds or BOUNDS.get(model.kind, EXACT)),
             }
             for model, result in zip(exported, results, strict=True)
         },

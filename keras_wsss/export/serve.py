@@ -17,7 +17,7 @@ from keras_wsss._command import bounded, run_command
 from keras_wsss.export.files import import_extra
 
 if TYPE_CHECKING:
-    from keras_wsss.export.serving.server import Doors
+    from keras_wsss.export.serving.server import Endpoints
 
 BANNER = """\
 keras_wsss local server, for development and tests.
@@ -85,12 +85,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     run_command(command)
 
 
-def _announce(doors: Doors) -> None:
+def _announce(endpoints: Endpoints) -> None:
     print(BANNER)
-    for name in doors.models:
-        print(f"REST  {doors.rest}/v1/models/{name}", flush=True)
-        if doors.grpc:
-            print(f"gRPC  {doors.grpc}  model {name}", flush=True)
+    for name in endpoints.models:
+        print(f"REST  {endpoints.rest}/v1/models/{name}", flush=True)
+        if endpoints.grpc:
+            print(f"gRPC  {endpoints.grpc}  model {name}", flush=True)
     print("ready", flush=True)
 
 

@@ -10,7 +10,7 @@ from keras_wsss.errors import ConfigError
 
 @keras.saving.register_keras_serializable("keras_wsss")
 class AffinityHead(keras.layers.Layer):
-    """Sigmoid of a 1x1 convolution over all heads' scores (afa.md, section 2.2).
+    """Sigmoid of a 1x1 convolution over all heads' scores (AFA, eq. 3).
 
     With Z the unscaled scores `q k^T` of ``blocks * heads`` heads, the reference computes
     `sigmoid(sum_h w_h (Z_h + Z_h^T) + b)` (AFA, BMP) or without the transpose (TSCD). Here each

@@ -8,7 +8,7 @@ from keras import ops
 class DeepLabV2Decoder(keras.layers.Layer):
     """Sum of four 3x3 convolutions of different dilation (Chen et al., arXiv 1606.00915).
 
-    i2crc.md, section 2.2. Reads F4 only, so its logits have F4's stride.
+    I2CRC, "Segmentation network". Reads F4 only, so its logits have F4's stride.
 
     Args:
         num_classes: int, channels of the logits, background included.

@@ -10,7 +10,7 @@ from keras_wsss.errors import ConfigError
 
 @keras.saving.register_keras_serializable("keras_wsss")
 class CAMClassifier(keras.layers.Layer):
-    """Global pooling and a 1x1 convolution (afa.md, section 2.2; i2crc.md, section 2.1).
+    """Global pooling and a 1x1 convolution (AFA, eq. 1 and 2; I2CRC, eq. 1).
 
     Computes in float32 also under mixed precision. Stops no gradient.
 

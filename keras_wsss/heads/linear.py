@@ -5,7 +5,7 @@ import keras
 
 @keras.saving.register_keras_serializable("keras_wsss")
 class LinearDecoder(keras.layers.Layer):
-    """Logits that are a linear function of F4 alone, so of its stride (sgn.md, section 2).
+    """Logits that are a linear function of F4 alone, so of its stride (SGN, "Network").
 
     Args:
         num_classes: int, channels of the logits, background included.

@@ -16,7 +16,7 @@ def uniform_fan_in(fan_in):
 
 @keras.saving.register_keras_serializable("keras_wsss")
 class SegFormerDecoder(keras.layers.Layer):
-    """Linear maps of all features, fused at stride 4 (Xie et al., arXiv 2105.15203; afa.md 2.2).
+    """Linear maps of all features, fused at stride 4 (Xie et al., arXiv 2105.15203; AFA, "Heads").
 
     The reference enlarges each mapped feature, concatenates them and fuses them with a 1x1
     convolution. A 1x1 convolution and a bilinear resize may change places, so here each feature

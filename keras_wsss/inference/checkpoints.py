@@ -1,15 +1,18 @@
 """Checkpoints: weights, optimiser and random state in one file that is replaced as a whole."""
 
 import json
+import textwrap
+import zipfile
 from pathlib import Path
 
 import h5py
 import keras
 
 from keras_wsss.config import load_run_config, stage_configs
-from keras_wsss.errors import WeightsError
-from keras_wsss.methods import new_model
-from keras_wsss.methods.preset import SETTINGS, read_preset
+from keras_wsss.errors import WeightsError, WSSSError
+from keras_wsss.methods import WSSSModel, new_model
+from keras_wsss.methods.preset import SETTINGS, WEIGHTS, read_preset
+from keras_wsss.registry import METHODS
 from keras_wsss.run_folder import RunDirectory
 
 
@@ -85,7 +88,7 @@ def load(path, checkpoint="last"):
     path = Path(path)
     if path.suffix == ".keras":
         return _from_keras_file(path)
-    if (path / SETTINGS).exists():
+    if any((path / name).exists() for name in (SETTINGS, WEIGHTS)):
         return read_preset(path)
     if not (path / "config.yaml").exists():
         raise WeightsError(
@@ -101,10 +104,20 @@ def load(path, checkpoint="last"):
 
 
 def _from_keras_file(path):
+    for method in METHODS:
+        METHODS[method].model_class()  # Keras finds only classes that were imported
     try:
+        with zipfile.ZipFile(path) as file:
+            if damaged := file.testzip():  # which Keras does not look at
+                raise WeightsError(f"{path}: {damaged} in it was changed; copy the file again")
         model = keras.saving.load_model(path)
-    except (OSError, ValueError) as error:
-        raise WeightsError(f"{path}: cannot be loaded ({error})") from error
+    except WSSSError:
+        raise
+    except Exception as error:  # zipfile, h5py and Keras raise all kinds of them
+        reason = textwrap.shorten(str(error), 300)
+        raise WeightsError(f"{path}: cannot be loaded ({reason})") from error
+    if not isinstance(model, WSSSModel):
+        raise WeightsError(f"{path}: holds a {type(model).__name__}, which is no model of ours")
     if model.compiled:
         model.trained_steps = int(model.optimizer.iterations)
     return model

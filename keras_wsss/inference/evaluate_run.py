@@ -1,5 +1,7 @@
 """Evaluation of a trained run on any list."""
 
+from pathlib import Path
+
 from keras_wsss.data import explain_errors, load_split
 from keras_wsss.inference.checkpoints import load, load_checkpoint, stage_of_run
 from keras_wsss.inference.evaluation import evaluate
@@ -75,5 +77,6 @@ def supervision(config):
     if config.declaration.needs_masks:
         if config.labels_stage is not None:
             return f"pseudo labels of stage {config.labels_stage}"
-        return f"masks in {config.data.masks}" if config.data.masks else "masks"
+        # The name alone: exported files say it too, and no path of the machine that trained.
+        return f"masks in {Path(config.data.masks).name}" if config.data.masks else "masks"
     return "tags and saliency maps" if config.needs_saliency else "tags"

@@ -150,7 +150,7 @@ def _describe(model):
 
 
 def crf_labels(image, logits):
-    """Label map of one image after a dense CRF (i2crc.md, section 6).
+    """Label map of one image after a dense CRF (I2CRC, "CRF").
 
     Args:
         image: float `[H,W,3]`, 0..255.

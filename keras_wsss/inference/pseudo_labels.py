@@ -137,7 +137,7 @@ def _write_split(path, config, digest, split, folder):
 
 
 def _saliency_labels(model, split, config):
-    """Function of position and image `[1,H,W,3]` to a label: i2crc.md, sections 4.2 and 4.3."""
+    """Function of position and image `[1,H,W,3]` to a label: I2CRC, eq. 7 to 11."""
 
     @tf.function(
         autograph=False, input_signature=[tf.TensorSpec([None, None, None, 3], tf.float32)]
@@ -153,7 +153,7 @@ def _saliency_labels(model, split, config):
 
 
 def _object_guided_labels(model, split, config):
-    """Likewise: i2crc.md, sections 4.4 and 4.5. The masks of ``split`` are the labels so far.
+    """Likewise: I2CRC, eq. 12 to 15. The masks of ``split`` are the labels so far.
 
     The network predicts as it is tested: with the scales, flip and CRF of ``evaluation``.
     """

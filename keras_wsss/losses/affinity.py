@@ -6,7 +6,7 @@ from keras import ops
 def affinity_loss(targets, affinity):
     """Pairs of equal label shall have affinity 1, pairs of different label 0; half each.
 
-    AFA, afa.md section 3.3: sums over the pairs divided by their number + 1.
+    AFA, eq. 19: sums over the pairs divided by their number + 1.
 
     Args:
         targets: int `[B,N,N]`, 1 = same label, 0 = different, anything else is left out

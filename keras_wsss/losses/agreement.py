@@ -6,7 +6,7 @@ from keras import ops
 def agreement_loss(affinity, cam, labels):
     """Mean squared difference of class evidence between places, weighted by their affinity.
 
-    SGN, sgn.md section 3.2, in place of propagation: ``sum_ij A_ij sum_c (s_ci - s_cj)^2 /
+    SGN, eq. 11, in place of propagation: ``sum_ij A_ij sum_c (s_ci - s_cj)^2 /
     (|K| sum_ij A_ij)`` with s the sigmoid of the class activation and K the present classes; mean
     over the images. No gradient flows into the affinity. An image without tags or valid places
     counts 0.

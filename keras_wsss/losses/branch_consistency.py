@@ -9,7 +9,7 @@ from keras_wsss.palette import IGNORE_ID
 def class_to_segmentation(labels, logits, form="bce"):
     """C2S: labels made from the CAM supervise the decoder's logits.
 
-    BMP (Zhu et al., arXiv 2308.04949), bmp.md section 3.4.
+    BMP (Zhu et al., arXiv 2308.04949), eq. 7 and 8.
 
     Args:
         labels: int `[B,H,W]`, 0 = background, 255 = ignored.
@@ -39,7 +39,7 @@ def class_to_segmentation(labels, logits, form="bce"):
 def segmentation_to_class(labels, logits, form="ce"):
     """S2C: classes the decoder is sure of supervise the CAM's logits; background never does.
 
-    BMP, bmp.md section 3.4.
+    BMP, eq. 10.
 
     Args:
         labels: int `[B,H,W]`, c + 1 = class c (:func:`confident_classes`); 0 and 255 are left out.

@@ -4,7 +4,7 @@ from keras import ops
 
 
 def multilabel_soft_margin(labels, logits):
-    """Mean over images and classes of the binary cross-entropy (afa.md section 3.1).
+    """Mean over images and classes of the binary cross-entropy (AFA, eq. 16).
 
     Args:
         labels: `[B,C]` in 0..1, 1 = class present.

@@ -10,7 +10,7 @@ def correspondence_distillation(
 ):
     """Mean of -(teacher x student) over all pairs of a place in the image and one in a small view.
 
-    TSCD, tscd.md section 3.5. Teacher: cosine similarity of the CAM vectors, minus its mean over
+    TSCD, eq. 5 to 9. Teacher: cosine similarity of the CAM vectors, minus its mean over
     the places of the small view, plus its mean over all pairs; no gradient. Student: cosine
     similarity of the decoder's logits where positive. Negative in normal operation.
 

@@ -18,7 +18,7 @@ def dense_energy(
 ):
     """Negative sum over pixel pairs of kernel x agreement x gate, times 1e-7.
 
-    RRM (Zhang et al., AAAI 2020, arXiv 1911.08039), rrm.md section 3.3; also used by AFA and TSCD.
+    RRM (Zhang et al., AAAI 2020, arXiv 1911.08039), eq. 11 to 14; also used by AFA and TSCD.
     The gate of a pixel is 1 where it is not labelled and 1 - confidence where it is, so the energy
     carries labels into unlabelled areas. The gradient is the prescribed one: twice that of the
     energy with gate and filtered probabilities held fixed.

@@ -10,7 +10,7 @@ EPSILON = 1e-5
 def cam_equivariance(cam, small_cam, labels):
     """Mean absolute difference of both views' CAMs of the present classes, with gradient.
 
-    What TSCD intends (tscd.md section 7, finding 2): ReLU, division by the maximum + 1e-5 of each
+    What TSCD intends (eq. 10): ReLU, division by the maximum + 1e-5 of each
     class, masked by the tags, the image's CAM shrunk to the small view's, mean over all classes.
 
     Args:
@@ -32,7 +32,7 @@ def cam_equivariance(cam, small_cam, labels):
 
 
 def cam_equivariance_released(cam, small_cam):
-    """The term as TSCD's released code computes it (tscd.md section 3.6).
+    """The term as TSCD's released code computes it (TSCD, eq. 11).
 
     It takes fused CAMs, which carry no gradient, and leaves out the first class: a constant to
     log, not to learn from.

@@ -1,6 +1,6 @@
 """Class evidence shall be alike inside the salient object, and unlike the background's.
 
-I2CRC (Chen et al., arXiv 2206.09554), i2crc.md section 3. Saliency knows no classes, so only the
+I2CRC (Chen et al., arXiv 2206.09554), eq. 4 to 6. Saliency knows no classes, so only the
 images that carry exactly one tag count.
 """
 
@@ -12,7 +12,7 @@ EPSILON = 1e-5
 
 
 def class_agnostic_distance(cam, mask, labels):
-    """Squared distance of class evidence from its mean over a region (CAD, i2crc.md 3.3).
+    """Squared distance of class evidence from its mean over a region (CAD, I2CRC, eq. 5).
 
     With F the evidence of a class and m the region, `p = sum(m F) / sum(m)` and the distance is
     `sum((m (F - p))^2) / sum(m)`, so that a soft pixel weighs m squared; mean over all classes,
@@ -38,7 +38,7 @@ def class_agnostic_distance(cam, mask, labels):
 
 
 def class_specific_distance(cam, saliency, labels, valid=1.0):
-    """Lead of the background's mean evidence for the tag over the object's (CSD, i2crc.md 3.4).
+    """Lead of the background's mean evidence for the tag over the object's (CSD, I2CRC, eq. 6).
 
     Without lower bound: only a small weight and :func:`class_agnostic_distance` hold it.
 

@@ -31,7 +31,7 @@ def cross_entropy(labels, logits, ignore_class=IGNORE_ID):
 def balanced_cross_entropy(labels, logits, ignore_class=IGNORE_ID):
     """Half the mean cross-entropy of background pixels plus half that of foreground pixels.
 
-    AFA, afa.md section 3.5. An empty half counts 0 (the released code gives NaN).
+    AFA, eq. 17. An empty half counts 0 (the released code gives NaN).
 
     Args:
         labels: int `[B,H,W]`, 0 = background, or ``ignore_class``.

@@ -5,6 +5,7 @@ from keras import ops
 
 from keras_wsss import losses
 from keras_wsss.methods.keras_interface import KerasInterface
+from keras_wsss.methods.keras_training import KerasTraining
 from keras_wsss.methods.labeller import Labeller
 from keras_wsss.methods.network import Network
 from keras_wsss.methods.schedule import Schedule
@@ -22,10 +23,10 @@ else:
 
 
 AFFINITY_RADIUS = 8  # in tokens
-LATTICE_AMPLITUDE = 0.46  # of the released energy filter against the exact Gaussian (rrm.md 3.3)
+LATTICE_AMPLITUDE = 0.46  # of the released energy filter against the exact Gaussian (RRM, "Energy")
 
 
-class WSSSModel(TrainingStep, KerasInterface, Network):
+class WSSSModel(TrainingStep, KerasTraining, KerasInterface, Network):
     """A network that makes its own labels from tags and learns from them.
 
     Every training step calls three functions, in this order:
@@ -40,7 +41,7 @@ class WSSSModel(TrainingStep, KerasInterface, Network):
     terms are declared in its ``settings.py`` (:class:`keras_wsss.config.Method`).
     """
 
-    method = None  # its name, as configurations give it
+    method = ""  # its name, as configurations give it
     labeller_class = Labeller
     align_corners = False  # how decoder logits are brought to the size of the image
     trained_steps = 0  # of the checkpoint that was loaded last
@@ -104,16 +105,16 @@ class WSSSModel(TrainingStep, KerasInterface, Network):
         return losses.multilabel_soft_margin(batch["labels"], outputs["view"]["image_logits"])
 
     def segmentation_loss(self, batch, outputs, label):
-        """Balanced cross-entropy of the decoder (afa.md 3.5)."""
+        """Balanced cross-entropy of the decoder (AFA, eq. 17)."""
         return losses.balanced_cross_entropy(label, outputs["logits"])
 
     def affinity_loss(self, batch, outputs, label):
-        """Affinity of the attention against labels (afa.md 3.3)."""
+        """Affinity of the attention against labels (AFA, eq. 19)."""
         targets = affinity_targets(label, AFFINITY_RADIUS, self.backbone.output_stride)
         return losses.affinity_loss(targets, outputs["view"]["affinity"])
 
     def energy_loss(self, batch, outputs, label):
-        """Dense energy of the decoder (rrm.md 3.3)."""
+        """Dense energy of the decoder (RRM, eq. 11 to 14)."""
         stride = self.settings.losses["energy"].stride
         energy = losses.dense_energy(
             batch["image"], label, outputs["logits"], batch["valid_box"], stride=stride
@@ -121,26 +122,26 @@ class WSSSModel(TrainingStep, KerasInterface, Network):
         return energy * (LATTICE_AMPLITUDE if self.settings.parity else 1.0)
 
     def object_distance_loss(self, batch, outputs, label):
-        """Evidence inside the salient object is alike (i2crc.md 3.3)."""
+        """Evidence inside the salient object is alike (I2CRC, eq. 5)."""
         salient, _ = self.saliency(batch)
         return losses.class_agnostic_distance(outputs["view"]["cam"], salient, batch["labels"])
 
     def background_distance_loss(self, batch, outputs, label):
-        """Evidence outside of it is alike (i2crc.md 3.3)."""
+        """Evidence outside of it is alike (I2CRC, eq. 5)."""
         salient, valid = self.saliency(batch)
         return losses.class_agnostic_distance(
             outputs["view"]["cam"], valid - salient, batch["labels"]
         )
 
     def class_distance_loss(self, batch, outputs, label):
-        """And the two differ (i2crc.md 3.4)."""
+        """And the two differ (I2CRC, eq. 6)."""
         salient, valid = self.saliency(batch)
         return losses.class_specific_distance(
             outputs["view"]["cam"], salient, batch["labels"], valid
         )
 
     def saliency(self, batch):
-        """Saliency and valid area, float32 `[B,S,S,1]`; padding is neither object nor background."""
+        """Saliency and valid area, float32 `[B,S,S,1]`. Padding is neither."""
         size = batch["image"].shape[1:3]
         valid = ops.cast(inside(batch["valid_box"], size), "float32")[..., None]
         return batch["saliency"] * valid, valid

@@ -97,7 +97,7 @@ class Labeller:
     def multi_scale_cam(self, images):
         """CAM fused over scales and horizontal flip, float32 `[B,H,W,C]` in [0,1), no gradient.
 
-        afa.md, section 2.3. Not masked by the image tags.
+        AFA, eq. 4 and 5. Not masked by the image tags.
         """
         cams = [view["cam"] for view in self.views(images)]
         return fuse_multi_scale(cams, ops.shape(images)[1:3])
@@ -155,7 +155,7 @@ class Labeller:
     # ---- labels -----------------------------------------------------------------------------
 
     def from_cam(self, batch, cam, high=None, low=None):
-        """Three-way label of a CAM (``THREEWAY``, afa.md 3.2), int32 `[B,H,W]`."""
+        """Three-way label of a CAM (AFA, eq. 8), int32 `[B,H,W]`."""
         return self.refined(
             refined_pseudo_label, batch, cam, batch["labels"], **self._scores(high, low)
         )

@@ -1,6 +1,7 @@
 """A model as a folder that can be loaded from an untrusted place: settings, weights, checksums."""
 
 import json
+import textwrap
 
 import h5py
 
@@ -40,10 +41,11 @@ def read_preset(folder):
     check_sums(folder)
     try:
         content = json.loads((folder / SETTINGS).read_bytes())
-        method, steps = content.pop("method"), content.pop("trained_steps")
-    except (OSError, ValueError, KeyError, AttributeError) as error:
-        raise WeightsError(f"{folder / SETTINGS}: cannot be read ({error})") from error
-    model = METHODS[method].model_class().from_config(content)
+        method, steps = content.pop("method"), int(content.pop("trained_steps"))
+        model = METHODS[method].model_class().from_config(content)
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        reason = textwrap.shorten(str(error), 300)
+        raise WeightsError(f"{folder / SETTINGS}: cannot be read ({reason})") from error
     model.build()
     _refuse_links(folder / WEIGHTS)
     try:

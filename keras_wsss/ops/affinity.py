@@ -33,7 +33,7 @@ def radius_mask(height, width, radius=8):
 def affinity_targets(label, radius=8, stride=16):
     """Pairwise targets of a label map: 1 = same label, 0 = different, 255 = not known.
 
-    afa.md section 3.3. The label is read at `size // stride` evenly spaced pixels; pairs with an
+    AFA, eq. 18. The label is read at `size // stride` evenly spaced pixels; pairs with an
     ignored pixel and pairs outside the window are not known. A token forms a pair with itself.
 
     Args:
@@ -65,7 +65,7 @@ def affinity_targets(label, radius=8, stride=16):
 def propagate(cam, affinity, labels, background_score=None, radius=8):
     """Spreads the scores of present classes over similar tokens: one step of a random walk.
 
-    afa.md section 3.4. `W = (affinity within the window)^2`, `R = W / (column sums + 0.1)`, and
+    AFA, eq. 13 to 15. `W = (affinity within the window)^2`, `R = W / (column sums + 0.1)`, and
     the new score of token j is `sum_i score_i R_ij`.
 
     Args:

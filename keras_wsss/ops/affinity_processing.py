@@ -1,7 +1,8 @@
 """Cleaning a predicted affinity before a CAM is spread by it.
 
-affinity_3m.md. The page keeps a place for "3M: An Affinity Processing Method for Weakly Supervised
-Semantic Segmentation" (2023), of which only the title could be had; the pipeline here is our own.
+Affinity processing, eq. 1 to 7. The page holds a place for "3M: An Affinity Processing Method
+for Weakly Supervised Semantic Segmentation" (2023), of which only the title could be had; the
+pipeline here is our own.
 """
 
 from keras import ops

@@ -13,7 +13,7 @@ from keras_wsss.ops.label import inside
 def refined_in_box(scores, image, valid_box, refine, iterations=10):
     """Refines scores inside the box at half its size; 0 outside.
 
-    afa.md section 3.4, bmp.md section 3.2. The scores are read corner-aligned, the image and the
+    AFA, "Propagation"; BMP, eq. 5. The scores are read corner-aligned, the image and the
     result with half-pixel centres, as in the released code.
 
     Args:

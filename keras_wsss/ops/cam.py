@@ -19,7 +19,7 @@ EPSILON = 1e-5
 def normalize_cam(cam):
     """Stretches each class of each image to [0,1): minus the minimum, over the maximum + 1e-5.
 
-    afa.md section 2.3. A constant map becomes 0.
+    AFA, eq. 5. A constant map becomes 0.
 
     Args:
         cam: float `[B,H,W,C]`.
@@ -40,7 +40,7 @@ def normalize_cam(cam):
 def fuse_segmentation(logits, size):
     """Fuses decoder logits like :func:`fuse_multi_scale` does CAMs: mean of view and mirror, sum.
 
-    BMP, bmp.md section 2.3.
+    BMP, eq. 3 and 4.
 
     Args:
         logits: list, one `[2B,h,w,K]` a scale: first the images, then the mirrored images.
@@ -64,8 +64,8 @@ def fuse_segmentation(logits, size):
 def fuse_multi_scale(cams, size):
     """Fuses the CAMs of several scales, each with its mirrored view, into one normalised CAM.
 
-    Maximum over plain and mirrored view, ReLU, sum over scales, :func:`normalize_cam`; afa.md
-    section 2.3. Absent classes are stretched like present ones.
+    Maximum over plain and mirrored view, ReLU, sum over scales, :func:`normalize_cam`; AFA,
+    eq. 4 and 5. Absent classes are stretched like present ones.
 
     Args:
         cams: list, one raw CAM `[2B,h,w,C]` a scale: first the B images, then the B horizontally
@@ -128,7 +128,7 @@ def refined_pseudo_label(cam, labels, image, valid_box, refine, high, low, itera
 
     The CAM is refined at half resolution against two constant background scores. What is a class
     against the strong background (``high``) is trusted; what is background even against the weak
-    one (``low``) is trusted; all else is ignored. ``THREEWAY`` of afa.md section 3.2.
+    one (``low``) is trusted; all else is ignored. See AFA, eq. 6 to 8.
 
     Args:
         cam: float `[B,H,W,C]` in 0..1 (:func:`fuse_multi_scale`).

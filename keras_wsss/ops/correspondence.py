@@ -46,7 +46,7 @@ def sample_points(x, coordinates):
 def cosine_correspondence(a, b):
     """Cosine similarity of every vector of ``a`` with every vector of ``b``.
 
-    tscd.md section 3.5: vectors are divided by max(length, 1e-10), so a zero vector stays zero.
+    TSCD, eq. 5: vectors are divided by max(length, 1e-10), so a zero vector stays zero.
 
     Args:
         a: float `[B,P,C]`.

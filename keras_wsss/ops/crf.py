@@ -17,8 +17,8 @@ def dense_crf(
 ):
     """Mean field of a CRF whose every two pixels are neighbours, near ones of like colour most.
 
-    Krähenbühl and Koltun, NIPS 2011 (arXiv 1210.5644); the defaults are those of i2crc.md,
-    section 6. On the host and slow (seconds an image): for post-processing, and for RRM where the
+    Krähenbühl and Koltun, NIPS 2011 (arXiv 1210.5644); the defaults are those of I2CRC,
+    "CRF". On the host and slow (seconds an image): for post-processing, and for RRM where the
     configuration asks for it.
 
     Args:

@@ -32,11 +32,11 @@ def gaussian_filter(features, values, stride=1):
     batch, height, width = ops.shape(values)[:3]
     first = stride // 2
     sources = _pixels(features[:, first::stride, first::stride])
-    loudness = _pixels(values[:, first::stride, first::stride])
+    emitted = _pixels(values[:, first::stride, first::stride])
     targets = _pixels(features)
-    count, heard = ops.shape(targets)[1], ops.shape(sources)[1]
+    count, source_count = ops.shape(targets)[1], ops.shape(sources)[1]
 
-    piece = PAIRS_AT_ONCE // (batch * heard) + 1
+    piece = PAIRS_AT_ONCE // (batch * source_count) + 1
     pieces = (count + piece - 1) // piece
     targets = ops.pad(targets, ((0, 0), (0, pieces * piece - count), (0, 0)))
     targets = ops.reshape(targets, (batch, pieces, piece, features.shape[-1]))
@@ -47,11 +47,11 @@ def gaussian_filter(features, values, stride=1):
             ops.square(target[:, :, None, i] - sources[:, None, :, i])
             for i in range(features.shape[-1])
         )
-        return ops.matmul(ops.exp(-0.5 * squared), loudness)
+        return ops.matmul(ops.exp(-0.5 * squared), emitted)
 
     sums = ops.map(filtered, ops.transpose(targets, (1, 0, 2, 3)))
     sums = ops.reshape(ops.transpose(sums, (1, 0, 2, 3)), (batch, pieces * piece, values.shape[-1]))
-    scale = ops.cast(count, "float32") / ops.cast(heard, "float32")
+    scale = ops.cast(count, "float32") / ops.cast(source_count, "float32")
     return ops.reshape(sums[:, :count], (batch, height, width, values.shape[-1])) * scale
 
 

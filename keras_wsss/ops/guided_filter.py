@@ -1,6 +1,6 @@
 """Guided filter: scores become a locally linear function of the image and so take over its edges.
 
-He et al., *Guided Image Filtering*, ECCV 2010; sgn.md, section 3.3. Inside, maps are
+He et al., *Guided Image Filtering*, ECCV 2010; SGN, eq. 8 and 9. Inside, maps are
 channels-first, so that a shifted map is a contiguous piece of memory.
 """
 

@@ -23,7 +23,7 @@ def propagated_pseudo_label(
 ):
     """Three-way label of a CAM that has first walked one step over alike tokens.
 
-    AFA, afa.md section 3.4.
+    AFA, "Propagation".
 
     Args:
         cam: float `[B,h,w,C]` in 0..1, on the grid of the tokens.
@@ -64,7 +64,7 @@ def background_aware_label(
 ):
     """Label of a CAM against the background that the decoder sees (BSP).
 
-    BMP, bmp.md section 3.2. No background score has to be chosen; the refined maxima grow by 1 %
+    BMP, eq. 5 and 6. No background score has to be chosen; the refined maxima grow by 1 %
     an iteration under PAR, so the confidence 0.5 asks for 0.4526 before refinement.
 
     Args:
@@ -100,7 +100,7 @@ def background_aware_label(
 def confident_classes(logits, valid, threshold=0.75, threshold_on="logit"):
     """Labels the decoder is sure enough of to teach the CAM; no gradient.
 
-    bmp.md sections 3.4 and 7: the released code compares the raw logit with 0.75.
+    BMP, eq. 9: the released code compares the raw logit with 0.75.
 
     Args:
         logits: float `[B,H,W,K]` of the decoder.
@@ -133,7 +133,7 @@ def margin_label(
     margin,
     least_foreground=LEAST_FOREGROUND,
 ):
-    """A class where it is strong and alone, background where all are weak, else ignored (3.4).
+    """A class where it is strong and alone, background where all are weak, else 255 (SGN, eq. 10).
 
     Args:
         best, second: float `[B,H,W]`, the two largest class scores of a pixel.

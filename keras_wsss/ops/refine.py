@@ -22,7 +22,7 @@ VARM_VARIATION_WEIGHT = 0.01
 def pixel_adaptive_refinement(image, scores, iterations=10, dilations=DILATIONS, extent=None):
     """PAR: neighbours of similar colour, and near ones a little, share their scores.
 
-    AFA (Ru et al., CVPR 2022, arXiv 2203.02664), afa.md section 4. The weights of a pixel sum to
+    AFA (Ru et al., CVPR 2022, arXiv 2203.02664), eq. 9 to 12. The weights of a pixel sum to
     1.01, so each iteration adds 1 % of mass; take an argmax, not a threshold.
 
     Args:
@@ -53,7 +53,7 @@ def pixel_adaptive_refinement(image, scores, iterations=10, dilations=DILATIONS,
 def variation_aware_refinement(image, scores, iterations=10, dilations=DILATIONS, extent=None):
     """VARM: as PAR, but neighbours that lie in a locally varying area lose weight.
 
-    TSCD (Xu et al., AAAI 2023, arXiv 2302.13765), tscd.md section 4. The weights of a pixel sum to
+    TSCD (Xu et al., AAAI 2023, arXiv 2302.13765), eq. 1 to 4. The weights of a pixel sum to
     0.99 and single ones may be slightly negative.
 
     Args:

@@ -1,6 +1,6 @@
 """Reliable regions (RRM): labels only where refined scores and CAM agree that they are sure.
 
-Zhang et al., *Reliability Does Matter*, AAAI 2020 (arXiv 1911.08039); rrm.md section 3.2. The CAM
+Zhang et al., *Reliability Does Matter*, AAAI 2020 (arXiv 1911.08039); RRM, eq. 3 to 9. The CAM
 here is ReLU'd, masked by the tags and divided by its maximum, so that 0 is no evidence at all.
 """
 
@@ -36,7 +36,7 @@ CRF = {
 def scaled_cam(cam, labels):
     """Divides each present class of each image by its maximum (+ 1e-5); absent classes become 0.
 
-    rrm.md section 2. Unlike :func:`~keras_wsss.ops.cam.normalize_cam` it leaves the minimum where
+    RRM, eq. 2. Unlike :func:`~keras_wsss.ops.cam.normalize_cam` it leaves the minimum where
     it is: a place without evidence stays without.
 
     Args:

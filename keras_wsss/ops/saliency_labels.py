@@ -20,7 +20,7 @@ CUBIC = -0.75  # slope of the interpolation kernel at distance 1
 def attention_map(cam, size):
     """Class activation map as it is exported: 8 bits, at the size of the image.
 
-    I2CRC (Chen et al., IEEE TMM 2023, arXiv 2206.09554), i2crc.md section 4.2: ReLU, over its
+    I2CRC (Chen et al., IEEE TMM 2023, arXiv 2206.09554), eq. 7: ReLU, over its
     maximum, truncated to 8 bits on the grid of the network, then cubic interpolation.
 
     Args:
@@ -47,7 +47,7 @@ def attention_map(cam, size):
 def saliency_guided_label(attention, saliency, tags):
     """Label of an image from the maps of its tags and its saliency map.
 
-    i2crc.md, section 4.3. A pixel takes the strongest of the tags' maps, each stretched to [0,1],
+    I2CRC, eq. 8 to 11. A pixel takes the strongest of the tags' maps, each stretched to [0,1],
     and of background, which is what is not salient. It stays open (255) where two scores
     contradict each other, or where it came out as background though a map says object.
 
@@ -84,7 +84,7 @@ def saliency_guided_label(attention, saliency, tags):
 def object_guided_label(prediction, label, tags):
     """OGLR: what a network learned from a label, held against the label and the tags.
 
-    i2crc.md, section 4.5. Classes that the image does not have are open; in images of several
+    I2CRC, eq. 12 to 15. Classes that the image does not have are open; in images of several
     classes the old label's objects are kept; and where a class is lost altogether, background is
     not to be trusted.
 

@@ -42,7 +42,7 @@ def pool_to(features, size):
 def self_affinity(levels, valid, radius=8, power=4):
     """How alike two near places are to the network: a power of the cosine of their features.
 
-    sgn.md, section 3.2. Each level is centred on its mean over the valid places of the image;
+    SGN, eq. 4 and 5. Each level is centred on its mean over the valid places of the image;
     cosines are averaged over the levels, negative ones are 0.
 
     Args:
@@ -79,7 +79,7 @@ def self_affinity(levels, valid, radius=8, power=4):
 def random_walk(maps, affinity, steps=8, restart=0.2):
     """Random walk with restart: scores spread to similar places and are pulled back.
 
-    sgn.md, section 3.2: ``M <- (1 - restart) T M + restart M0``, T the affinity with rows that sum
+    SGN, eq. 6 and 7: ``M <- (1 - restart) T M + restart M0``, T the affinity with rows that sum
     to 1. A constant map stays as it is.
 
     Args:

@@ -1,9 +1,12 @@
 """Devices: replicas, XLA, precision and threads."""
 
 import logging
+from contextlib import contextmanager
 
 import keras
 import tensorflow as tf
+
+from keras_wsss.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
@@ -47,11 +50,31 @@ def synchronize_batch_norm(strategy, xla):
     return not xla
 
 
+@contextmanager
+def precision_put_back():
+    """Leaves the precision policy of the process as it was, for what else runs in it."""
+    policy = keras.config.dtype_policy()
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(policy)
+
+
 def configure(settings, seed):
-    """Seeds, precision policy and threads, before any layer is made."""
+    """Seeds, precision policy and threads, before any layer is made.
+
+    Raises:
+        ConfigError: TensorFlow runs already with another number of threads.
+    """
     keras.utils.set_random_seed(seed)
-    keras.mixed_precision.set_global_policy(
-        "mixed_float16" if settings.mixed_precision else "float32"
-    )
-    if settings.threads:
-        tf.config.threading.set_intra_op_parallelism_threads(settings.threads)
+    keras.config.set_dtype_policy("mixed_float16" if settings.mixed_precision else "float32")
+    threads = tf.config.threading
+    if settings.threads and settings.threads != threads.get_intra_op_parallelism_threads():
+        try:
+            threads.set_intra_op_parallelism_threads(settings.threads)
+        except RuntimeError as error:
+            raise ConfigError(
+                f"training.threads: {settings.threads} cannot be set any more, because TensorFlow "
+                "has begun in this process; restart it (in a notebook, the kernel), or leave "
+                "training.threads out"
+            ) from error

@@ -19,6 +19,7 @@ from keras_wsss.run_folder import RunDirectory, peak_memory_mb
 from keras_wsss.training.callbacks import Pictures, StepLog, StopOnNaN, Validation
 from keras_wsss.training.distribution import (
     configure,
+    precision_put_back,
     replica_strategy,
     synchronize_batch_norm,
     use_xla,
@@ -28,6 +29,7 @@ logger = logging.getLogger(__name__)
 DRY_STEPS = 4
 
 
+@precision_put_back()
 def train(config, run_dir, resume=False):
     """Trains ``config`` into ``run_dir`` and evaluates the result.
 
@@ -183,6 +185,7 @@ def _train_stage(config, run, digest, source, resume):
     return summary
 
 
+@precision_put_back()
 def dry_run(config):
     """Builds everything, runs four steps with all loss terms and reports what the run will need.
 

@@ -1,1 +1,1 @@
-"""The local server: what TF Serving's two doors answer, from the same SavedModel folders."""
+"""The local server: what TF Serving's two endpoints answer, from the same SavedModel folders."""

@@ -1,4 +1,4 @@
-"""Who may come in: a bounded number of requests for both doors together."""
+"""Who may come in: a bounded number of requests for both endpoints together."""
 
 from __future__ import annotations
 

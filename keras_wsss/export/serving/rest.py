@@ -1,4 +1,4 @@
-"""The REST door (tensorflow.org/tfx/serving/api_rest) as an ASGI application."""
+"""The REST endpoint (tensorflow.org/tfx/serving/api_rest) as an ASGI application."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def rest_app(store: ModelStore, gate: Gate, max_body: int) -> Starlette:
 
     Args:
         store: models.
-        gate: shared with the other door.
+        gate: shared with the other endpoint.
         max_body: bytes; larger bodies are answered with 413.
 
     Example:

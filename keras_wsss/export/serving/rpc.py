@@ -1,4 +1,4 @@
-"""The gRPC door: PredictionService and ModelService with the published stubs."""
+"""The gRPC endpoint: PredictionService and ModelService with the published stubs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def rpc_server(store: ModelStore, gate: Gate, max_body: int) -> grpc.aio.Server:
 
     Args:
         store: models.
-        gate: shared with the other door.
+        gate: shared with the other endpoint.
         max_body: bytes; larger messages are answered with RESOURCE_EXHAUSTED.
 
     Example:

@@ -1,4 +1,4 @@
-"""Both doors, the polling of the folder and the end, in one event loop."""
+"""Both endpoints, the polling of the folder and the end, in one event loop."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Options:
 
 
 @dataclass(frozen=True)
-class Doors:
+class Endpoints:
     """What is told of a server that has started.
 
     Attributes:
@@ -67,19 +67,21 @@ class Doors:
 
 
 class _Server(uvicorn.Server):
-    """Leaves signals alone: they end both doors."""
+    """Leaves signals alone: they end both endpoints."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
 
 
-async def serve(options: Options, started: Callable[[Doors], None], stop: asyncio.Event) -> None:
+async def serve(
+    options: Options, started: Callable[[Endpoints], None], stop: asyncio.Event
+) -> None:
     """Serves until ``stop`` is set; requests in flight are answered then.
 
     Args:
         options: how.
-        started: called when both doors are open.
+        started: called once both endpoints listen.
         stop: set by whoever wants the server to end.
 
     Raises:
@@ -111,16 +113,16 @@ async def serve(options: Options, started: Callable[[Doors], None], stop: asynci
             listener.close()
             raise _taken(options.host, options.grpc_port, error) from None
     await rpc.start()
-    door = asyncio.create_task(rest.serve(sockets=[listener]))
+    endpoint = asyncio.create_task(rest.serve(sockets=[listener]))
     polling = asyncio.create_task(_poll(store, options.poll_seconds))
-    started(Doors(store.names(), f"http://{address}:{listener.getsockname()[1]}", target))
+    started(Endpoints(store.names(), f"http://{address}:{listener.getsockname()[1]}", target))
     await stop.wait()
     polling.cancel()
     rest.should_exit = True
-    await asyncio.gather(door, rpc.stop(options.grace_seconds))
+    await asyncio.gather(endpoint, rpc.stop(options.grace_seconds))
 
 
-async def serve_until_signal(options: Options, started: Callable[[Doors], None]) -> None:
+async def serve_until_signal(options: Options, started: Callable[[Endpoints], None]) -> None:
     """Serves until SIGTERM or SIGINT (:func:`serve`)."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -14,10 +14,10 @@ from keras_wsss.methods.base import WSSSModel
 class AFA(WSSSModel):
     """AFA end to end.
 
-    Losses (3.x are sections of afa.md): ``classification`` (3.1), ``segmentation`` (3.5),
-    ``affinity`` (3.3) and ``energy`` (3.6, off in the shipped configurations). From
-    ``pseudo_label.propagation_start`` the decoder's labels come from the propagated CAM (3.4),
-    before that from the CAM itself (3.2).
+    Losses (numbers are equations of AFA): ``classification`` (16), ``segmentation`` (17),
+    ``affinity`` (19) and ``energy`` (RRM, eq. 13; off in the shipped configurations). From
+    ``pseudo_label.propagation_start`` the decoder's labels come from the propagated CAM (13 to 15),
+    before that from the CAM itself (8).
 
     Example:
 

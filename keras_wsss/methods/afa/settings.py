@@ -15,6 +15,7 @@ from keras_wsss.config import (
     check_propagation,
     impossible,
 )
+from keras_wsss.config.sections import PropagationByAffinity
 
 
 class AffinityConfig(LossConfig):
@@ -27,6 +28,7 @@ class PseudoLabel(PropagatedLabelConfig):
     """From class activation map to label, with PAR as in the paper or with VARM."""
 
     refiner: Literal["par", "varm"] = "par"
+    propagation: PropagationByAffinity = "none"
 
 
 def check(config: Any) -> None:

@@ -19,7 +19,7 @@ from keras_wsss.ops.resize import resize
 
 
 class BackgroundAwareLabeller(Labeller):
-    """Labels of the CAM against the background that the decoder sees (BSP, bmp.md 3.2).
+    """Labels of the CAM against the background that the decoder sees (BSP; BMP, eq. 5 and 6).
 
     Only with ``pseudo_label.propagation: background_aware`` and once propagation has begun; before
     that, and with another propagation, labels are AFA's.
@@ -72,9 +72,9 @@ class BackgroundAwareLabeller(Labeller):
 class BMP(WSSSModel):
     """BMP end to end.
 
-    Losses (bmp.md 3.4): ``classification``, ``c2s`` (CAM to segmentation), ``s2c`` (segmentation
+    Losses (eq. 7 to 10): ``classification``, ``c2s`` (CAM to segmentation), ``s2c`` (segmentation
     to CAM) and ``affinity``. With ``pseudo_label.propagation: background_aware`` the labels of
-    ``c2s`` come from the CAM against the decoder's background (BSP, 3.2) from
+    ``c2s`` come from the CAM against the decoder's background (BSP, eq. 6) from
     ``propagation_start`` on; before that, and always for ``affinity``, they are three-way labels.
 
     Example:
@@ -86,7 +86,7 @@ class BMP(WSSSModel):
     method = "bmp"
     labeller_class = BackgroundAwareLabeller
 
-    # ---- network: object-aware decoding (2.2) -------------------------------------------------
+    # ---- network: object-aware decoding (eq. 2) -----------------------------------------------
 
     def decode(self, features, size, training=None):
         """Decoder logits of features that the classifier's objectness has gated."""

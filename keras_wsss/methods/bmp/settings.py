@@ -26,9 +26,7 @@ class PseudoLabel(PropagatedLabelConfig):
     """From class activation map to label; ``background_aware`` is BSP."""
 
     refiner: Literal["par", "varm"] = "par"
-    propagation: Literal[  # type: ignore[assignment]
-        "none", "random_walk", "affinity_processing", "background_aware"
-    ] = "none"
+    propagation: Literal["none", "random_walk", "affinity_processing", "background_aware"] = "none"
     confidence: OpenFraction = 0.5
 
 

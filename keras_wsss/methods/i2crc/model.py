@@ -16,7 +16,7 @@ from keras_wsss.methods.base import WSSSModel
 class I2CRC(WSSSModel):
     """The classifier of I2CRC; its decoder is not trained and not scored.
 
-    Losses (i2crc.md, section 3), which all methods share: ``classification``,
+    Losses (I2CRC, eq. 4 to 6), which all methods share: ``classification``,
     ``object_distance``, ``background_distance`` and ``class_distance``.
 
     Example:

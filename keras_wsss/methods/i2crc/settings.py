@@ -1,4 +1,4 @@
-"""What a configuration may say of I2CRC's classifier; its terms are those that all methods share."""
+"""What a configuration may say of I2CRC's classifier; all methods share its terms."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from keras_wsss.ops.resize import resize
 
 
 class ReliableLabeller(Labeller):
-    """Labels where refined scores and CAM agree that they are sure (rrm.md 3.2)."""
+    """Labels where refined scores and CAM agree that they are sure (RRM, eq. 3 to 9)."""
 
     def maps(self, batch, view=None, events=()):
         images, tags = batch["image"], batch["labels"]
@@ -31,7 +31,7 @@ class ReliableLabeller(Labeller):
     def mean_cam(self, images, tags, own_cam, training=False):
         """ReLU'd CAM averaged over the scales (no mirror image), ``scaled_cam`` `[B,H,W,C]`.
 
-        rrm.md section 2. ``own_cam`` is the raw CAM of the images at scale 1. ``training`` keeps
+        RRM, eq. 1 and 2. ``own_cam`` is the raw CAM of the images at scale 1. ``training`` keeps
         the encoder's random depth on, as in the released code.
         """
         height, width = ops.shape(images)[1:3]
@@ -67,9 +67,9 @@ class ReliableLabeller(Labeller):
 class RRM(WSSSModel):
     """RRM in one stage; with ``parity: true`` it follows the released code.
 
-    Losses (weights and start in the configuration; 3.x are sections of rrm.md):
-    ``classification`` (3.1), ``segmentation`` (the sum of the cross-entropies of background and of
-    foreground) and ``energy`` (both 3.3).
+    Losses (weights and start in the configuration; numbers are equations of RRM):
+    ``classification``, ``segmentation`` (10; the sum of the cross-entropies of background and of
+    foreground) and ``energy`` (13).
 
     Example:
 
@@ -83,10 +83,11 @@ class RRM(WSSSModel):
         """The sum of both sides, not their mean."""
         return 2 * super().segmentation_loss(batch, outputs, label)
 
-    def compile(self, optimizer="rmsprop", xla=False, **kwargs):
-        if xla and self.settings.pseudo_label.refiner == "crf":
+    def compile(self, optimizer=None, *, jit_compile=False, **options):
+        compiled = jit_compile and jit_compile != "auto"
+        if compiled and self.settings.pseudo_label.refiner == "crf":
             raise ConfigError(
                 "pseudo_label.refiner: crf runs on the host and cannot be compiled; set "
                 "training.xla to false, or refine with par"
             )
-        super().compile(optimizer, xla=xla, **kwargs)
+        super().compile(optimizer, jit_compile=jit_compile, **options)

@@ -5,7 +5,7 @@ is, its intermediate features say which places belong together, and the image sa
 are. Maps that are spread along the affinities and snapped to the edges become labels for the
 decoder of the same network; better features give better maps.
 
-Only the abstract of the paper is known to us. What it leaves open is our design: sgn.md, section 7.
+Only the abstract of the paper is known to us. What it leaves open is ours: docs/methods/sgn.md.
 """
 
 import keras
@@ -25,7 +25,7 @@ INTERMEDIATE_LEVELS = (1, 2, 3)  # F2, F3, F4 of a backbone that names none
 
 
 class GuidedLabeller(Labeller):
-    """Labels from class maps that features and image have guided; numbers are sections of sgn.md."""
+    """Labels from class maps that features and image have guided; numbers are equations of SGN."""
 
     def maps(self, batch, view=None, events=("mixing",)):
         """What the features say of an image and its mirror image, without dropout and gradient.
@@ -34,8 +34,8 @@ class GuidedLabeller(Labeller):
             events: with ``"mixing"`` the decoder's prediction is mixed into the maps.
 
         Returns:
-            dict of ``localization``, the maps M0 of 3.1, float32 `[B,h,w,C]` on the grid of F4,
-            ``maps``, M1 of 3.2 (M0 where nothing is spread), and ``affinity`` `[B,N,N]`.
+            dict of ``localization``, the maps M0 of eq. 3, float32 `[B,h,w,C]` on the grid of F4,
+            ``maps``, M1 of eq. 7 (M0 where nothing is spread), and ``affinity`` `[B,N,N]`.
         """
         network, sgn, images = self.network, self.settings.sgn, batch["image"]
         both = ops.concatenate([images, ops.flip(images, axis=2)])
@@ -63,7 +63,7 @@ class GuidedLabeller(Labeller):
         return {name: ops.stop_gradient(x) for name, x in outputs.items()}
 
     def mixing_weight(self):
-        """w of 3.1 at this step; without an optimiser, at the step of the loaded checkpoint."""
+        """w of eq. 3 at this step; without an optimiser, at the step of the loaded checkpoint."""
         network, sgn = self.network, self.settings.sgn
         step = network.optimizer.iterations if network.compiled else network.trained_steps
         start, end = (network.schedule.scale * step for step in (sgn.mix_start, sgn.mix_end))
@@ -71,7 +71,7 @@ class GuidedLabeller(Labeller):
         return sgn.mix * ops.clip(progress, 0.0, 1.0)
 
     def strongest_classes(self, batch, maps):
-        """The two largest scores of every pixel once the image has refined the maps (3.3).
+        """The two largest scores of every pixel once the image has refined the maps (eq. 9).
 
         Only present classes are refined, one after another, as many as the image with the most
         tags has.
@@ -131,10 +131,10 @@ class GuidedLabeller(Labeller):
 
 @keras.saving.register_keras_serializable("keras_wsss")
 class SGN(WSSSModel):
-    """SGN: class maps, affinity and image guide the labels; numbers are sections of sgn.md.
+    """SGN: class maps, affinity and image guide the labels; numbers are equations of SGN.
 
-    Losses (weights and start in the configuration): ``classification`` and ``segmentation`` (4),
-    and ``agreement``, which replaces the random walk of 3.2 where it is named. From
+    Losses (weights and start in the configuration): ``classification`` and ``segmentation``, and
+    ``agreement`` (11), which replaces the random walk (7) where it is named. From
     ``sgn.mix_start`` on the decoder's prediction is mixed into the class maps.
 
     Example:

@@ -16,7 +16,7 @@ class Supervised(WSSSModel):
     scores of the report) trained; ``segmentation`` is the plain cross-entropy. With
     ``losses.segmentation.extra_scales`` it is the sum of the cross-entropies of every size of the
     image and of the maximum over the sizes, each on its own grid: DeepLabV2's recipe, which I2CRC
-    trains on pseudo labels (i2crc.md, sections 2.2 and 3). ``evaluation.scales`` then fuses the
+    trains on pseudo labels (I2CRC, eq. 2 and 3). ``evaluation.scales`` then fuses the
     same sizes by the maximum.
 
     Example:

@@ -20,10 +20,10 @@ POINTS = 40 * 40  # places per view whose correspondence is distilled
 class TSCD(WSSSModel):
     """TSCD end to end; with ``parity: true`` it follows the released code, bugs included.
 
-    Losses (weights and start in the configuration; 3.x are sections of tscd.md):
-    ``classification`` (3.1), ``segmentation`` (3.4), ``affinity`` (3.3), ``correspondence``
-    (3.5), ``equivariance`` (3.6; a constant without gradient in the released code) and
-    ``energy`` (3.7).
+    Losses (weights and start in the configuration; numbers are equations of TSCD):
+    ``classification``, ``segmentation`` and ``affinity`` (AFA, eq. 16 to 19),
+    ``correspondence`` (9), ``equivariance`` (10; a constant without gradient in the released
+    code) and ``energy`` (RRM, eq. 13).
 
     Example:
 

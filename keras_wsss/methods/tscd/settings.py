@@ -13,12 +13,14 @@ from keras_wsss.config import (
     Term,
     check_propagation,
 )
+from keras_wsss.config.sections import PropagationByAffinity
 
 
 class PseudoLabel(PropagatedLabelConfig):
     """From class activation map to label, with VARM as in the paper or with PAR."""
 
     refiner: Literal["varm", "par"] = "varm"
+    propagation: PropagationByAffinity = "none"
 
 
 TSCD = Method(

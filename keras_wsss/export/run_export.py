@@ -45,7 +45,7 @@ from keras_wsss.run_folder import RunDirectory
 def export_run(
     run: str | Path,
     output: str | Path,
-    formats: Sequence[str] = tuple(FORMATS),
+    formats: Sequence[str] | None = None,
     *,
     config: Config | None = None,
     name: str | None = None,
@@ -58,14 +58,15 @@ def export_run(
     """Exports a trained run and compares every file with the Keras model.
 
     ``output`` then holds, by format, ``saved_model/NAME/VERSION``, ``onnx/NAME.onnx``,
-    ``litert/NAME_PRECISION.tflite`` and ``weights/NAME``, with ``parity.json``, ``parity.md`` and
-    what TF Serving needs. Nothing is left there but the two reports if a model is out of bounds.
+    ``litert/NAME_PRECISION.tflite`` and ``weights/NAME``, with ``comparison.json``,
+    ``comparison.md`` and what TF Serving needs. Nothing is left there but the two reports if a
+    model is out of bounds.
 
     Args:
         run: folder of a trained run.
         output: folder; a SavedModel there gets a new version beside its old ones, other files are
             replaced.
-        formats: names of export formats.
+        formats: names of export formats; None: all that are registered.
         config: :class:`~keras_wsss.config.Config` to take the data from, and nothing else; None:
             the run's own.
         name: of the model, letters, digits, ``_`` and ``-``; None: that of the configuration.
@@ -88,6 +89,7 @@ def export_run(
     100.0
     """
     output, limits = Path(output), limits or Limits()
+    formats = tuple(FORMATS) if formats is None else formats
     if unknown := set(formats) - set(FORMATS):
         raise ConfigError(f"format {', '.join(unknown)}: not known; known: {', '.join(FORMATS)}")
     if size and min(size) < SMALLEST_SIDE:

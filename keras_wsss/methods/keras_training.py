@@ -1,0 +1,168 @@
+"""How a Keras user trains a method: `compile` and `fit`."""
+
+import warnings
+
+import keras
+from keras import ops
+
+from keras_wsss.config import published_config
+from keras_wsss.config.sections import OptimizerConfig
+from keras_wsss.errors import ConfigError, DataError, TrainingError
+from keras_wsss.methods.schedule import Schedule
+from keras_wsss.optimizers import build_optimizer
+
+OWN_LOSSES = ("loss", "loss_weights", "metrics", "weighted_metrics")
+FROM_DATA = {
+    "labels": "the tags, float [B,C]",
+    "mask": "masks=True in split.batches or training_dataset, or images that have masks",
+    "saliency": "saliency=True in split.batches or training_dataset",
+}
+
+
+class KerasTraining:
+    """Mixin of :class:`~keras_wsss.methods.base.WSSSModel`: `compile`, `fit` and their checks."""
+
+    def compile(
+        self, optimizer=None, *, steps=None, classifier_steps=None, jit_compile=False, **options
+    ):
+        """As Keras' ``compile``, with the schedule of the loss terms in place of losses.
+
+        Args:
+            optimizer: Keras optimiser or its name; None: the paper's, with its schedule over
+                ``steps``.
+            steps: int, length of the training. The published schedule is brought to this length.
+                None: it is taken from the configuration, or from the first ``fit``.
+            classifier_steps: int, how long the classifier trains alone; None: the published part.
+            jit_compile: bool, compile network, losses and gradients of a replica with XLA.
+            **options: ``run_eagerly``, ``steps_per_execution``, ``auto_scale_loss``; for the
+                paper's optimiser also keys of the section ``optimizer``, e.g. ``learning_rate``.
+
+        Raises:
+            ConfigError: neither an optimiser nor ``steps``, or losses or metrics, which a method
+                brings itself.
+        """
+        for option in OWN_LOSSES:
+            if options.pop(option, None) is not None:
+                raise ConfigError(
+                    f"compile({option}=...): a method brings its own losses and metrics; their "
+                    "weights are set by losses={...} when the model is made"
+                )
+        if steps is not None:
+            self.steps = steps
+        settings = {key: options.pop(key) for key in OptimizerConfig.model_fields if key in options}
+        if optimizer is None:
+            optimizer = self._paper_optimizer(settings)
+        elif settings:
+            raise ConfigError(
+                f"compile({', '.join(settings)}=...): belongs to the paper's optimizer; set it in "
+                "the optimizer that is given"
+            )
+        self.classifier_steps = classifier_steps
+        if self.steps is not None:
+            self._set_schedule()
+        # Keras' own compilation would take in the distribution strategy as well, which fails.
+        super().compile(optimizer=optimizer, jit_compile=False, **options)
+        self.xla = bool(jit_compile) and jit_compile != "auto"
+        self.build()
+        self.optimizer.build(self.trainable_variables)
+
+    def _paper_optimizer(self, settings):
+        if self.steps is None:
+            raise ConfigError(
+                "compile(): how many steps? compile(steps=N) is the paper's optimizer and schedule "
+                "for a training of N batches; or name an optimizer"
+            )
+        recipe = published_config(self.method)
+        published = recipe.optimizer if recipe else OptimizerConfig(warmup_steps=0)
+        scale = self.steps / self.recipe_steps if self.recipe_steps else 1.0
+        scaled = {
+            "warmup_steps": round(scale * published.warmup_steps),
+            "milestones": tuple(max(1, round(scale * step)) for step in published.milestones),
+        }
+        values = {**published.model_dump(), **scaled, **settings}
+        return build_optimizer(OptimizerConfig(**values), self.steps)
+
+    def _set_schedule(self):
+        scale = self.steps / self.recipe_steps if self.recipe_steps else 1.0
+        self.schedule = Schedule(self.settings, scale, self.classifier_steps)
+
+    def fit(self, x=None, y=None, *, epochs=1, steps_per_epoch=None, shuffle=None, **options):
+        """As Keras' ``fit``, on batches of :meth:`keras_wsss.data.Split.batches`.
+
+        Raises:
+            DataError: the batches lack what the loss terms read.
+            TrainingError: the steps of ``compile(steps=...)`` are done.
+        """
+        if y is not None:
+            raise DataError("fit(x, y): takes one dataset of batches (split.batches(...)), no y")
+        length = steps_per_epoch or _length(x)
+        asked = length and epochs * length
+        if self.steps is None:
+            if not asked:
+                raise TrainingError(
+                    "fit: the dataset does not say how long it is; compile(steps=N), or "
+                    "fit(steps_per_epoch=N)"
+                )
+            self.steps = asked
+            self._set_schedule()
+        done = int(self.optimizer.iterations)
+        if done >= self.steps:
+            raise TrainingError(
+                f"fit: the {self.steps} steps for which the model was compiled are done; compile "
+                "it again to train on"
+            )
+        if asked and done + asked > self.steps:
+            warnings.warn(
+                f"fit goes on after the {self.steps} steps for which the model was compiled, with "
+                "the last learning rate",
+                stacklevel=2,
+            )
+        # Our batches are shuffled already, and Keras warns that it will not shuffle them.
+        return super().fit(
+            x, epochs=epochs, steps_per_epoch=steps_per_epoch, shuffle=bool(shuffle), **options
+        )
+
+    def checked_batch(self, batch, needed=()):
+        """The dict of a batch, however Keras hands it over, or one clear message.
+
+        Args:
+            batch: dict with ``image``, or a tuple that begins with one; without ``valid_box`` all
+                of an image is valid.
+            needed: further keys; what does not come with a batch is passed over.
+        """
+        batch, _, _ = keras.utils.unpack_x_y_sample_weight(batch)
+        if not isinstance(batch, dict) or "image" not in batch:
+            raise DataError("a batch is a dict with image and labels, as split.batches(...) makes")
+        for key, source in FROM_DATA.items():
+            if key in needed and key not in batch:
+                raise DataError(f"{self.method} needs {key!r} in every batch: {source}")
+        if "valid_box" not in batch:
+            count, height, width = ops.shape(batch["image"])[:3]
+            box = ops.cast(ops.stack([0, height, 0, width]), "int32")
+            batch = {**batch, "valid_box": ops.tile(box[None], (count, 1))}
+        return batch
+
+    def get_compile_config(self):
+        if not self.compiled:
+            return None
+        return {
+            "optimizer": keras.saving.serialize_keras_object(self.optimizer),
+            "steps": self.steps,
+            "classifier_steps": self.classifier_steps,
+            "jit_compile": self.xla,
+            "run_eagerly": self.run_eagerly,
+            "steps_per_execution": self.steps_per_execution,
+        }
+
+    def compile_from_config(self, config):
+        optimizer = keras.saving.deserialize_keras_object(config["optimizer"])
+        self.compile(**{**config, "optimizer": optimizer})
+
+
+def _length(dataset):
+    """Batches of a dataset, or None where it does not say."""
+    try:
+        length = len(dataset)
+    except TypeError:
+        return None
+    return length if length > 0 else None

@@ -1,0 +1,15 @@
+"""Optimisers with a learning rate per group, and their schedules."""
+
+from keras_wsss.optimizers.build import build_optimizer
+from keras_wsss.optimizers.grouped import GroupedAdamW, GroupedSGD, rate_multipliers
+from keras_wsss.optimizers.schedules import MultiStepWarmup, PolyWarmup, Warmup
+
+__all__ = [
+    "GroupedAdamW",
+    "GroupedSGD",
+    "MultiStepWarmup",
+    "PolyWarmup",
+    "Warmup",
+    "build_optimizer",
+    "rate_multipliers",
+]

@@ -1,0 +1,39 @@
+"""From the section ``optimizer`` to an optimiser with its schedule."""
+
+from keras_wsss.optimizers.grouped import GroupedAdamW, GroupedSGD
+from keras_wsss.optimizers.schedules import MultiStepWarmup, PolyWarmup
+
+
+def build_optimizer(settings, steps):
+    """Optimiser and schedule from the configuration's ``optimizer`` section.
+
+    Args:
+        settings: :class:`~keras_wsss.config.OptimizerConfig`.
+        steps: int, length of the training.
+
+    Example:
+
+    >>> build_optimizer(OptimizerConfig(learning_rate=1e-4, warmup_steps=30), steps=480)
+    """
+    rate = settings.learning_rate
+    warmup = {"warmup_steps": settings.warmup_steps, "warmup_ratio": settings.warmup_ratio}
+    if settings.milestones:
+        factor = settings.milestone_factor
+        schedule = MultiStepWarmup(rate, settings.milestones, factor=factor, **warmup)
+    else:
+        power, step_size = settings.power, settings.step_size
+        schedule = PolyWarmup(rate, steps, power=power, step_size=step_size, **warmup)
+    shared = {
+        "head_multiplier": settings.head_multiplier,
+        "weight_decay": settings.weight_decay,
+        "global_clipnorm": settings.clip_norm,
+    }
+    if settings.kind == "adamw":
+        return GroupedAdamW(schedule, beta_2=settings.beta_2, **shared)
+    return GroupedSGD(
+        schedule,
+        momentum=settings.momentum,
+        nesterov=settings.nesterov,
+        bias_multiplier=settings.bias_multiplier,
+        **shared,
+    )
