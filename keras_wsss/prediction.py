@@ -152,7 +152,7 @@ def segment(model, images, scales=(1.0,), flip=False):
     >>> segment(model, "photo.jpg").shape
     (375, 500)
     """
-    predictor = Predictor(model, scales, flip)
+    predictor = _predictor(model, tuple(scales), flip)
 
     def one(image):
         return predictor(tf.cast(_pixels(image), tf.float32)[None]).numpy()[0]
@@ -168,6 +168,12 @@ def segment(model, images, scales=(1.0,), flip=False):
         labels = [one(image) for image in images]
         return np.stack(labels) if labels else np.zeros(np.shape(images)[:3], np.int32)
     return one(images)
+
+
+def _predictor(model, scales, flip):
+    """The model's predictor of these views, which is traced once: that takes seconds."""
+    known = vars(model).setdefault("_predictors", {})  # past Keras, which would track it
+    return known.setdefault((scales, flip), Predictor(model, scales, flip))
 
 
 def _pixels(image):

@@ -1,4 +1,4 @@
-"""BMP and what AFA brings to it: the numeric check list of bmp.md, section 8, and ``ops.box``."""
+"""BMP and what AFA brings to it: its reference values, and ``ops.box``."""
 
 import keras
 import numpy as np
@@ -7,14 +7,15 @@ import tensorflow as tf
 from conftest import random_batch, tiny_config
 
 from keras_wsss import losses
-from keras_wsss.methods import BMP
+from keras_wsss.methods import BMP, new_model
 from keras_wsss.ops.affinity import propagate
-from keras_wsss.ops.box import (
+from keras_wsss.ops.box import refined_in_box
+from keras_wsss.ops.label import IGNORE_ID, present_slots
+from keras_wsss.ops.pseudo_label import (
     background_aware_label,
+    confident_classes,
     propagated_pseudo_label,
-    refined_in_box,
 )
-from keras_wsss.ops.cam import IGNORE_ID, present_slots
 from keras_wsss.ops.refine import pixel_adaptive_refinement, variation_aware_refinement
 from keras_wsss.ops.resize import resize
 
@@ -88,7 +89,7 @@ def test_propagated_label_without_box_is_walk_and_refinement_written_out():
     image = generator.integers(0, 256, (2, 40, 50, 3)).astype(np.float32)
     box = [[0, 40, 0, 50]] * 2
     ours = propagated_pseudo_label(
-        cam, affinity, tags, image, box, pixel_adaptive_refinement, iterations=2
+        cam, affinity, tags, image, box, pixel_adaptive_refinement, 0.55, 0.35, iterations=2
     )
     labels = []
     for score in (0.55, 0.35):
@@ -133,7 +134,7 @@ def test_s2c_of_the_check_list():
     """0.70 is ignored, background is ignored, 0.80 at class 4 teaches the CAM's channel 3."""
     logits = np.full((1, 1, 3, 21), -5.0, np.float32)
     logits[0, 0, 0, 4], logits[0, 0, 1, 0], logits[0, 0, 2, 4] = 0.70, 0.80, 0.80
-    labels = losses.confident_classes(logits, np.ones((1, 1, 3), bool))
+    labels = confident_classes(logits, np.ones((1, 1, 3), bool))
     np.testing.assert_array_equal(labels, [[[255, 255, 4]]])
     cam = np.random.default_rng(3).normal(size=(1, 1, 3, 20)).astype(np.float32)
     expected = -cam[0, 0, 2, 3] + np.log(np.sum(np.exp(cam[0, 0, 2])))
@@ -144,8 +145,8 @@ def test_probability_is_the_other_reading_of_the_threshold():
     logits = np.zeros((1, 1, 1, 21), np.float32)
     logits[..., 4] = 2.0  # a logit above 0.75 whose probability is 0.27
     everywhere = np.ones((1, 1, 1), bool)
-    assert losses.confident_classes(logits, everywhere)[0, 0, 0] == 4
-    unsure = losses.confident_classes(logits, everywhere, threshold_on="probability")
+    assert confident_classes(logits, everywhere)[0, 0, 0] == 4
+    unsure = confident_classes(logits, everywhere, threshold_on="probability")
     assert unsure[0, 0, 0] == 255
 
 
@@ -165,7 +166,7 @@ def test_nothing_kept_gives_zero_and_finite_gradients(loss, form):
 
 @pytest.fixture(scope="module")
 def bmp():
-    model = BMP(tiny_config(config="shapes_bmp"), CLASSES)
+    model = new_model(tiny_config(config="shapes_bmp"), CLASSES)
     model.build()
     return model
 
@@ -184,8 +185,9 @@ def test_gate_scales_what_the_decoder_reads(bmp):
 
 
 def test_maps_of_mirrored_images_are_mirrored_maps(bmp):
-    images = random_batch()["image"]
-    maps, mirrored = bmp.maps(images), bmp.maps(tf.reverse(images, axis=[2]))
+    batch = random_batch()
+    turned = {**batch, "image": tf.reverse(batch["image"], axis=[2])}
+    maps, mirrored = (bmp.labeller.maps(x, events={"propagation"}) for x in (batch, turned))
     for name in ("cam", "segmentation"):
         np.testing.assert_allclose(
             tf.reverse(mirrored[name], axis=[2]), maps[name], atol=1e-4, err_msg=name
@@ -193,13 +195,22 @@ def test_maps_of_mirrored_images_are_mirrored_maps(bmp):
 
 
 def test_affinity_keeps_the_label_of_the_cam_when_the_decoder_gets_another(bmp):
-    batch, active = random_batch(), bmp.active_terms(10**6)
-    labels = bmp.pseudo_labels(batch, bmp.forward(batch, active), active)
-    early = active - {"propagation"}
+    batch, phase = random_batch(), bmp.schedule.last
+    labels = bmp.pseudo_labels(batch, bmp.forward(batch, phase), phase)
+    early = bmp.schedule.only(*phase.terms)
     before = bmp.pseudo_labels(batch, bmp.forward(batch, early), early)
     np.testing.assert_array_equal(labels["affinity"], before["affinity"])
     np.testing.assert_array_equal(before["affinity"], before["c2s"])
     assert np.any(labels["c2s"] != labels["affinity"])
+
+
+def test_what_the_decoder_is_sure_of_needs_no_labeller(bmp):
+    """S2C alone: one pass, and labels of the decoder."""
+    batch, phase = random_batch(), bmp.schedule.only("s2c", events={"propagation"})
+    assert phase.reads == {"prediction"}
+    outputs = bmp.forward(batch, phase)
+    assert set(outputs) == {"view", "logits"}
+    assert set(bmp.pseudo_labels(batch, outputs, phase)) == {"s2c"}
 
 
 def test_serialised_by_name():

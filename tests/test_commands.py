@@ -82,13 +82,21 @@ def test_mistakes_of_a_training_are_one_message(arguments, says, tmp_path, capsy
     assert says in fails(train_command.main, arguments, capsys)
 
 
-def test_broken_photograph_is_named(tmp_path, config_file, capsys):
+def test_broken_photograph_is_named(tmp_path, capsys):
     root = write_voc(tmp_path / "data")
     (root / "JPEGImages" / "image_2.jpg").write_bytes(b"")
-    arguments = ["--config", str(config_file), "--run-dir", str(tmp_path / "run")]
-    for pair in ("kind=voc", f"root={root}", "train_list=train", "val_list=val"):
-        arguments += ["--set", f"data.{pair}"]
+    pairs = ("kind=voc", f"root={root}", "train_list=train", "val_list=val")
+    config = tiny_config("training.steps=4", *(f"data.{pair}" for pair in pairs))
+    (tmp_path / "voc.yaml").write_text(config.to_yaml())
+    arguments = ["--config", str(tmp_path / "voc.yaml"), "--run-dir", str(tmp_path / "run")]
     assert "image_2.jpg" in fails(train_command.main, arguments, capsys)
+
+
+def test_key_of_another_kind_of_data_is_one_message(config_file, tmp_path, capsys):
+    arguments = ["--config", str(config_file), "--run-dir", str(tmp_path / "run")]
+    arguments += ["--set", "data.kind=voc", "--set", f"data.root={tmp_path}"]
+    message = fails(train_command.main, arguments, capsys)
+    assert str(config_file) in message and "data.shapes belongs to data.kind shapes" in message
 
 
 def test_weights_that_cannot_be_fetched_name_the_file_and_the_way_out(tmp_path, capsys):

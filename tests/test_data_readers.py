@@ -8,18 +8,22 @@ import shutil
 import numpy as np
 import pytest
 import tensorflow as tf
+from conftest import tiny_config
 from data_folder import CLASSES, photograph, write_labels, write_list, write_mask, write_voc
 from PIL import Image, ImageOps
 
-from keras_wsss.config import DataConfig
+from keras_wsss import data as data_package
+from keras_wsss.config import DataConfig, Reader, Section, digest, load_config
 from keras_wsss.data import (
+    Split,
     evaluation_dataset,
     explain_errors,
     find_broken,
     load_split,
     training_dataset,
 )
-from keras_wsss.errors import DataError
+from keras_wsss.errors import ConfigError, DataError
+from keras_wsss.registry import READERS, register_reader
 
 
 @pytest.fixture
@@ -341,3 +345,108 @@ def test_file_ids_undo_the_mask_map(folder):
     ids = split.file_ids()
     assert list(ids[[0, 1, 2, 255]]) == [0, 3, 1, 255]
     np.testing.assert_array_equal(split.mask_map[ids[[0, 1, 2, 255]]], [0, 1, 2, 255])
+
+
+# --- readers of one's own ---------------------------------------------------------------------
+
+
+class StripesConfig(Section):
+    """The section ``data.stripes``."""
+
+    width: int = 8
+    images: int = 4
+
+
+class StripesDataConfig(DataConfig):
+    """The section ``data`` of the reader below."""
+
+    stripes: StripesConfig = StripesConfig()
+
+
+def read_stripes(data, part, masks=None, saliency=False):
+    """Images without files: upright stripes are the class ``stripe``, of the width that is set."""
+    settings = data.stripes
+    mask = np.zeros((80, 96), np.uint8)
+    mask[:, np.arange(96) // settings.width % 2 == 1] = 1
+
+    def read_image(position):
+        return np.clip(photograph(int(position), 80, 96) // 2 + 100 * mask[..., None], 0, 255)
+
+    ids = tuple(f"{part}_{number}" for number in range(settings.images))
+    files = tuple(f"stripes:{name}" for name in ids)
+    return Split(
+        name=f"stripes {part}",
+        ids=ids,
+        class_names=("stripe",),
+        labels=np.ones((len(ids), 1), np.float32),
+        image_paths=files,
+        mask_paths=files if masks is not False else None,
+        read_image=read_image,
+        read_mask=lambda position: mask,
+    )
+
+
+@pytest.fixture
+def stripes():
+    """Registers the reader until the end of the test."""
+    register_reader("stripes", Reader(read_stripes, StripesDataConfig, needs_root=False))
+    yield
+    READERS.unregister("stripes")
+
+
+@pytest.fixture
+def stripes_file(stripes, tmp_path):
+    path = tmp_path / "stripes.yaml"
+    path.write_text("extends: [tscd, shapes]\ndata: {kind: stripes, stripes: {width: 16}}\n")
+    return path
+
+
+def test_a_reader_of_ones_own_has_keys_of_its_own(stripes_file):
+    config = load_config(stripes_file, ["data.stripes.images=6"])
+    assert isinstance(config.data, StripesDataConfig)
+    assert (config.data.stripes.width, config.data.stripes.images) == (16, 6)
+    assert config.data.crop_size == 192 and not hasattr(config.data, "shapes")
+    train, val = (load_split(config.data, part) for part in ("train", "val"))
+    assert train.class_names == ("stripe",) and len(train) == len(val) == 6
+    assert train.mask_paths is None and val.mask(0).sum() == 80 * 48
+    # What decides about the data decides about the run.
+    others = load_config(stripes_file, ["data.stripes.width=4", "data.stripes.images=6"])
+    assert digest(config) != digest(others)
+    with pytest.raises(ConfigError, match="did you mean data.stripes.width"):
+        load_config(stripes_file, ["data.stripes.widht=3"])
+    with pytest.raises(ConfigError, match=r"data\.stripes.* belongs to data\.kind stripes"):
+        load_config("shapes_tscd", ["data.stripes.width=3"])
+    with pytest.raises(ConfigError, match=r"data\.shapes.* belongs to data\.kind shapes"):
+        load_config(stripes_file, ["data.shapes.image_size=64"])
+
+
+def test_a_reader_of_ones_own_trains(stripes_file):
+    from keras_wsss.training import dry_run
+
+    config = tiny_config(config=stripes_file)
+    assert config.backbone.name == "mit_tiny" and config.data.kind == "stripes"
+    report = dry_run(config)
+    assert report["parameters"] > 1000 and report["seconds_per_step"] > 0
+
+
+def test_a_reader_of_ones_own_in_a_notebook(stripes):
+    train, val = data_package.load(kind="stripes", masks=True, stripes={"width": 32})
+    batch = next(iter(train.batches(crop=32, batch_size=2, masks=True)))
+    assert batch["image"].shape == (2, 32, 32, 3) and set(np.unique(batch["mask"])) <= {0, 1, 255}
+    assert next(iter(val.batches()))["mask"].shape == (1, 80, 96)
+    with pytest.raises(ConfigError, match="stripes.widht"):
+        data_package.load(kind="stripes", stripes={"widht": 32})
+
+
+def test_a_reader_that_needs_a_folder_says_so(stripes_file):
+    register_reader("stripes", Reader(read_stripes, StripesDataConfig))
+    with pytest.raises(ConfigError, match=r"data\.root: .*the folder of the data set"):
+        load_config(stripes_file)
+    with pytest.raises(ConfigError, match="data reader voc: is one of the library's"):
+        register_reader("voc", Reader(read_stripes))
+
+
+def test_a_reader_that_is_not_registered_is_not_known(tmp_path):
+    (tmp_path / "stripes.yaml").write_text("extends: tscd\ndata: {kind: stripes}\n")
+    with pytest.raises(ConfigError, match=r"data\.kind: value 'stripes'; allowed: 'voc', 'coco'"):
+        load_config(tmp_path / "stripes.yaml")

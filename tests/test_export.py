@@ -1,6 +1,7 @@
 """A run becomes a bundle: files, comparison, provenance, and packages that can be trusted."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -130,6 +131,18 @@ def test_serving_files_are_what_tf_serving_reads(bundle):
     assert [each["kind"] for each in kinds] == ["Deployment", "Service"]
     assert service["image"] == f"tensorflow/serving:{version('tensorflow-serving-api')}"
     assert "$" not in (output / "README.md").read_text().replace("$(base64", "")
+
+
+def test_the_readme_names_what_is_there(bundle):
+    text = (bundle[0] / "README.md").read_text()
+    named = [
+        name for row in re.findall(r"^\| (`.*?) \|", text, re.M) for name in row.split("`")[1::2]
+    ]
+    assert len(named) > 8
+    for name in named:
+        assert (bundle[0] / name.replace("VERSION", "1")).exists(), name
+    (loader,) = re.findall(r"`weights/`.*`keras_wsss\.(.*)` \|", text)
+    assert callable(getattr(keras_wsss, loader))
 
 
 def test_warm_up_requests_can_be_answered(bundle):
@@ -342,7 +355,8 @@ def test_exported_files_hold_no_path_of_the_machine_that_trained(tmp_path):
     assert str(machine).encode() in run.config_file.read_bytes()  # else nothing is tested
 
     written = tmp_path / "written"
-    export_run(run.path, written / "exported", images=1, limits=SMALL, speed=False)
+    formats = ["saved_model", "onnx", "weights"]
+    export_run(run.path, written / "exported", formats, images=1, limits=SMALL, speed=False)
     models = [new_model(config, CLASSES), keras_wsss.load(run.path)]
     models[0].compile(steps=5)  # the optimizer is saved as well
     for number, model in enumerate(models):
@@ -492,10 +506,11 @@ def test_a_missing_file_is_named(own_copy, name, message):
 @pytest.mark.parametrize("name", ["run/checkpoints/last.weights.h5", "model.keras"])
 def test_a_file_that_is_cut_off_is_named(own_copy, name):
     place, _, file = name.partition("/")
-    path = own_copy(place) / file
+    whole = own_copy(place)
+    path = whole / file
     path.write_bytes(path.read_bytes()[:-1000])
     with pytest.raises(WeightsError, match=f"{path.name}: cannot be loaded"):
-        keras_wsss.load(path if path.suffix == ".keras" else own_copy(place))
+        keras_wsss.load(whole)
 
 
 # ---- packages --------------------------------------------------------------------------------
@@ -556,6 +571,10 @@ def test_weights_of_another_network_are_refused(package):
         keras_wsss.load(package)
 
 
+# A backbone that would run a program if modules were imported that a file names.
+FOREIGN = {"module": "os", "class_name": "system", "config": "true", "registered_name": "system"}
+
+
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
@@ -564,7 +583,7 @@ def test_weights_of_another_network_are_refused(package):
         ({"classes": ...}, WeightsError, r"model\.json: cannot be read"),
         ({"trained_steps": None}, WeightsError, r"model\.json: cannot be read"),
         ({"heads": {"embeding_dim": 3}}, ConfigError, "did you mean heads.embedding_dim"),
-        ({"backbone": {"class_name": "system", "module": "os"}}, WeightsError, "cannot be read"),
+        ({"backbone": FOREIGN}, WeightsError, r"model\.json: cannot be read \(Could not locate"),
     ],
 )
 def test_settings_that_are_none(package, changes, error, message):

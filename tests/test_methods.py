@@ -8,30 +8,32 @@ from conftest import random_batch, tiny_config
 
 from keras_wsss import losses
 from keras_wsss.errors import ConfigError
-from keras_wsss.inference import Predictor
-from keras_wsss.methods import METHODS, TSCD, Supervised
+from keras_wsss.methods import new_model
 from keras_wsss.ops.resize import resize
-from keras_wsss.training import build_optimizer
+from keras_wsss.optimizers import build_optimizer
+from keras_wsss.prediction import Predictor
+from keras_wsss.registry import METHODS
 
 CLASSES = 6
 
 
 def test_parity_follows_the_released_affinity():
-    released = TSCD(tiny_config("parity=true"), CLASSES)
-    corrected = TSCD(tiny_config(), CLASSES)
+    released = new_model(tiny_config("parity=true"), CLASSES)
+    corrected = new_model(tiny_config(), CLASSES)
     assert not released.affinity_head.symmetric and corrected.affinity_head.symmetric
 
 
 def test_the_largest_cam_is_the_tagged_object():
     """A planted feature: CAM and label find the place where the class evidence is."""
     labelling = ("high=0.4", "low=0.2", "iterations=10")
-    model = TSCD(tiny_config(*(f"pseudo_label.{pair}" for pair in labelling)), CLASSES)
+    config = tiny_config(*(f"pseudo_label.{pair}" for pair in labelling))
+    model = new_model(config, CLASSES)
     batch = random_batch()
     image = np.full((2, 64, 64, 3), 30.0, np.float32)
     image[:, 16:48, 16:48] = 220.0
     planted = np.zeros((2, 64, 64, CLASSES), np.float32)
     planted[:, 20:44, 20:44] = 1.0
-    labels = model.refined_labels(
+    labels = model.labeller.from_cam(
         {**batch, "image": tf.constant(image), "valid_box": tf.constant([[0, 64, 0, 64]] * 2)},
         tf.constant(planted),
     ).numpy()
@@ -65,19 +67,20 @@ def relation_weights():
 def test_every_method_can_have_the_relation_terms(method):
     config = tiny_config(*relation_weights(), config=f"shapes_{method}")
     assert config.needs_saliency
-    model = METHODS[method](config, CLASSES)
+    model = new_model(config, CLASSES)
     model.compile("adam")
-    batch, active = with_saliency(random_batch(side=64)), frozenset(RELATIONS)
-    terms, _ = model.terms_and_gradients(batch, active)
+    batch, phase = with_saliency(random_batch(side=64)), model.schedule.only(*RELATIONS)
+    assert phase.reads == {"saliency"}
+    terms, _ = model.terms_and_gradients(batch, phase)
     assert set(terms) == {*RELATIONS, "loss"} and float(terms["object_distance"]) > 0
     route = {"backbone", "classifier"}
-    assert parts_reached(model, batch, active) == dict.fromkeys(RELATIONS, route)
+    assert parts_reached(model, batch, phase) == dict.fromkeys(RELATIONS, route)
 
     # Padding counts neither as object nor as background.
     box, cam, tags = [0, 50, 0, 40], model(batch, request=["cam"])["cam"], batch["labels"]
     boxed = {**batch, "valid_box": tf.constant([box, box], tf.int32)}
     view = {"image_logits": tf.zeros((2, CLASSES)), "cam": cam}
-    values = model.common_terms(boxed, view, active)
+    values = model.loss_terms(boxed, {"view": view}, {}, phase)
     valid = np.zeros((2, 64, 64, 1), np.float32)
     valid[:, :50, :40] = 1
     salient = batch["saliency"] * valid
@@ -91,32 +94,34 @@ def test_every_method_can_have_the_relation_terms(method):
 
 
 def test_images_of_several_tags_see_no_relation_term():
-    """i2crc.md 8.5: their objective is the classification alone."""
-    model = Supervised(tiny_config(*relation_weights(), config="shapes_supervised"), CLASSES)
+    """I2CRC, reference value 5: their objective is the classification alone."""
+    config = tiny_config(*relation_weights(), config="shapes_supervised")
+    model = new_model(config, CLASSES)
     model.compile("adam")
     batch = random_batch(side=64)
     batch = {**with_saliency(batch), "labels": batch["labels"]}  # two tags each
-    active = frozenset(RELATIONS) | {"classification"}
-    terms, _ = model.terms_and_gradients(batch, active)
+    phase = model.schedule.only("classification", *RELATIONS)
+    terms, _ = model.terms_and_gradients(batch, phase)
     assert all(float(terms[name]) == 0 for name in RELATIONS)
-    weight = model.loss_settings["classification"].weight
+    weight = config.losses["classification"].weight
     assert float(terms["loss"]) == weight * float(terms["classification"])
 
 
 def test_sizes_of_the_decoder_are_trained_together():
-    """i2crc.md 8.12: one cross-entropy a size and one of their maximum, labels read nearest."""
+    """I2CRC, eq. 3: a cross-entropy a size and one of their maximum, labels read nearest."""
     config = tiny_config(
         "losses.segmentation.extra_scales=[0.75, 0.5]",
         "heads.decoder=deeplabv2",
         "evaluation.scales=[1.0, 0.75, 0.5]",
         config="shapes_supervised",
     )
-    model = Supervised(config, CLASSES)
-    batch = random_batch()
+    model = new_model(config, CLASSES)
+    batch, phase = random_batch(), model.schedule.only("segmentation")
     mask = np.random.default_rng(0).choice([0, 1, 3, 255], (2, 128, 128))
     batch["mask"] = tf.constant(mask, tf.int32)
-    outputs = model.forward(batch, frozenset({"segmentation"}))
-    logits = [x.numpy().astype(np.float64) for x in outputs["logits"]]
+    outputs = model.forward(batch, phase)
+    logits = [outputs["view"]["segmentation_logits"], *outputs["other_sizes"]]
+    logits = [x.numpy().astype(np.float64) for x in logits]
     assert [x.shape[1] for x in logits] == [8, 6, 4]
     enlarged = [tf.image.resize(x, (8, 8)).numpy() for x in logits]
     logits.append(np.max(enlarged, axis=0))
@@ -129,7 +134,7 @@ def test_sizes_of_the_decoder_are_trained_together():
         scores = x - np.log(np.exp(x).sum(axis=-1, keepdims=True))
         chosen = np.take_along_axis(scores, np.where(known, labels, 0)[..., None], -1)[..., 0]
         total -= chosen[known].mean()
-    terms = model.loss_terms(batch, outputs, batch["mask"], frozenset({"segmentation"}))
+    terms = model.loss_terms(batch, outputs, {}, phase)
     np.testing.assert_allclose(terms["segmentation"], total, rtol=1e-5)
 
     fused = Predictor(model, config.evaluation.scales).logits(batch["image"])
@@ -156,13 +161,11 @@ def test_methods_run_on_trunks_of_stride_8(name, decoder):
         "optimizer.kind=sgd",
         start=0,
     )
-    model = TSCD(config, CLASSES)
-    model.build()
+    model = new_model(config, CLASSES)
     model.compile(build_optimizer(config.optimizer, 8))
-    batch = random_batch(side=64)
-    active = model.active_terms(0)
-    terms, gradients = model.terms_and_gradients(batch, active)
-    assert set(terms) == active | {"loss"}
+    batch, phase = random_batch(side=64), model.schedule.phase(0)
+    terms, gradients = model.terms_and_gradients(batch, phase)
+    assert set(terms) == {*config.losses, "loss"}
     assert all(np.isfinite(float(value)) for value in terms.values())
     assert all(np.all(np.isfinite(gradient)) for gradient in gradients)
     outputs = model(batch, request=["affinity"])

@@ -7,14 +7,14 @@ import pytest
 from keras_wsss.backbones import build_backbone
 from keras_wsss.config import load_config
 from keras_wsss.heads import CAMClassifier
-from keras_wsss.training import (
+from keras_wsss.optimizers import (
     GroupedAdamW,
     GroupedSGD,
     MultiStepWarmup,
     PolyWarmup,
     build_optimizer,
+    rate_multipliers,
 )
-from keras_wsss.training.optimizers import rate_multipliers
 
 RANDOM = np.random.default_rng(0)
 
@@ -23,7 +23,7 @@ RANDOM = np.random.default_rng(0)
 
 
 def test_poly_rate_of_i2crc_changes_every_ten_steps():
-    """i2crc.md 8.11."""
+    """I2CRC, reference value 11."""
     schedule = PolyWarmup(2.5e-4, 20000, power=0.9, step_size=10)
     wanted = {0: 2.5e-4, 9: 2.5e-4, 10: 2.49887e-4, 10000: 1.33972e-4, 19990: 2.6731e-7}
     for step, rate in wanted.items():
@@ -34,7 +34,7 @@ def test_poly_rate_of_i2crc_changes_every_ten_steps():
 
 
 def test_rate_of_i2crc_drops_at_epochs():
-    """i2crc.md 8.10: 2,117 steps an epoch, a tenth from epochs 5 and 10 on."""
+    """I2CRC, reference value 10: 2,117 steps an epoch, a tenth from epochs 5 and 10 on."""
     epoch = 2117
     assert -(-10582 // 5) == epoch and 30 * epoch == 63510
     schedule = MultiStepWarmup(1e-3, (5 * epoch, 10 * epoch))
@@ -66,7 +66,7 @@ def test_schedules_survive_saving(schedule):
 
 
 def test_groups_of_the_classifier():
-    """i2crc.md 5.1: added layers and class map have ten times the rate, biases twice their own."""
+    """I2CRC: added layers and class map have ten times the rate, biases twice their own."""
     backbone = build_backbone("vgg16")
     classifier = CAMClassifier(3, use_bias=True)
     classifier.build((None, None, None, 512))

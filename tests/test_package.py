@@ -36,7 +36,9 @@ def wheel(tmp_path_factory):
     tree = tmp_path_factory.mktemp("tree")
     for name in SOURCES:
         source = REPOSITORY / name
-        if source.is_dir():
+        if source.is_symlink():
+            (tree / name).symlink_to(os.readlink(source))
+        elif source.is_dir():
             ignore = shutil.ignore_patterns("__pycache__")
             shutil.copytree(source, tree / name, symlinks=True, ignore=ignore)
         else:
@@ -48,10 +50,17 @@ def wheel(tmp_path_factory):
 
 
 def test_links_are_links():
-    """Copies in their place would be packaged as well, and grow apart."""
+    """Copies in their place would grow apart from the folders in the package."""
     for name in ("configs", "export"):
-        link = REPOSITORY / "keras_wsss" / name
-        assert link.is_symlink() and os.readlink(link) == f"../{name}"
+        link, folder = REPOSITORY / name, REPOSITORY / "keras_wsss" / name
+        assert link.is_symlink() and os.readlink(link) == f"keras_wsss/{name}"
+        assert folder.is_dir() and not folder.is_symlink()
+
+
+def test_every_folder_of_the_package_is_in_it():
+    """A link on the way would make one file two."""
+    links = [path for path in (REPOSITORY / "keras_wsss").rglob("*") if path.is_symlink()]
+    assert not links
 
 
 def test_wheel_holds_the_tree(wheel):
@@ -64,8 +73,11 @@ def test_wheel_holds_the_tree(wheel):
     shipped = {name for name in wheel.namelist() if ".dist-info/" not in name}
     assert shipped == expected
     assert {
-        "keras_wsss/configs/voc_tscd.yaml",
+        "keras_wsss/configs/voc_rrm.yaml",
+        "keras_wsss/configs/data/voc.yaml",
+        "keras_wsss/configs/methods/tscd.yaml",
         "keras_wsss/export/__init__.py",
+        "keras_wsss/methods/tscd/settings.py",
         "keras_wsss/py.typed",
     } <= shipped
 
@@ -83,7 +95,8 @@ def test_installed_wheel_finds_its_configurations(wheel, tmp_path):
     code = (
         "import keras_wsss.export\n"
         "from keras_wsss.config import load_config\n"
-        "print(keras_wsss.__file__, keras_wsss.export.__file__, load_config('shapes_tscd').name)"
+        "names = load_config('shapes_tscd').name, load_config('voc_tscd', ['data.root=.']).name\n"
+        "print(keras_wsss.__file__, keras_wsss.export.__file__, *names)"
     )
     output = run("-P", "-c", code, cwd=tmp_path.parent, PYTHONPATH=str(tmp_path)).split()
     package = tmp_path / "keras_wsss"
@@ -91,6 +104,7 @@ def test_installed_wheel_finds_its_configurations(wheel, tmp_path):
         str(package / "__init__.py"),
         str(package / "export/__init__.py"),
         "shapes_tscd",
+        "voc_tscd",
     ]
 
 

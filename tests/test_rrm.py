@@ -1,4 +1,4 @@
-"""RRM: numbers of rrm.md section 8, label mining against numpy, routing, degenerate batches."""
+"""RRM: its reference values, label mining against numpy, routing, degenerate batches."""
 
 import functools
 
@@ -10,7 +10,7 @@ from test_ops_refine import oracle as refinement_oracle
 
 from keras_wsss.config import load_config
 from keras_wsss.errors import ConfigError
-from keras_wsss.methods import RRM
+from keras_wsss.methods import new_model
 from keras_wsss.ops import refine
 from keras_wsss.ops._backend import compiled
 from keras_wsss.ops.reliability import (
@@ -22,16 +22,15 @@ from keras_wsss.ops.reliability import (
     reliable_pseudo_label,
     scaled_cam,
 )
-from keras_wsss.training import PolyWarmup
+from keras_wsss.optimizers import PolyWarmup
 
 CLASSES = 6
-EVERY = frozenset({"classification", "segmentation", "energy"})
+TERMS = ("classification", "segmentation", "energy")
 REFINERS = {"par": refine.pixel_adaptive_refinement, "varm": refine.variation_aware_refinement}
 
 
 def tiny_rrm(*overrides):
-    starts = ("losses.segmentation.start_step=0", "losses.energy.start_step=0")
-    return RRM(tiny_config(*starts, *overrides, config="shapes_rrm"), CLASSES)
+    return new_model(tiny_config(*overrides, config="shapes_rrm", start=0), CLASSES)
 
 
 def scene(present=(2, 1), classes=CLASSES, size=(48, 64), seed=0):
@@ -55,7 +54,7 @@ def scene(present=(2, 1), classes=CLASSES, size=(48, 64), seed=0):
 
 
 def label_oracle(cam, labels, image, box, name, iterations=10, confidence=0.8):
-    """rrm.md 3.2, step by step and image by image, in float64 with all classes at once."""
+    """RRM, eq. 3 to 9, step by step and image by image, in float64 with all classes at once."""
     height, width = cam.shape[1:3]
     half = height // 2, width // 2
 
@@ -225,10 +224,11 @@ def gradients(model, term, labels=None):
     """Parts of the network that a term reaches; its value."""
     batch = random_batch(classes=CLASSES, side=64)
     with tf.GradientTape() as tape:
-        outputs = model.forward(batch, EVERY)
+        outputs = model.forward(batch, model.schedule.last)
         if labels is None:
             labels = tf.random.stateless_uniform((2, 64, 64), [1, 2], 0, 4, tf.int32)
-        value = model.loss_terms(batch, outputs, labels, EVERY)[term]
+        labels = dict.fromkeys(TERMS, labels)
+        value = model.loss_terms(batch, outputs, labels, model.schedule.last)[term]
     variables = model.trainable_variables
     found = tape.gradient(value, [v.value for v in variables], unconnected_gradients="zero")
     parts = ("backbone", "classifier", "decoder")
@@ -253,9 +253,10 @@ def test_which_loss_reaches_which_part(rrm, term, parts):
 
 
 def test_terms_that_have_not_started_are_not_computed(rrm):
-    outputs = rrm.forward(random_batch(classes=CLASSES), frozenset({"classification"}))
-    assert set(outputs) == {"view"}
-    assert rrm.pseudo_labels({}, outputs, frozenset({"classification"})) is None
+    alone = rrm.schedule.only("classification")
+    outputs = rrm.forward(random_batch(classes=CLASSES), alone)
+    assert set(outputs) == {"view", "logits"}  # no maps
+    assert rrm.pseudo_labels({}, outputs, alone) == {}
 
 
 def given(model, labels, logits, image):
@@ -266,7 +267,9 @@ def given(model, labels, logits, image):
         "valid_box": np.array([[0, size[0], 0, size[1]]]),
     }
     view = {"image_logits": np.zeros((1, CLASSES)), "segmentation_logits": logits}
-    return model.loss_terms(batch, {"view": view, "cam": None}, labels, EVERY)
+    outputs = {"view": view, "logits": model.enlarged(logits, image)}
+    labels = dict.fromkeys(TERMS, labels)
+    return model.loss_terms(batch, outputs, labels, model.schedule.last)
 
 
 def test_segmentation_is_the_sum_of_both_sides(rrm):
@@ -312,7 +315,7 @@ def test_cam_is_the_mean_over_scales_without_mirror():
     wanted = tf.image.resize(tf.reduce_mean(maps, axis=0), (128, 128)).numpy()
     wanted = wanted * batch["labels"].numpy()[:, None, None]
     wanted = wanted / (wanted.max(axis=(1, 2), keepdims=True) + 1e-5)
-    ours = model.mean_cam(batch["image"], batch["labels"], raw[1.0]["cam"])
+    ours = model.labeller.mean_cam(batch["image"], batch["labels"], raw[1.0]["cam"])
     # Summing the scales instead of averaging shifts the 1e-5, and no more.
     np.testing.assert_allclose(ours, wanted, atol=1e-4)
     assert len(raw) > 1 and np.max(wanted) > 0.9
@@ -334,8 +337,8 @@ def degenerate(kind):
 @pytest.mark.parametrize("kind", ["no tags", "all tags", "all padding", "black image"])
 def test_losses_and_gradients_stay_finite(rrm, kind):
     rrm.compile("adam")
-    terms, found = rrm.terms_and_gradients(degenerate(kind), EVERY)
-    assert set(terms) == EVERY | {"loss"}
+    terms, found = rrm.terms_and_gradients(degenerate(kind), rrm.schedule.last)
+    assert set(terms) == {*TERMS, "loss"}
     assert all(np.isfinite(float(value)) for value in terms.values())
     for variable, gradient in zip(rrm.trainable_variables, found, strict=True):
         assert np.all(np.isfinite(gradient)), variable.path
@@ -345,7 +348,11 @@ def test_losses_and_gradients_stay_finite(rrm, kind):
 
 def test_only_tags_and_no_padding_in_the_labels(rrm):
     batch = random_batch(classes=CLASSES, side=64)
-    labels = rrm.pseudo_labels(batch, rrm.forward(batch, EVERY), EVERY).numpy()
+    every = rrm.schedule.last
+    labels = rrm.pseudo_labels(batch, rrm.forward(batch, every), every)
+    assert set(labels) == {"segmentation", "energy"}
+    assert labels["segmentation"] is labels["energy"]
+    labels = labels["segmentation"].numpy()
     assert labels.dtype == np.int32 and labels.shape == (2, 64, 64)
     y0, y1, x0, x1 = batch["valid_box"][1].numpy()
     outside = np.ones(labels.shape[1:], bool)
@@ -355,22 +362,22 @@ def test_only_tags_and_no_padding_in_the_labels(rrm):
         assert set(np.unique(label)) <= set(np.flatnonzero(tags) + 1) | {0, 255}
 
 
-def test_seeds_of_any_size():
+def test_described_images_of_any_size():
     model = tiny_rrm()
     model.build()
     signature = [tf.TensorSpec([None, None, None, 3]), tf.TensorSpec([None, CLASSES])]
 
     @tf.function(input_signature=signature, autograph=False)
-    def seeds(image, labels):
+    def described(image, labels):
         size = tf.shape(image)
         box = tf.tile([[0, size[1], 0, size[2]]], [size[0], 1])
-        return model.seeds({"image": image, "labels": labels, "valid_box": box})
+        return model.label({"image": image, "labels": labels, "valid_box": box})
 
     known = []
     for side, present in ((64, 2), (71, 5)):  # one trace, one and two groups of classes
         batch = random_batch(1, CLASSES, side)
         labels = tf.cast(tf.range(CLASSES) < present, tf.float32)[None]
-        cam, label, full = seeds(batch["image"], labels)
+        cam, label, full = described(batch["image"], labels)
         assert cam.shape == (1, side, side, CLASSES) and float(tf.reduce_max(cam)) < 1
         options = {"refine": REFINERS["par"], "iterations": 3}
         wanted = reliable_pseudo_label(cam, labels, batch["image"], batch["valid_box"], **options)
@@ -379,12 +386,12 @@ def test_seeds_of_any_size():
         assert not np.any(full == 255)
         known.append(np.any(label != 255))
     assert any(known)
-    assert seeds.experimental_get_tracing_count() == 1
+    assert described.experimental_get_tracing_count() == 1
 
 
 def test_crf_is_not_compiled():
     with pytest.raises(ConfigError, match=r"training\.xla"):
-        tiny_rrm("pseudo_label.refiner=crf").compile("adam", xla=True)
+        tiny_rrm("pseudo_label.refiner=crf").compile("adam", jit_compile=True)
 
 
 # ---- shipped configurations ----------------------------------------------------------------------
@@ -393,8 +400,10 @@ def test_crf_is_not_compiled():
 @pytest.mark.parametrize("data", ["animals5", "shapes"])
 def test_same_network_steps_and_rates_as_tscd(data):
     ours, other = (load_config(f"{data}_{name}", ["data.root=."]) for name in ("rrm", "tscd"))
-    for section in ("data", "backbone", "heads", "optimizer", "training", "evaluation", "seed"):
+    for section in ("data", "backbone", "optimizer", "training", "evaluation", "seed"):
         assert getattr(ours, section) == getattr(other, section), section
+    # RRM has no affinity.
+    assert {**ours.heads.model_dump(), "symmetric_affinity": None} == other.heads.model_dump()
 
 
 def test_published_rate():
@@ -404,7 +413,7 @@ def test_published_rate():
 
 def test_published_recipe():
     config = load_config("voc_rrm", ["data.root=."])
-    assert {name: term.weight for name, term in config.losses.items()} == dict.fromkeys(EVERY, 1.0)
+    assert {name: term.weight for name, term in config.losses.items()} == dict.fromkeys(TERMS, 1.0)
     assert (config.data.crop_size, config.data.batch_size, config.training.steps) == (320, 4, 20000)
     assert config.cam.scales == (1.0, 0.5, 1.5, 2.0) and config.data.scale == (0.7, 1.3)
-    assert (config.refiner, config.pseudo_label.confidence) == ("par", 0.8)
+    assert (config.pseudo_label.refiner, config.pseudo_label.confidence) == ("par", 0.8)

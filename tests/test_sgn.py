@@ -1,4 +1,4 @@
-"""SGN: the check list of sgn.md, section 8 (numbers in brackets), and numpy oracles."""
+"""SGN: its reference values (numbers in brackets), and numpy oracles."""
 
 import numpy as np
 import pytest
@@ -9,14 +9,13 @@ from keras_wsss.config import load_config
 from keras_wsss.errors import ConfigError
 from keras_wsss.inference.checkpoints import load_checkpoint, save_checkpoint
 from keras_wsss.losses import agreement_loss, balanced_cross_entropy
-from keras_wsss.methods import SGN
-from keras_wsss.methods.sgn import three_way_label
+from keras_wsss.methods import new_model
 from keras_wsss.ops.guided_filter import guided_filter
+from keras_wsss.ops.pseudo_label import margin_label
 from keras_wsss.ops.self_affinity import pool_to, random_walk, self_affinity
 from keras_wsss.run_folder import RunDirectory
 
 CLASSES = 6
-EVERY = frozenset({"classification", "segmentation", "agreement", "mixing"})
 PARTS = ("backbone", "classifier", "decoder")
 
 
@@ -26,7 +25,7 @@ def random(*shape, seed=0):
 
 def build(*overrides):
     starts = ("losses.segmentation.start_step=0", "sgn.mix_start=2", "sgn.mix_end=6")
-    model = SGN(tiny_config(*starts, *overrides, config="shapes_sgn"), CLASSES)
+    model = new_model(tiny_config(*starts, *overrides, config="shapes_sgn"), CLASSES)
     model.build()
     return model
 
@@ -253,10 +252,10 @@ def test_labels_of_scores():  # [8]
     second = np.array([[[0.10, 0.33, 0.00, 0.00, 0.10, 0.00]]], np.float32)
     winner = np.array([[[3, 3, 3, 3, 3, 2]]])
     box = np.array([[0, 1, 0, 6]])
-    label = three_way_label(best, second, winner, box, 0.35, 0.15, 0.05)
+    label = margin_label(best, second, winner, box, 0.35, 0.15, 0.05)
     np.testing.assert_array_equal(label, [[[3, 255, 255, 0, 3, 2]]])
     box = np.array([[0, 1, 0, 4]])
-    label = three_way_label(best, second, winner, box, 0.35, 0.15, 0.05)
+    label = margin_label(best, second, winner, box, 0.35, 0.15, 0.05)
     np.testing.assert_array_equal(label, [[[3, 255, 255, 0, 255, 255]]])
 
 
@@ -264,14 +263,14 @@ def test_labels_of_scores():  # [8]
 def test_an_image_with_hardly_any_foreground_is_ignored(pixels, trusted):
     best, second = np.zeros((1, 16, 16)), np.zeros((1, 16, 16))
     best[0, 0, :pixels] = 1
-    label = three_way_label(
+    label = margin_label(
         best, second, np.ones((1, 16, 16), int), [[0, 16, 0, 16]], 0.35, 0.15, 0.05
     )
     assert np.any(label == 0) == trusted  # 1 % of 256 pixels are 2.56
 
 
 def test_class_maps(sgn):
-    """M0 of 3.1 against numpy, before the decoder has a say and with it."""
+    """M0 of eq. 3 against numpy, before the decoder has a say and with it."""
     batch = random_batch(classes=CLASSES)
     sgn.trained_steps = 0
     images, tags = batch["image"], batch["labels"].numpy()
@@ -281,8 +280,9 @@ def test_class_maps(sgn):
     valid[1, :, 7:], valid[1, 7:] = 0, 0  # centres at 120 lie outside a box that ends at 114 or 118
     maps = np.maximum(evidence, 0) * tags[:, None, None] * valid[..., None]
     maps /= maps.max(axis=(1, 2), keepdims=True) + 1e-5
-    np.testing.assert_allclose(sgn.guidance(batch, mixing=False)["localization"], maps, atol=1e-5)
-    np.testing.assert_allclose(sgn.guidance(batch, mixing=True)["localization"], maps, atol=1e-5)
+    for events in ((), ("mixing",)):
+        ours = sgn.labeller.maps(batch, events=events)["localization"]
+        np.testing.assert_allclose(ours, maps, atol=1e-5)
 
     def opinion(view):
         weight = np.exp(view["segmentation_logits"].numpy().astype(np.float64))
@@ -300,13 +300,13 @@ def test_class_maps(sgn):
 
 def test_weight_of_the_decoder_follows_the_steps():
     model = build()
-    assert model.mixing_weight() == 0 and not model.compiled
+    assert model.labeller.mixing_weight() == 0 and not model.compiled
     model.compile("adam")
     for step, weight in [(0, 0), (2, 0), (3, 0.125), (6, 0.5), (8, 0.5)]:
         model.optimizer.iterations.assign(step)
-        assert float(model.mixing_weight()) == pytest.approx(weight), step
-    assert "mixing" not in model.active_terms(1) and "mixing" in model.active_terms(2)
-    assert "mixing" not in build("sgn.mix=0").active_terms(8)
+        assert float(model.labeller.mixing_weight()) == pytest.approx(weight), step
+    assert not model.schedule.phase(1).events and model.schedule.phase(2).events == {"mixing"}
+    assert not build("sgn.mix=0").schedule.phase(8).events
 
 
 def test_weight_of_the_decoder_is_that_of_the_checkpoint(tmp_path):
@@ -314,7 +314,7 @@ def test_weight_of_the_decoder_is_that_of_the_checkpoint(tmp_path):
     save_checkpoint(model, run, "last", step=4)
     again = build()
     load_checkpoint(again, run.checkpoint("last"))
-    assert float(again.mixing_weight()) == pytest.approx(0.25)
+    assert float(again.labeller.mixing_weight()) == pytest.approx(0.25)
 
 
 def test_every_present_class_is_refined(sgn):
@@ -324,7 +324,7 @@ def test_every_present_class_is_refined(sgn):
     batch |= {"labels": tf.constant(tags), "valid_box": [[0, 64, 0, 64], [3, 60, 0, 50]] * 2}
     batch["valid_box"] = tf.constant(batch["valid_box"][:3])
     maps = random(3, 4, 4, CLASSES) * tags[:, None, None]
-    found = [x.numpy() for x in sgn.strongest_classes(batch, tf.constant(maps))]
+    found = [x.numpy() for x in sgn.labeller.strongest_classes(batch, tf.constant(maps))]
 
     valid = np.ones((3, 64, 64, 1), np.float32)
     valid[1, :3], valid[1, 60:], valid[1, :, 50:] = 0, 0, 0
@@ -342,16 +342,16 @@ def test_every_present_class_is_refined(sgn):
 @pytest.mark.parametrize("source", ["localization", "affinity", "image"])
 def test_labels_from_each_depth(source):
     model, batch = build(f"sgn.labels_from={source}"), random_batch(classes=CLASSES)
-    guidance = model.guidance(batch, mixing=False)
+    guidance = model.labeller.maps(batch, events=())
     spread = np.abs(guidance["maps"] - guidance["localization"]).max() > 1e-3
     assert spread == (source != "localization")
-    best, *_ = model.strongest_classes(batch, guidance["maps"])
+    best, *_ = model.labeller.strongest_classes(batch, guidance["maps"])
     enlarged = tf.reduce_max(tf.image.resize(guidance["maps"], (128, 128)), axis=-1)
     assert (np.abs(best - enlarged)[0].max() > 1e-3) == (source == "image")
 
 
 def test_with_the_agreement_term_nothing_is_spread(agreeing):
-    guidance = agreeing.guidance(random_batch(classes=CLASSES), mixing=False)
+    guidance = agreeing.labeller.maps(random_batch(classes=CLASSES), events=())
     np.testing.assert_array_equal(guidance["maps"], guidance["localization"])
 
 
@@ -366,7 +366,7 @@ def test_affinity_compares_the_configured_levels(sgn):
 
     def ours(model):
         model.backbone.set_weights(sgn.backbone.get_weights())
-        return model.guidance(batch, mixing=False)["affinity"]
+        return model.labeller.maps(batch, events=())["affinity"]
 
     np.testing.assert_allclose(ours(sgn), expected(1, 2, 3), atol=1e-4)
     single = build("sgn.levels=[1]")
@@ -377,9 +377,14 @@ def test_affinity_compares_the_configured_levels(sgn):
 
 def test_labels_are_tags_background_or_ignored(sgn):
     batch = random_batch(classes=CLASSES)
-    labels = sgn.pseudo_labels(batch, sgn.forward(batch, EVERY), EVERY).numpy()
+    every = sgn.schedule.last
+    labels = sgn.pseudo_labels(batch, sgn.forward(batch, every), every)
+    assert set(labels) == {"segmentation"}
     for label, tags, (y0, y1, x0, x1) in zip(
-        labels, batch["labels"].numpy(), batch["valid_box"].numpy(), strict=True
+        labels["segmentation"].numpy(),
+        batch["labels"].numpy(),
+        batch["valid_box"].numpy(),
+        strict=True,
     ):
         assert set(np.unique(label)) <= {*(np.flatnonzero(tags) + 1), 0, 255}  # [8]
         outside = np.ones(label.shape, bool)
@@ -387,9 +392,9 @@ def test_labels_are_tags_background_or_ignored(sgn):
         assert np.all(label[outside] == 255)
 
 
-def test_seeds_of_photographs_of_any_size(sgn):
-    seeds = tf.function(
-        lambda image, labels, box: sgn.seeds({"image": image, "labels": labels, "valid_box": box}),
+def test_described_photographs_of_any_size(sgn):
+    described = tf.function(
+        lambda image, labels, box: sgn.label({"image": image, "labels": labels, "valid_box": box}),
         input_signature=[
             tf.TensorSpec([None, None, None, 3]),
             tf.TensorSpec([None, CLASSES]),
@@ -399,7 +404,7 @@ def test_seeds_of_photographs_of_any_size(sgn):
     )
     for height, width in [(67, 71), (96, 40)]:
         image, tags = 255 * random(1, height, width, 3), [[0.0, 1, 0, 0, 1, 0]]
-        cam, label, full = (x.numpy() for x in seeds(image, tags, [[0, height, 0, width]]))
+        cam, label, full = (x.numpy() for x in described(image, tags, [[0, height, 0, width]]))
         assert cam.shape == (1, height, width, CLASSES)
         assert cam.min() >= 0 and cam.max() <= 1 and not cam[..., [0, 2, 3, 5]].any()
         assert label.shape == full.shape == (1, height, width)
@@ -424,8 +429,8 @@ def test_the_image_gives_the_label_its_edges(sgn):
     coarse[:, 2:5, 1:5, 2] = [[0.6, 0.8, 0.8, 0.4], [0.8, 1, 1, 0.5], [0.5, 0.7, 0.7, 0.3]]
 
     def overlap(model):
-        found = model.strongest_classes(batch, tf.constant(coarse))
-        label = three_way_label(*found, batch["valid_box"], 0.35, 0.35, 0.0).numpy()
+        found = model.labeller.strongest_classes(batch, tf.constant(coarse))
+        label = margin_label(*found, batch["valid_box"], 0.35, 0.35, 0.0).numpy()
         assert set(np.unique(label)) == {0, 3}
         return np.sum((label == 3) & (truth == 3)) / np.sum((label == 3) | (truth == 3))
 
@@ -449,14 +454,15 @@ def test_balanced_loss():  # [9]
     np.testing.assert_array_equal(tape.gradient(loss, logits), tf.zeros_like(logits))
 
 
-def parts_reached(model, term, active=EVERY):
+def parts_reached(model, term, phase):
     batch = random_batch(classes=CLASSES)
     with tf.GradientTape() as tape:
-        outputs = model.forward(batch, active)
-        labels = model.pseudo_labels(batch, outputs, active)
-        if labels is not None:  # noise gives few labels; these have every kind
-            labels = tf.where(tf.random.stateless_uniform(labels.shape, [1, 2]) < 0.3, 0, labels)
-        value = model.loss_terms(batch, outputs, labels, active)[term]
+        outputs = model.forward(batch, phase)
+        labels = model.pseudo_labels(batch, outputs, phase)
+        for name, label in labels.items():  # noise gives few labels; these have every kind
+            some = tf.random.stateless_uniform(label.shape, [1, 2]) < 0.3
+            labels[name] = tf.where(some, 0, label)
+        value = model.loss_terms(batch, outputs, labels, phase)[term]
     variables = model.trainable_variables
     gradients = tape.gradient(value, [v.value for v in variables], unconnected_gradients="zero")
     reached = {
@@ -468,25 +474,25 @@ def parts_reached(model, term, active=EVERY):
 
 
 def test_which_loss_reaches_which_part(agreeing):  # [10]
-    early = frozenset({"classification"})
+    early, every = agreeing.schedule.only("classification"), agreeing.schedule.last
     assert parts_reached(agreeing, "classification", early) == {"backbone", "classifier"}
-    assert parts_reached(agreeing, "segmentation") == {"backbone", "decoder"}
-    assert parts_reached(agreeing, "agreement") == {"backbone", "classifier"}
+    assert parts_reached(agreeing, "segmentation", every) == {"backbone", "decoder"}
+    assert parts_reached(agreeing, "agreement", every) == {"backbone", "classifier"}
 
 
 def test_the_label_path_gives_no_gradient(sgn):  # [10]
     with tf.GradientTape() as tape:
-        guidance = sgn.guidance(random_batch(classes=CLASSES), mixing=True)
+        guidance = sgn.labeller.maps(random_batch(classes=CLASSES), events=("mixing",))
         value = sum(tf.reduce_sum(x) for x in guidance.values())
     gradients = tape.gradient(value, [v.value for v in sgn.trainable_variables])
     assert all(gradient is None for gradient in gradients)
 
 
 def test_before_its_start_the_label_path_does_not_run(sgn):
-    batch, active = random_batch(classes=CLASSES), frozenset({"classification"})
-    outputs = sgn.forward(batch, active)
-    assert set(outputs) == {"view"} and sgn.pseudo_labels(batch, outputs, active) is None
-    assert set(sgn.loss_terms(batch, outputs, None, active)) == {"classification"}
+    batch, phase = random_batch(classes=CLASSES), sgn.schedule.only("classification")
+    outputs = sgn.forward(batch, phase)
+    assert set(outputs) == {"view", "logits"} and sgn.pseudo_labels(batch, outputs, phase) == {}
+    assert set(sgn.loss_terms(batch, outputs, {}, phase)) == {"classification"}
 
 
 @pytest.mark.parametrize("kind", ["no tags", "all tags", "all padding", "black image"])
@@ -502,8 +508,8 @@ def test_losses_and_gradients_stay_finite(agreeing, kind):
         batch["image"] = tf.zeros_like(batch["image"])
     agreeing.compile("adam")
     agreeing.optimizer.iterations.assign(5)
-    terms, gradients = agreeing.terms_and_gradients(batch, EVERY)
-    assert set(terms) == EVERY - {"mixing"} | {"loss"}
+    terms, gradients = agreeing.terms_and_gradients(batch, agreeing.schedule.last)
+    assert set(terms) == {"classification", "segmentation", "agreement", "loss"}
     for name, value in terms.items():
         assert np.isfinite(float(value)), name
     for variable, gradient in zip(agreeing.trainable_variables, gradients, strict=True):
@@ -514,21 +520,21 @@ def test_losses_and_gradients_stay_finite(agreeing, kind):
 
 
 def test_recipe_of_the_page():
-    """Sections 3 to 5."""
+    """As its page has it."""
     config = load_config("voc_sgn", ["data.root=photos"])
     sgn = config.sgn
     assert (sgn.mix, sgn.mix_start, sgn.mix_end) == (0.5, 8000, 14000)
     assert (sgn.affinity_radius, sgn.walk_steps, sgn.restart) == (8, 8, 0.2)
     assert (sgn.guided_radius, sgn.epsilon, sgn.levels) == (16, 1e-3, (1, 2, 3))
     assert (sgn.class_score, sgn.background_score, sgn.margin) == (0.35, 0.15, 0.05)
-    assert {name: (t.weight, t.start_step) for name, t in config.losses.items()} == {
+    assert {name: (t.weight, config.start_of(name)) for name, t in config.losses.items()} == {
         "classification": (1.0, 0),
         "segmentation": (1.0, 2000),
     }
     assert (config.training.steps, config.data.batch_size) == (20000, 10)
     assert (config.data.scale, config.data.crop_size) == ((0.7, 1.5), 320)
     coco = load_config("coco_sgn", ["data.root=photos"])
-    assert coco.training.steps == 60000 and coco.losses["segmentation"].start_step == 6000
+    assert coco.training.steps == 60000 and coco.start_of("segmentation") == 6000
     assert (coco.sgn.mix_start, coco.sgn.mix_end) == (24000, 42000)
 
 

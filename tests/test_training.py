@@ -14,11 +14,12 @@ from data_folder import write_voc
 
 from keras_wsss.data import load_split, training_dataset
 from keras_wsss.errors import ConfigError, TrainingError, WSSSError
-from keras_wsss.inference import evaluate, load_run
+from keras_wsss.inference import evaluate, load
 from keras_wsss.inference.evaluate_run import evaluate_run
-from keras_wsss.methods import METHODS, build_model
+from keras_wsss.methods import build_model, new_model
+from keras_wsss.optimizers import GroupedAdamW, build_optimizer
 from keras_wsss.run_folder import RunDirectory
-from keras_wsss.training import GroupedAdamW, build_optimizer, train
+from keras_wsss.training import train
 from keras_wsss.training.callbacks import StopOnNaN
 
 
@@ -58,7 +59,7 @@ def test_run_folder_holds_what_is_promised(finished_run):
 def test_terms_start_at_their_step(finished_run):
     path, _ = finished_run
     config = tiny_config()
-    start = config.losses["segmentation"].start_step
+    start = config.start_of("segmentation")
     for line in (path / "metrics.jsonl").read_text().splitlines():
         record = json.loads(line)
         if "loss" in record:
@@ -105,15 +106,15 @@ def test_resumed_run_equals_the_uninterrupted_one(tmp_path, finished_run):
     finally:
         keras.Model.fit = fit
     train(stopped, halted, resume=True)
-    one, _ = load_run(whole)
-    two, _ = load_run(halted)
+    one, two = load(whole), load(halted)
+    assert one.trained_steps == two.trained_steps == 8
     for a, b in zip(one.weights, two.weights, strict=True):
         np.testing.assert_array_equal(a.numpy(), b.numpy(), err_msg=a.path)
 
 
 def test_images_of_one_pixel_can_be_scored(finished_run):
     path, _ = finished_run
-    model, _ = load_run(path)
+    model = load(path)
     split = load_split(tiny_config().data, "val").take(3)
     sizes = [(1, 1), (1, 90), (40, 3)]
     images = [np.full((*size, 3), 100, np.uint8) for size in sizes]
@@ -181,7 +182,7 @@ def test_masks_are_not_read_by_training(tmp_path):
         overrides = ["data.kind=voc", f"data.root={voc_folder}", "data.train_list=train"]
         config = tiny_config(*overrides, "data.val_list=train", start=0)
         train(config, tmp_path / name)
-        model, _ = load_run(tmp_path / name)
+        model = load(tmp_path / name)
         weights.append([weight.numpy() for weight in model.weights])
     for one, two in zip(*weights, strict=True):
         np.testing.assert_array_equal(one, two)
@@ -198,6 +199,15 @@ def test_fit_in_a_notebook():
     assert evaluate(model, load_split(config.data, "val"), tags=False)["decoder"]["miou"] >= 0
 
 
+def test_fit_ends_with_the_steps_of_the_configuration():
+    model = new_model(tiny_config(), 6)
+    model.compile(GroupedAdamW())
+    assert model.steps == 8
+    model.optimizer.iterations.assign(8)
+    with pytest.raises(TrainingError, match="the 8 steps for which.*are done; compile it again"):
+        model.fit(tf.data.Dataset.from_tensors(random_batch()), verbose=0)
+
+
 def test_supervised_twin_learns_from_masks(tmp_path):
     config = tiny_config(config="shapes_supervised")
     summary = train(config, tmp_path / "run")
@@ -206,7 +216,7 @@ def test_supervised_twin_learns_from_masks(tmp_path):
 
 def test_head_rates_are_ten_times_the_backbone_rate_and_norms_stay():
     config = tiny_config(start=0)
-    model = METHODS["tscd"](config, 6)
+    model = new_model(config, 6)
     model.build()
     model.compile(GroupedAdamW(1e-3, head_multiplier=10.0, weight_decay=0.0))
     before = {v.path: v.numpy() for v in model.weights}
@@ -232,10 +242,10 @@ def test_head_rates_are_ten_times_the_backbone_rate_and_norms_stay():
 def test_xla_and_mixed_precision_run(precision):
     keras.mixed_precision.set_global_policy(precision)
     try:
-        model = METHODS["tscd"](tiny_config(start=0), 6)
+        model = new_model(tiny_config(start=0), 6)
         model.build()
         optimizer = GroupedAdamW(1e-4)
-        model.compile(optimizer, xla=precision == "float32")
+        model.compile(optimizer, jit_compile=precision == "float32")
         batch = random_batch()
         history = model.fit(tf.data.Dataset.from_tensors(batch).repeat(2), verbose=0)
         assert all(math.isfinite(values[-1]) for values in history.history.values())

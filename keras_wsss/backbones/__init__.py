@@ -1,6 +1,6 @@
 """Networks that turn images into features F1..F4, at strides 4, 8, 16 and 16 where they can."""
 
-from keras_wsss.backbones.adapter import PyramidBackbone, adapted
+from keras_wsss.backbones.adapter import HUB, PyramidBackbone, adapted
 from keras_wsss.backbones.builders import build_backbone
 from keras_wsss.backbones.efficientnet_lite import EfficientNetLite0
 from keras_wsss.backbones.mit import MiT
@@ -14,6 +14,7 @@ from keras_wsss.backbones.weights import (
 )
 
 __all__ = [
+    "HUB",
     "PRESETS",
     "PyramidBackbone",
     "VGG16",

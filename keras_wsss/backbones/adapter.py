@@ -5,45 +5,65 @@ import re
 import keras
 from keras import ops
 
-from keras_wsss.errors import ConfigError
+from keras_wsss.errors import ConfigError, WeightsError
 
-# How `keras.applications` normalises, by the beginning of a model's name; None: it does so itself.
-APPLICATIONS = (
-    (r"mobilenetv?3|efficientnet|convnext|regnet", None),
-    (r"mobilenet|resnet\d+v2|xception|inception|nasnet", "tf"),
-    (r"densenet", "torch"),
-    (r"vgg|resnet", "caffe"),
+HUB = "hub://"
+
+# How `keras.applications` normalises, by the beginning of a model's name: scale, offset, BGR.
+AS_IT_IS = (1.0, 0.0, False)  # the model normalises itself
+TO_ONE = (1 / 127.5, -1.0, False)
+BY_IMAGENET = (
+    (1 / 58.395, 1 / 57.12, 1 / 57.375),
+    (-123.675 / 58.395, -116.28 / 57.12, -103.53 / 57.375),
+    False,
 )
-TORCH_MEAN, TORCH_DEVIATION = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
-CAFFE_MEAN = (103.939, 116.779, 123.68)  # BGR
+CAFFE = (1.0, (-103.939, -116.779, -123.68), True)
+APPLICATIONS = (
+    (r"mobilenetv3|efficientnet|convnext|regnet", AS_IT_IS),
+    (r"mobilenet|resnet\d+v2|xception|inception|nasnet", TO_ONE),
+    (r"densenet", BY_IMAGENET),
+    (r"vgg|resnet", CAFFE),
+)
 
-# Parts of the names of KerasHub presets that were trained on masks.
-PIXEL_PRESETS = re.compile(r"ade20k|cityscapes|pascal|voc|segformer|deeplab|sam|segment|coco")
+# KerasHub presets and classes whose published weights were trained on masks.
+PIXEL_PRESET = re.compile(r"ade20k|cityscapes|voc|deeplab|segformer|sam_|sam2|segment|coco")
+PIXEL_CLASS = re.compile(r"MiT|SegFormer|DeepLab|SAM")
 
 
-def adapted(model, preprocess=None):
+def adapted(model, scale=None, offset=None, bgr=False):
     """A backbone of ours from a Keras model.
 
     Args:
-        model: one of our backbones (returned as it is); a KerasHub backbone, whose
-            ``pyramid_outputs`` are taken; or a functional model without its classifier, such as
-            ``keras.applications.MobileNetV2(include_top=False)``, whose last feature map at each
-            stride is taken.
-        preprocess: function of images float `[B,H,W,3]`, RGB 0..255, to what the model takes;
-            None: known for ``keras.applications`` and KerasHub.
+        model: one of our backbones (returned as it is); ``hub://PRESET``, a KerasHub preset; a
+            KerasHub backbone, whose ``pyramid_outputs`` are taken; or a functional model without
+            its classifier, such as ``keras.applications.MobileNetV2(include_top=False)``, whose
+            last feature map at each stride is taken.
+        scale, offset: floats or three of them: the model takes ``scale * x + offset`` of images
+            RGB 0..255; None: known for ``keras.applications`` and presets.
+        bgr: bool, whether it takes BGR.
+
+    Returns:
+        :class:`PyramidBackbone`.
 
     Raises:
-        ConfigError: it has fewer than two strides, sees another number of channels than 3, takes
-            one size only, or how it wants its images is not known.
+        ConfigError: it has fewer than two strides, takes no RGB images of any size, how it wants
+            them is not known, or it was trained on masks.
+        WeightsError: a preset cannot be fetched.
 
     Example:
 
     >>> adapted(keras.applications.MobileNetV2(include_top=False)).feature_channels
     (144, 192, 576, 1280)
     """
+    if isinstance(model, str):
+        model, scale, offset = _from_hub(model.removeprefix(HUB))
     if hasattr(model, "feature_channels"):
         return model
-    return PyramidBackbone(model, preprocess)
+    if PIXEL_CLASS.match(type(model).__name__):
+        _refuse_pixels(type(model).__name__)
+    if scale is None:
+        scale, offset, bgr = _normalisation(model)
+    return PyramidBackbone(model, scale, offset, bgr)
 
 
 @keras.saving.register_keras_serializable("keras_wsss")
@@ -54,36 +74,25 @@ class PyramidBackbone(keras.Model):
     methods that need affinity put :class:`~keras_wsss.heads.AttentionNeck` on top.
 
     Args:
-        model, preprocess: as of :func:`adapted`.
+        model, scale, offset, bgr: as of :func:`adapted`.
     """
 
     attention_heads = 0
 
-    def __init__(self, model, preprocess=None, name="backbone", **kwargs):
+    def __init__(self, model, scale=1.0, offset=0.0, bgr=False, name="backbone", **kwargs):
         super().__init__(name=name, **kwargs)
         self.model = model
-        self.preprocess_function = preprocess
-        self.mode = None if preprocess else _mode(model)
+        self.scale, self.offset, self.bgr = scale, offset, bgr
         outputs, strides = _pyramid(model)
         self.pyramid = keras.Model(model.inputs, outputs, name="pyramid")
         self.output_stride = strides[-1]
         self.feature_channels = tuple(output.shape[-1] for output in outputs)
-        self.build((None, None, None, 3))
-
-    def build(self, input_shape):
         self.built = True
 
     def preprocess(self, images):
         """What the model takes, of images RGB 0..255."""
-        if self.preprocess_function:
-            return self.preprocess_function(images)
-        if self.mode == "tf":
-            return images / 127.5 - 1.0
-        if self.mode == "torch":
-            return (images - ops.array(TORCH_MEAN)) / ops.array(TORCH_DEVIATION)
-        if self.mode == "caffe":
-            return images[..., ::-1] - ops.array(CAFFE_MEAN)
-        return images
+        images = images[..., ::-1] if self.bgr else images
+        return images * ops.array(self.scale, "float32") + ops.array(self.offset, "float32")
 
     def call(self, images, training=None):
         features = self.pyramid(self.preprocess(images), training=False)
@@ -95,39 +104,53 @@ class PyramidBackbone(keras.Model):
         return {}
 
     def get_config(self):
-        if self.preprocess_function:
-            raise ConfigError(
-                "a backbone with a preprocess function of its own cannot be saved; register a "
-                "function that builds it (keras_wsss.register_backbone)"
-            )
-        return {"model": keras.saving.serialize_keras_object(self.model), "name": self.name}
+        model = keras.saving.serialize_keras_object(self.model)
+        numbers = {"scale": self.scale, "offset": self.offset, "bgr": self.bgr}
+        return {"model": model, **numbers, "name": self.name}
 
     @classmethod
     def from_config(cls, config):
-        return cls(keras.saving.deserialize_keras_object(config["model"]), name=config["name"])
+        return cls(**{**config, "model": keras.saving.deserialize_keras_object(config["model"])})
 
 
-def _mode(model):
-    if hasattr(model, "pyramid_outputs"):
-        _refuse_pixels(model)
-        return "torch"
-    for pattern, mode in APPLICATIONS:
-        if re.match(pattern, model.name.lower()):
-            return mode
+def _from_hub(preset):
+    """Network of a KerasHub preset, and how it was trained to see images."""
+    if PIXEL_PRESET.search(preset):
+        _refuse_pixels(preset)
+    try:
+        import keras_hub
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"{HUB}{preset} needs a package: `pip install keras-hub`.") from error
+    try:
+        model = keras_hub.models.Backbone.from_preset(preset)
+        converter = keras_hub.layers.ImageConverter.from_preset(preset)
+    except Exception as error:  # the hub raises a family of network and HTTP errors
+        reason = " ".join(str(error).split())[:200]
+        raise WeightsError(
+            f"{HUB}{preset} could not be fetched ({reason}). Save the preset to a folder on a "
+            "machine with network access and name the folder here"
+        ) from error
+    scale = 1.0 if converter.scale is None else converter.scale
+    return model, scale, 0.0 if converter.offset is None else converter.offset
+
+
+def _refuse_pixels(name):
     raise ConfigError(
-        f"backbone {model.name}: how it wants its images is not known; hand over "
-        "keras_wsss.backbones.adapted(model, preprocess=function of images RGB 0..255)"
+        f"backbone {name}: was trained on pixel masks, so that a model which starts from it is not "
+        "weakly supervised; use one trained on image labels (this library's mit_b1, for example)"
     )
 
 
-def _refuse_pixels(model):
-    """KerasHub remembers the preset of a backbone in the names that it was made with."""
-    preset = getattr(model, "preset", None) or getattr(model, "_preset", None) or ""
-    if PIXEL_PRESETS.search(str(preset)):
-        raise ConfigError(
-            f"backbone {preset}: was trained on pixel masks, so that a model which starts from it "
-            "is not weakly supervised; use a preset trained on image labels"
-        )
+def _normalisation(model):
+    """Scale, offset and BGR of a network of ``keras.applications``."""
+    for pattern, normalisation in APPLICATIONS:
+        if re.match(pattern, model.name.lower()):
+            return normalisation
+    raise ConfigError(
+        f"backbone {model.name}: how it wants its images is not known; say so with "
+        "keras_wsss.backbones.adapted(model, scale=..., offset=...), or name a KerasHub preset as "
+        "hub://PRESET"
+    )
 
 
 def _pyramid(model):
@@ -142,8 +165,7 @@ def _pyramid(model):
             f"backbone {model.name}: takes images {list(model.inputs[0].shape[1:])}; it has to "
             "take RGB images of any size (include_top=False, input_shape=(None, None, 3))"
         )
-    strides = _strides(model)
-    last = {stride: tensor for tensor, stride in strides if stride in (4, 8, 16, 32)}
+    last = {stride: tensor for tensor, stride in _strides(model) if stride in (4, 8, 16, 32)}
     if len(last) < 2:
         raise ConfigError(f"backbone {model.name}: has no feature maps at two strides of 4 to 32")
     chosen = sorted(last)

@@ -3,7 +3,7 @@
 from keras import ops
 
 
-def agreement_loss(affinity, cam, labels):
+def agreement_loss(affinity, cam, tags):
     """Mean squared difference of class evidence between places, weighted by their affinity.
 
     SGN, eq. 11, in place of propagation: ``sum_ij A_ij sum_c (s_ci - s_cj)^2 /
@@ -15,7 +15,7 @@ def agreement_loss(affinity, cam, labels):
         affinity: float `[B,N,N]` in 0..1, symmetric
             (:func:`~keras_wsss.ops.self_affinity.self_affinity`).
         cam: float `[B,h,w,C]`, raw class activations, N = h * w.
-        labels: `[B,C]`, 1 = class present.
+        tags: `[B,C]`, 1 = class present.
 
     Returns:
         float32 scalar in 0..1.
@@ -26,7 +26,7 @@ def agreement_loss(affinity, cam, labels):
     0.0
     """
     affinity = ops.stop_gradient(ops.cast(affinity, "float32"))
-    present = ops.cast(labels, "float32")[:, None, :]
+    present = ops.cast(tags, "float32")[:, None, :]
     tokens, classes = ops.shape(affinity)[1], cam.shape[-1]
     evidence = ops.sigmoid(ops.cast(ops.reshape(cam, (-1, tokens, classes)), "float32")) * present
     # Only differences count; around their mean the products below keep more digits.

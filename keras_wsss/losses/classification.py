@@ -3,11 +3,11 @@
 from keras import ops
 
 
-def multilabel_soft_margin(labels, logits):
+def multilabel_soft_margin(tags, logits):
     """Mean over images and classes of the binary cross-entropy (AFA, eq. 16).
 
     Args:
-        labels: `[B,C]` in 0..1, 1 = class present.
+        tags: `[B,C]` in 0..1, 1 = class present.
         logits: float `[B,C]`.
 
     Returns:
@@ -18,5 +18,5 @@ def multilabel_soft_margin(labels, logits):
     >>> multilabel_soft_margin([[1.0, 0.0]], [[0.0, 0.0]])
     0.6931472
     """
-    labels, logits = ops.cast(labels, "float32"), ops.cast(logits, "float32")
-    return ops.mean(ops.softplus(logits) - logits * labels)
+    tags, logits = ops.cast(tags, "float32"), ops.cast(logits, "float32")
+    return ops.mean(ops.softplus(logits) - logits * tags)

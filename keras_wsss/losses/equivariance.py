@@ -7,7 +7,7 @@ from keras_wsss.ops.resize import resize
 EPSILON = 1e-5
 
 
-def cam_equivariance(cam, small_cam, labels):
+def cam_equivariance(cam, small_cam, tags):
     """Mean absolute difference of both views' CAMs of the present classes, with gradient.
 
     What TSCD intends (eq. 10): ReLU, division by the maximum + 1e-5 of each
@@ -16,7 +16,7 @@ def cam_equivariance(cam, small_cam, labels):
     Args:
         cam: float `[B,H,W,C]`, raw single-scale CAM of the image.
         small_cam: float `[B,h,w,C]`, the same of its small view.
-        labels: `[B,C]`, 1 = class present.
+        tags: `[B,C]`, 1 = class present.
 
     Returns:
         float32 scalar in 0..1.
@@ -26,7 +26,7 @@ def cam_equivariance(cam, small_cam, labels):
     >>> cam_equivariance(ops.ones((1, 8, 8, 1)), ops.ones((1, 4, 4, 1)), [[1.0]])
     0.0
     """
-    present = ops.cast(labels, "float32")[:, None, None, :]
+    present = ops.cast(tags, "float32")[:, None, None, :]
     cam, small_cam = (_stretch(each) * present for each in (cam, small_cam))
     return ops.mean(ops.abs(_shrink(cam, small_cam) - small_cam))
 

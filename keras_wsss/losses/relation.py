@@ -11,7 +11,7 @@ from keras_wsss.ops.resize import resize
 EPSILON = 1e-5
 
 
-def class_agnostic_distance(cam, mask, labels):
+def class_agnostic_distance(cam, mask, tags):
     """Squared distance of class evidence from its mean over a region (CAD, I2CRC, eq. 5).
 
     With F the evidence of a class and m the region, `p = sum(m F) / sum(m)` and the distance is
@@ -21,7 +21,7 @@ def class_agnostic_distance(cam, mask, labels):
     Args:
         cam: float `[B,h,w,C]`, raw activations of any sign; resized to the region's size.
         mask: float `[B,H,W,1]` in 0..1, the region: salient pixels, or the others.
-        labels: `[B,C]`, 1 = class present.
+        tags: `[B,C]`, 1 = class present.
 
     Returns:
         float32 scalar, at least 0; 0 where no image has exactly one tag.
@@ -34,10 +34,10 @@ def class_agnostic_distance(cam, mask, labels):
     cam, mask = _same_size(cam, mask)
     offset = mask * (cam - _prototype(cam, mask))
     distance = ops.sum(ops.square(offset), axis=(1, 2)) / _area(mask)[:, 0, 0]
-    return _mean_of_single_tags(distance, labels)
+    return _mean_of_single_tags(distance, tags)
 
 
-def class_specific_distance(cam, saliency, labels, valid=1.0):
+def class_specific_distance(cam, saliency, tags, valid=1.0):
     """Lead of the background's mean evidence for the tag over the object's (CSD, I2CRC, eq. 6).
 
     Without lower bound: only a small weight and :func:`class_agnostic_distance` hold it.
@@ -45,7 +45,7 @@ def class_specific_distance(cam, saliency, labels, valid=1.0):
     Args:
         cam: float `[B,h,w,C]`, raw activations of any sign; resized to the saliency's size.
         saliency: float `[B,H,W,1]` in 0..1, 0 where not valid.
-        labels: `[B,C]`, 1 = class present.
+        tags: `[B,C]`, 1 = class present.
         valid: float `[B,H,W,1]`, 0 for padding, which is neither object nor background.
 
     Returns:
@@ -61,7 +61,7 @@ def class_specific_distance(cam, saliency, labels, valid=1.0):
     cam, saliency = _same_size(cam, saliency)
     background = (1.0 - saliency) * valid
     lead = (_prototype(cam, background) - _prototype(cam, saliency))[:, 0, 0]
-    return _mean_of_single_tags(lead * ops.cast(labels, "float32"), labels)
+    return _mean_of_single_tags(lead * ops.cast(tags, "float32"), tags)
 
 
 def _same_size(cam, mask):
@@ -78,9 +78,9 @@ def _prototype(cam, mask):
     return ops.sum(mask * cam, axis=(1, 2), keepdims=True) / _area(mask)
 
 
-def _mean_of_single_tags(values, labels):
+def _mean_of_single_tags(values, tags):
     """Mean of `[B,C]` over the classes and over the images with exactly one tag."""
-    tags = ops.sum(ops.cast(labels, "float32"), axis=-1)
-    single = ops.cast(tags == 1, "float32")
+    count = ops.sum(ops.cast(tags, "float32"), axis=-1)
+    single = ops.cast(count == 1, "float32")
     images = ops.maximum(ops.sum(single), 1.0)
     return ops.sum(single * ops.mean(values, axis=-1)) / images

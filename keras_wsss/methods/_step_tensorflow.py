@@ -17,24 +17,34 @@ class TrainingStep:
     def make_train_function(self, force=False):
         if force or self.train_function is None:
             self._functions = {}
-        next_step = None  # callbacks may yet restore the optimiser, and its count with it
+        next_step = last_iterator = None
 
         def train_function(iterator):
-            nonlocal next_step
-            if next_step is None:
-                next_step = int(self.optimizer.iterations.numpy())
+            nonlocal next_step, last_iterator
+            # Asked of the optimiser only where we cannot know it, as that waits for the device: at
+            # first, because callbacks may restore it when fit has begun, and after data that may
+            # have ended within an execution.
+            ended = iterator is not last_iterator and self.steps_per_execution > 1
+            if next_step is None or ended:
+                next_step = batches_seen(self.optimizer)
+            last_iterator, logs = iterator, None
             last_step = next_step + self.steps_per_execution
             while next_step < last_step:
                 steps = min(self.schedule.next_change(next_step), last_step) - next_step
-                logs = self._run_steps(self.schedule.phase(next_step), steps, iterator)
+                try:
+                    # Without data a single step would count itself nevertheless.
+                    data = [next(iterator)] if steps == 1 < self.steps_per_execution else iterator
+                    logs = self._run_steps(self.schedule.phase(next_step), steps, data)
+                except StopIteration:
+                    if logs is None:
+                        raise
+                    break  # the data ended where another phase begins
                 next_step += steps
-                if next_step < last_step and int(self.optimizer.iterations.numpy()) < next_step:
-                    break  # there was no more data
             return logs
 
         self.train_function = train_function
 
-    def _run_steps(self, phase, steps, iterator):
+    def _run_steps(self, phase, steps, data):
         """Runs steps of one phase, traced for their number: Keras reads it while it traces."""
         steps_per_execution, self.steps_per_execution = self.steps_per_execution, steps
         try:
@@ -42,7 +52,7 @@ class TrainingStep:
                 self._functions[phase, steps] = self._make_function(
                     lambda batch: self.train_step(batch, phase)
                 )
-            return self._functions[phase, steps](iterator)
+            return self._functions[phase, steps](data)
         finally:
             self.steps_per_execution = steps_per_execution
 
@@ -78,3 +88,9 @@ class TrainingStep:
             share, [v.value for v in self.trainable_variables], unconnected_gradients="zero"
         )
         return {"loss": loss, **terms}, gradients
+
+
+def batches_seen(optimizer):
+    """Batches on which an optimiser was applied, int; one that accumulates them counts updates."""
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # of mixed precision
+    return int(optimizer.iterations) * (optimizer.gradient_accumulation_steps or 1)

@@ -4,9 +4,8 @@ from pathlib import Path
 
 import keras
 
-from keras_wsss.backbones import adapted, load_weights, portable_source
+from keras_wsss.backbones import HUB, adapted, load_weights, portable_source
 from keras_wsss.config import model_settings, published_config
-from keras_wsss.errors import DataError
 from keras_wsss.methods.preset import trained_steps, write_preset
 
 
@@ -15,8 +14,9 @@ class KerasInterface:
 
     Args:
         classes: names of the C foreground classes, or their number.
-        backbone: name of a backbone (docs/configuration.md), or a Keras model: one of ours, or any
-            that yields a feature pyramid (:func:`keras_wsss.backbones.adapted`).
+        backbone: name of a backbone (docs/configuration.md); ``hub://PRESET`` of KerasHub; or a
+            Keras model: one of ours, or any that yields a feature pyramid
+            (:func:`keras_wsss.backbones.adapted`).
         weights: where the backbone's weights come from, as ``backbone.weights`` in a
             configuration: ``"imagenet"``, ``"hf://..."``, a path, or None for random ones. A Keras
             model keeps those that it has.
@@ -50,7 +50,7 @@ class KerasInterface:
         module = None
         if isinstance(backbone, dict) and "class_name" in backbone:
             backbone = keras.saving.deserialize_keras_object(backbone)
-        if isinstance(backbone, keras.Model):
+        if isinstance(backbone, keras.Model) or str(backbone).startswith(HUB):
             module, weights = adapted(backbone), None
             section = {"name": "keras_model", "weights": "none"}
         elif isinstance(backbone, str):
@@ -97,18 +97,6 @@ class KerasInterface:
 
     # ---- use ---------------------------------------------------------------------------------
 
-    def predict(self, x, *arguments, **options):
-        """As Keras' ``predict``: a dict of arrays, for images of one size."""
-        try:
-            return super().predict(x, *arguments, **options)
-        except ValueError as error:
-            if "concatenation axis" not in str(error):
-                raise
-            raise DataError(
-                "predict: joins its results into one array, and these images differ in size; use "
-                "segment, or batches(crop=...)"
-            ) from error
-
     def segment(self, images, scales=(1.0,), flip=False):
         """Label maps of images at their own size; see :func:`keras_wsss.prediction.segment`."""
         from keras_wsss.prediction import segment  # TensorFlow's, as training is
@@ -142,12 +130,18 @@ class KerasInterface:
         self.build()
         self.trained_steps = config.get("trained_steps", 0)
 
+    def save(self, *arguments, **options):
+        """As Keras' ``save``; a model that was not used yet is built first."""
+        self.build()
+        super().save(*arguments, **options)
+
     def save_to_preset(self, folder):
         """Writes a folder that :func:`keras_wsss.load` reads: settings, class names and weights.
 
         Args:
             folder: path; files of ours in it are replaced.
         """
+        self.build()
         write_preset(self, Path(folder))
 
     def export(self, filepath, format="tf_saved_model", input_signature=None, **options):

@@ -62,7 +62,7 @@ def affinity_targets(label, radius=8, stride=16):
     return ops.where(known, same, IGNORE_ID)
 
 
-def propagate(cam, affinity, labels, background_score=None, radius=8):
+def propagate(cam, affinity, tags, background_score=None, radius=8):
     """Spreads the scores of present classes over similar tokens: one step of a random walk.
 
     AFA, eq. 13 to 15. `W = (affinity within the window)^2`, `R = W / (column sums + 0.1)`, and
@@ -71,7 +71,7 @@ def propagate(cam, affinity, labels, background_score=None, radius=8):
     Args:
         cam: float `[B,h,w,C]` in 0..1.
         affinity: float `[B,N,N]` in 0..1, N = h * w.
-        labels: `[B,C]`, > 0 = class present. Not used without a background score.
+        tags: `[B,C]`, > 0 = class present. Not used without a background score.
         background_score: float, constant score of the background, which is put in front; scores
             are then a softmax over background and present classes, absent ones 0. None: the CAM
             itself is spread, with 1e-4 in place of 0.1.
@@ -82,7 +82,7 @@ def propagate(cam, affinity, labels, background_score=None, radius=8):
 
     Example:
 
-    >>> propagate(cam, affinity, labels, background_score=0.35).shape
+    >>> propagate(cam, affinity, tags, background_score=0.35).shape
     (2, 20, 20, 21)
     """
     height, width, classes = ops.shape(cam)[1:]
@@ -95,7 +95,7 @@ def propagate(cam, affinity, labels, background_score=None, radius=8):
         damping = 1e-4
     else:
         damping = 0.1
-        present = ops.cast(labels > 0, "float32")[:, None, :]
+        present = ops.cast(tags > 0, "float32")[:, None, :]
         weight = ops.exp(scores) * present
         background = ops.full_like(scores[..., :1], np.exp(background_score))
         weight = ops.concatenate([background, weight], axis=-1)

@@ -17,7 +17,7 @@ REDUCTIONS = {"mean": ops.mean, "max": ops.max, "median": ops.median}
 def affinity_processing(
     cam,
     affinity,
-    labels,
+    tags,
     *,
     aggregate="mean",
     layers=3,
@@ -37,7 +37,7 @@ def affinity_processing(
         cam: float `[B,h,w,C]` in 0..1.
         affinity: float `[B,N,N]` or of several layers and heads `[B,L,H,N,N]`, at least 0,
             N = h * w, tokens numbered row by row.
-        labels: `[B,C]`, > 0 = class present.
+        tags: `[B,C]`, > 0 = class present.
         aggregate: ``"mean"``, ``"max"`` or ``"median"``: over heads, then over layers.
         layers: int, how many of the last layers count.
         symmetric: bool, average the affinity with its transpose.
@@ -53,7 +53,7 @@ def affinity_processing(
 
     Example:
 
-    >>> affinity_processing(cam, affinity, labels, radius=8).shape
+    >>> affinity_processing(cam, affinity, tags, radius=8).shape
     (2, 20, 20, 20)
     """
     batch, height, width, classes = ops.shape(cam)
@@ -69,7 +69,7 @@ def affinity_processing(
     walk = ops.where(kept | radius_mask(height, width, 0), walk, 0.0)
     walk = normalised(ops.power(walk, power), axis=-1)
 
-    scores = ops.cast(cam, "float32") * ops.cast(labels > 0, "float32")[:, None, None, :]
+    scores = ops.cast(cam, "float32") * ops.cast(tags > 0, "float32")[:, None, None, :]
     scores = ops.reshape(scores, (batch, height * width, classes))
     for _ in range(steps):
         scores = ops.matmul(walk, scores)

@@ -88,7 +88,7 @@ def fuse_multi_scale(cams, size):
 
 
 def cam_to_label(
-    cam, labels, background_score=0.45, high=None, low=None, valid_box=None, ignore_class=IGNORE_ID
+    cam, tags, background_score=0.45, high=None, low=None, valid_box=None, ignore_class=IGNORE_ID
 ):
     """Labels each pixel with its strongest present class, or background where that is weak.
 
@@ -96,7 +96,7 @@ def cam_to_label(
 
     Args:
         cam: float `[B,H,W,C]` in 0..1.
-        labels: `[B,C]`, 1 = class present.
+        tags: `[B,C]`, 1 = class present.
         background_score: scores up to this are background; not used where ``high`` is given.
         high, low: scores up to ``high`` are ignored, up to ``low`` they are background.
         valid_box: int `[B,4]` (y0, y1, x0, x1), half-open: pixels outside are ignored.
@@ -107,10 +107,10 @@ def cam_to_label(
 
     Example:
 
-    >>> cam_to_label(cam, labels, high=0.55, low=0.35, valid_box=box).shape
+    >>> cam_to_label(cam, tags, high=0.55, low=0.35, valid_box=box).shape
     (2, 320, 320)
     """
-    cam = ops.cast(cam, "float32") * ops.cast(labels, "float32")[:, None, None, :]
+    cam = ops.cast(cam, "float32") * ops.cast(tags, "float32")[:, None, None, :]
     score = ops.max(cam, axis=-1)
     label = ops.cast(ops.argmax(cam, axis=-1), "int32") + 1
     if high is None:
@@ -123,7 +123,7 @@ def cam_to_label(
     return ops.where(inside(valid_box, ops.shape(cam)[1:3]), label, ignore_class)
 
 
-def refined_pseudo_label(cam, labels, image, valid_box, refine, high, low, iterations=10):
+def refined_pseudo_label(cam, tags, image, valid_box, refine, high, low, iterations=10):
     """Three-way pseudo label: confident class, confident background, or ignored.
 
     The CAM is refined at half resolution against two constant background scores. What is a class
@@ -132,7 +132,7 @@ def refined_pseudo_label(cam, labels, image, valid_box, refine, high, low, itera
 
     Args:
         cam: float `[B,H,W,C]` in 0..1 (:func:`fuse_multi_scale`).
-        labels: `[B,C]`, > 0 = class present.
+        tags: `[B,C]`, > 0 = class present.
         image: float `[B,H,W,3]`, RGB 0..255; fractions are cut off.
         valid_box: int `[B,4]` (y0, y1, x0, x1), half-open; pixels outside are ignored.
         refine: :func:`~keras_wsss.ops.refine.pixel_adaptive_refinement` or
@@ -145,17 +145,17 @@ def refined_pseudo_label(cam, labels, image, valid_box, refine, high, low, itera
 
     Example:
 
-    >>> refined_pseudo_label(cam, labels, image, box, variation_aware_refinement, 0.55, 0.35).shape
+    >>> refined_pseudo_label(cam, tags, image, box, variation_aware_refinement, 0.55, 0.35).shape
     (2, 320, 320)
     """
     size = ops.shape(cam)[1:3]
     cam, guide = half_size(cam, image)
 
     def scores_of(slots):
-        maps = refined_scores(cam, guide, slots, labels, refine, (high, low), iterations)
+        maps = refined_scores(cam, guide, slots, tags, refine, (high, low), iterations)
         return ops.reshape(resize(merge_last(maps), size), (ops.shape(cam)[0], *size, 2, GROUP))
 
-    _, label = strongest_class(scores_of, labels, (ops.shape(cam)[0], *size, 2))
+    _, label = strongest_class(scores_of, tags, (ops.shape(cam)[0], *size, 2))
     return three_way(label, valid_box)
 
 
@@ -167,7 +167,7 @@ def half_size(cam, image):
     return resize(ops.cast(cam, "float32"), size), resize(image, size)
 
 
-def refined_scores(cam, guide, slots, labels, refine, backgrounds, iterations=10):
+def refined_scores(cam, guide, slots, tags, refine, backgrounds, iterations=10):
     """Refined softmax over background and present classes, for the classes in ``slots``.
 
     The softmax runs over all present classes of an image, however few of them are asked for, so
@@ -177,7 +177,7 @@ def refined_scores(cam, guide, slots, labels, refine, backgrounds, iterations=10
         cam: float `[B,h,w,C]` in 0..1.
         guide: float `[B,h,w,3]`, image in 0..1.
         slots: int `[B,K]` class ids, 0 = background. An absent class gets meaningless scores.
-        labels: `[B,C]`, > 0 = class present.
+        tags: `[B,C]`, > 0 = class present.
         refine: refinement function.
         backgrounds: background scores, T constants or maps `[B,h,w,T]`.
         iterations: int, sweeps of ``refine``.
@@ -187,7 +187,7 @@ def refined_scores(cam, guide, slots, labels, refine, backgrounds, iterations=10
     """
     backgrounds = ops.exp(ops.convert_to_tensor(backgrounds, "float32"))[..., None]
     evidence = ops.exp(cam)
-    total = ops.sum(evidence * ops.cast(labels > 0, "float32")[:, None, None, :], axis=-1)
+    total = ops.sum(evidence * ops.cast(tags > 0, "float32")[:, None, None, :], axis=-1)
     chosen = take_channels(evidence, ops.maximum(slots - 1, 0))[:, :, :, None]
     chosen = ops.where((slots == 0)[:, None, None, None], backgrounds, chosen)
     scores = chosen / (total[..., None, None] + backgrounds)

@@ -6,9 +6,9 @@ EPSILON = 1e-5
 NEVER = -1e9  # logit of an absent class
 
 
-def tagged_softmax(logits, labels):
+def tagged_softmax(logits, tags):
     """Softmax of logits `[2B,h,w,C+1]` over background and present classes; without background."""
-    present = ops.tile(labels, (2, 1))
+    present = ops.tile(tags, (2, 1))
     kept = ops.concatenate([ops.ones_like(present[:, :1]), present], axis=1)[:, None, None, :]
     logits = ops.cast(logits, "float32")
     return ops.softmax(ops.where(kept > 0, logits, NEVER), axis=-1)[..., 1:]

@@ -32,7 +32,7 @@ def inside(valid_box, size):
     return rows[:, :, None] & columns[:, None, :]
 
 
-def strongest_class(scores_of, labels, shape):
+def strongest_class(scores_of, tags, shape):
     """Strongest among background and the present classes of each image, and its score.
 
     An image has few of the classes, so only present ones are looked at: in groups of four, as many
@@ -42,14 +42,14 @@ def strongest_class(scores_of, labels, shape):
     Args:
         scores_of: function of int32 `[B,4]` class ids (0 = background) to float `[*shape,4]`, at
             least 0; what it gives for an absent class is not used.
-        labels: `[B,C]`, > 0 = class present.
+        tags: `[B,C]`, > 0 = class present.
         shape: tuple (B, ...).
 
     Returns:
         Pair of float32 and int32 of ``shape``: the score and the class id. The lowest id wins a
         tie.
     """
-    slots, kept = present_slots(labels)
+    slots, kept = present_slots(tags)
     used = ops.max(ops.sum(kept, axis=1))
 
     def unfinished(first, best, winner):
@@ -85,20 +85,20 @@ def three_way(label, valid_box):
     return ops.where(inside(valid_box, ops.shape(label)[1:3]), label, IGNORE_ID)
 
 
-def present_slots(labels):
+def present_slots(tags):
     """Background and present classes of each image in ascending order, then absent classes.
 
     Args:
-        labels: `[B,C]`, > 0 = class present.
+        tags: `[B,C]`, > 0 = class present.
 
     Returns:
         Pair of int32 `[B,L]`, L = C + 1 rounded up to whole groups: the class ids (0 = background),
         and 1 where the class is present (background always is).
     """
-    labels = ops.cast(labels > 0, "int32")
-    batch, classes = ops.shape(labels)[0], labels.shape[1]
+    tags = ops.cast(tags > 0, "int32")
+    batch, classes = ops.shape(tags)[0], tags.shape[1]
     filler = -(classes + 1) % GROUP
-    kept = ops.concatenate([ops.ones((batch, 1), "int32"), labels], axis=1)
+    kept = ops.concatenate([ops.ones((batch, 1), "int32"), tags], axis=1)
     kept = ops.pad(kept, ((0, 0), (0, filler)))
     ids = ops.arange(classes + 1 + filler, dtype="int32")
     slots = ops.argsort((1 - kept) * (classes + 1 + filler) + ids, axis=1)

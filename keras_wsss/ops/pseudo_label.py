@@ -19,7 +19,7 @@ LEAST_FOREGROUND = 0.01  # part of the image's area below which SGN's labels are
 
 
 def propagated_pseudo_label(
-    cam, affinity, labels, image, valid_box, refine, high, low, iterations=10, radius=8
+    cam, affinity, tags, image, valid_box, refine, high, low, iterations=10, radius=8
 ):
     """Three-way label of a CAM that has first walked one step over alike tokens.
 
@@ -28,7 +28,7 @@ def propagated_pseudo_label(
     Args:
         cam: float `[B,h,w,C]` in 0..1, on the grid of the tokens.
         affinity: float `[B,N,N]` in 0..1, N = h * w.
-        labels: `[B,C]`, > 0 = class present.
+        tags: `[B,C]`, > 0 = class present.
         image: float `[B,H,W,3]`, RGB 0..255.
         valid_box: int `[B,4]` (y0, y1, x0, x1), half-open; pixels outside are ignored.
         refine: one of :mod:`keras_wsss.ops.refine`.
@@ -42,25 +42,25 @@ def propagated_pseudo_label(
     Example:
 
     >>> refine = pixel_adaptive_refinement
-    >>> propagated_pseudo_label(cam, affinity, labels, image, box, refine, 0.55, 0.35).shape
+    >>> propagated_pseudo_label(cam, affinity, tags, image, box, refine, 0.55, 0.35).shape
     (2, 320, 320)
     """
     batch, *size = ops.shape(image)[:3]
-    labels = ops.convert_to_tensor(labels)
-    present = cam * ops.cast(labels > 0, "float32")[:, None, None, :]
-    walked = [propagate(present, affinity, labels, score, radius) for score in (high, low)]
+    tags = ops.convert_to_tensor(tags)
+    present = cam * ops.cast(tags > 0, "float32")[:, None, None, :]
+    walked = [propagate(present, affinity, tags, score, radius) for score in (high, low)]
 
     def scores_of(slots):
         maps = ops.stack([take_channels(scores, slots) for scores in walked], axis=3)
         maps = refined_in_box(resize(merge_last(maps), size), image, valid_box, refine, iterations)
         return ops.reshape(maps, (batch, *size, 2, GROUP))
 
-    _, label = strongest_class(scores_of, labels, (batch, *size, 2))
+    _, label = strongest_class(scores_of, tags, (batch, *size, 2))
     return three_way(label, valid_box)
 
 
 def background_aware_label(
-    background, cam, labels, image, valid_box, refine, confidence=0.5, iterations=10
+    background, cam, tags, image, valid_box, refine, confidence=0.5, iterations=10
 ):
     """Label of a CAM against the background that the decoder sees (BSP).
 
@@ -70,7 +70,7 @@ def background_aware_label(
     Args:
         background: float `[B,H,W]` in 0..1, from the decoder's background logits.
         cam: float `[B,H,W,C]` in 0..1.
-        labels: `[B,C]`, > 0 = class present.
+        tags: `[B,C]`, > 0 = class present.
         image: float `[B,H,W,3]`, RGB 0..255.
         valid_box: int `[B,4]` (y0, y1, x0, x1), half-open; pixels outside are ignored.
         refine: one of :mod:`keras_wsss.ops.refine`.
@@ -82,7 +82,7 @@ def background_aware_label(
 
     Example:
 
-    >>> background_aware_label(background, cam, labels, image, box, refine).shape
+    >>> background_aware_label(background, cam, tags, image, box, refine).shape
     (2, 320, 320)
     """
     batch, *size = ops.shape(image)[:3]
@@ -92,7 +92,7 @@ def background_aware_label(
         chosen = take_channels(maps, slots)
         return refined_in_box(chosen, image, valid_box, refine, iterations)
 
-    score, label = strongest_class(scores_of, labels, (batch, *size))
+    score, label = strongest_class(scores_of, tags, (batch, *size))
     label = ops.where(score < confidence, IGNORE_ID, label)
     return ops.where(inside(valid_box, size), label, IGNORE_ID)
 

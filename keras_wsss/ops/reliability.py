@@ -33,7 +33,7 @@ CRF = {
 }
 
 
-def scaled_cam(cam, labels):
+def scaled_cam(cam, tags):
     """Divides each present class of each image by its maximum (+ 1e-5); absent classes become 0.
 
     RRM, eq. 2. Unlike :func:`~keras_wsss.ops.cam.normalize_cam` it leaves the minimum where
@@ -41,7 +41,7 @@ def scaled_cam(cam, labels):
 
     Args:
         cam: float `[B,H,W,C]`, at least 0.
-        labels: `[B,C]`, 1 = class present.
+        tags: `[B,C]`, 1 = class present.
 
     Returns:
         float32 `[B,H,W,C]` in [0,1).
@@ -51,7 +51,7 @@ def scaled_cam(cam, labels):
     >>> scaled_cam(ops.reshape([2.0, 4.0], (1, 1, 2, 1)), [[1]])[0, 0, :, 0]
     [0.49999875, 0.9999975]
     """
-    cam = ops.cast(cam, "float32") * ops.cast(labels, "float32")[:, None, None, :]
+    cam = ops.cast(cam, "float32") * ops.cast(tags, "float32")[:, None, None, :]
     return cam / (ops.max(cam, axis=(1, 2), keepdims=True) + LEAST_SCORE)
 
 
@@ -74,12 +74,12 @@ def background_scores(cam, powers=POWERS):
     return ops.power(rest, ops.convert_to_tensor(powers, "float32"))
 
 
-def reliable_pseudo_label(cam, labels, image, valid_box, refine, iterations=10, confidence=0.8):
+def reliable_pseudo_label(cam, tags, image, valid_box, refine, iterations=10, confidence=0.8):
     """:func:`reliable_label` of a CAM that one of our refiners sharpens.
 
     Args:
         cam: float `[B,H,W,C]` of :func:`scaled_cam`.
-        labels: `[B,C]`, > 0 = class present.
+        tags: `[B,C]`, > 0 = class present.
         image: float `[B,H,W,3]`, RGB 0..255; fractions are cut off.
         valid_box: int `[B,4]` (y0, y1, x0, x1), half-open; pixels outside are ignored.
         refine: function of :mod:`keras_wsss.ops.refine`.
@@ -92,13 +92,13 @@ def reliable_pseudo_label(cam, labels, image, valid_box, refine, iterations=10, 
 
     Example:
 
-    >>> label, full = reliable_pseudo_label(cam, labels, image, box, pixel_adaptive_refinement)
+    >>> label, full = reliable_pseudo_label(cam, tags, image, box, pixel_adaptive_refinement)
     """
-    share, winner = refined_winners(cam, labels, image, refine, iterations)
-    return reliable_label(share, winner, cam, labels, valid_box, confidence), winner[..., 0]
+    share, winner = refined_winners(cam, tags, image, refine, iterations)
+    return reliable_label(share, winner, cam, tags, valid_box, confidence), winner[..., 0]
 
 
-def refined_winners(cam, labels, image, refine, iterations=10):
+def refined_winners(cam, tags, image, refine, iterations=10):
     """Strongest of background and present classes after refinement, and its share of all scores.
 
     Stands in for the dense CRF of the paper, at half resolution. What the refiners give is no
@@ -107,7 +107,7 @@ def refined_winners(cam, labels, image, refine, iterations=10):
 
     Args:
         cam: float `[B,H,W,C]` of :func:`scaled_cam`.
-        labels: `[B,C]`, > 0 = class present.
+        tags: `[B,C]`, > 0 = class present.
         image: float `[B,H,W,3]`, RGB 0..255; fractions are cut off.
         refine: function of :mod:`keras_wsss.ops.refine`.
         iterations: int, sweeps of ``refine``.
@@ -118,7 +118,7 @@ def refined_winners(cam, labels, image, refine, iterations=10):
 
     Example:
 
-    >>> share, winner = refined_winners(cam, labels, image, pixel_adaptive_refinement)
+    >>> share, winner = refined_winners(cam, tags, image, pixel_adaptive_refinement)
     >>> winner.shape
     (2, 320, 320, 2)
     """
@@ -135,19 +135,19 @@ def refined_winners(cam, labels, image, refine, iterations=10):
     backgrounds = ops.log(ops.maximum(background_scores(cam), LEAST_SCORE))
 
     def scores_of(slots):
-        maps = refined_scores(evidence, guide, slots, labels, shares, backgrounds, iterations)
+        maps = refined_scores(evidence, guide, slots, tags, shares, backgrounds, iterations)
         return ops.reshape(resize(merge_last(maps), shape[1:3]), (*shape, GROUP))
 
-    return strongest_class(scores_of, labels, shape)
+    return strongest_class(scores_of, tags, shape)
 
 
-def crf_winners(cam, labels, image, iterations=10):
+def crf_winners(cam, tags, image, iterations=10):
     """As :func:`refined_winners`, by the dense CRF of the paper (its kernels) at full resolution.
 
     Runs on the host, image by image and seconds each, and XLA cannot compile it.
 
     Args:
-        cam, labels, image: as there.
+        cam, tags, image: as there.
         iterations: int, mean field updates.
 
     Returns:
@@ -157,10 +157,10 @@ def crf_winners(cam, labels, image, iterations=10):
         ConfigError: the backend is not TensorFlow.
     """
 
-    def winners(cam, labels, image, backgrounds):
+    def winners(cam, tags, image, backgrounds):
         share, winner = np.ones_like(backgrounds), np.zeros(backgrounds.shape, np.int32)
         for i, power in np.ndindex(len(cam), len(POWERS)):
-            present = np.flatnonzero(labels[i] > 0)
+            present = np.flatnonzero(tags[i] > 0)
             if present.size:
                 stack = np.concatenate(
                     [backgrounds[i, ..., power, None], cam[i][..., present]], axis=-1
@@ -172,13 +172,13 @@ def crf_winners(cam, labels, image, iterations=10):
                 winner[i, ..., power] = np.append(0, present + 1)[np.argmax(refined, axis=-1)]
         return share, winner
 
-    inputs = [cam, labels, ops.floor(image), background_scores(cam)]
+    inputs = [cam, tags, ops.floor(image), background_scores(cam)]
     share, winner = on_host(winners, inputs, ("float32", "int32"))
     shape = (*ops.shape(cam)[:3], len(POWERS))
     return ops.reshape(share, shape), ops.reshape(winner, shape)
 
 
-def reliable_label(score, winner, cam, labels, valid_box, confidence=0.8):
+def reliable_label(score, winner, cam, tags, valid_box, confidence=0.8):
     """Labels of the pixels that are sure by their refined score and by their rank in the CAM.
 
     A class has to win against the strong background, background to win even when it is weak (where
@@ -189,7 +189,7 @@ def reliable_label(score, winner, cam, labels, valid_box, confidence=0.8):
         score, winner: float and int `[B,H,W,2]` of :func:`refined_winners`, against the strong and
             the weak background.
         cam: float `[B,H,W,C]` of :func:`scaled_cam`.
-        labels: `[B,C]`, > 0 = class present.
+        tags: `[B,C]`, > 0 = class present.
         valid_box: int `[B,4]` (y0, y1, x0, x1), half-open; pixels outside are ignored.
         confidence: float in (0.5, 1).
 
@@ -198,8 +198,8 @@ def reliable_label(score, winner, cam, labels, valid_box, confidence=0.8):
 
     Example:
 
-    >>> share, winner = refined_winners(cam, labels, image, pixel_adaptive_refinement)
-    >>> reliable_label(share, winner, cam, labels, valid_box).shape
+    >>> share, winner = refined_winners(cam, tags, image, pixel_adaptive_refinement)
+    >>> reliable_label(share, winner, cam, tags, valid_box).shape
     (2, 320, 320)
     """
     valid = inside(valid_box, ops.shape(cam)[1:3])
@@ -207,12 +207,12 @@ def reliable_label(score, winner, cam, labels, valid_box, confidence=0.8):
     is_background = winner[..., 1] == 0
     label = ops.where(is_class & ~is_background, winner[..., 0], 0)
     sure = ops.where(is_background, score[..., 1], score[..., 0]) >= confidence
-    leading = leading_pixels(cam, labels, winner[..., 0], valid)
+    leading = leading_pixels(cam, tags, winner[..., 0], valid)
     known = (is_class | is_background) & sure & leading & valid
     return ops.where(known, label, IGNORE_ID)
 
 
-def leading_pixels(cam, labels, found, valid):
+def leading_pixels(cam, tags, found, valid):
     """Pixels in the upper 40 % of their class by CAM alone, and all but certain background.
 
     A class takes the pixels where it is strongest, above the weak background and above 0.1; those
@@ -221,7 +221,7 @@ def leading_pixels(cam, labels, found, valid):
 
     Args:
         cam: float `[B,H,W,C]` of :func:`scaled_cam`.
-        labels: `[B,C]`, > 0 = class present.
+        tags: `[B,C]`, > 0 = class present.
         found: int `[B,H,W]`, class ids after refinement; a class that is nowhere in it leads none.
         valid: bool `[B,H,W]`, pixels that are ranked.
 
@@ -233,7 +233,7 @@ def leading_pixels(cam, labels, found, valid):
     place = ops.cast(ops.argmax(cam, axis=-1), "int32") + 1
     place = ops.where(strongest > background, place, 0)
     ranked = (place != 0) & (strongest > LEAST_EVIDENCE) & valid
-    slots, kept = present_slots(labels)
+    slots, kept = present_slots(tags)
     used = ops.max(ops.sum(kept, axis=1))
 
     def unfinished(position, leading):
