@@ -176,7 +176,8 @@ class Step:
 
     Attributes:
         used: set of str, what the term has read, of the names in ``SHARED``.
-        outputs: dict, what ``forward`` has given.
+        outputs: set of str, names of what ``forward`` has given.
+        affinity: bool, whether the affinity of the gradient pass is there.
         own_label: bool, whether the term has a label that the labeller did not make.
         passes: int, how often the network ran.
         attentions: int, in how many of these passes its attention was asked for.
@@ -185,7 +186,8 @@ class Step:
     """
 
     used: set
-    outputs: dict
+    outputs: set
+    affinity: bool
     own_label: bool
     passes: int
     attentions: int
@@ -193,6 +195,7 @@ class Step:
     labels: int
 
 
+@functools.cache
 def step_of(case, term):
     """The :class:`Step` of a term alone, on a batch that holds no more than it declares to read."""
     model, declared = case.model, set(case.declared[term].reads)
@@ -201,9 +204,11 @@ def step_of(case, term):
     calls = {"encode": [], "maps": [], "label": []}
 
     def watched(name, function):
-        return lambda *given, **options: (
-            calls[name].append(function(*given, **options)) or (calls[name][-1])
-        )
+        def call(*given, **options):
+            calls[name].append(function(*given, **options))
+            return calls[name][-1]
+
+        return call
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(model, "encode", watched("encode", model.encode))
@@ -225,7 +230,8 @@ def step_of(case, term):
     used |= {"label"} if labelled and calls["label"] else set()
     return Step(
         used,
-        outputs,
+        set(outputs),
+        "affinity" in view,
         own_label=labelled and not calls["label"],
         passes=len(calls["encode"]),
         attentions=sum(attention is not None for _, attention in calls["encode"]),

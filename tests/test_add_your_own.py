@@ -18,7 +18,7 @@ from keras_wsss.errors import ConfigError, DataError
 from keras_wsss.export import Limits, Metadata, export_run
 from keras_wsss.export.__main__ import main as export_command
 from keras_wsss.inference.checkpoints import save_checkpoint
-from keras_wsss.methods import new_model
+from keras_wsss.methods import labeller, new_model
 from keras_wsss.registry import FORMATS, READERS
 from keras_wsss.run_folder import RunDirectory
 from keras_wsss.training import dry_run, train
@@ -122,7 +122,9 @@ def small(album, photos, *overrides):
     return tiny_config(*given, *overrides, config=album)
 
 
-def test_the_reader_of_the_page_trains(album, photos, tmp_path):
+def test_the_reader_of_the_page_trains(album, photos, tmp_path, monkeypatch):
+    # Else the refinement is compiled anew for each size of a photograph.
+    monkeypatch.setattr(labeller, "_compiled", lambda function: function)
     report = dry_run(small(album, photos))
     assert report["parameters"] > 1000 and report["seconds_per_step"] > 0
     cheaper = tmp_path / "album_supervised.yaml"

@@ -547,14 +547,37 @@ def test_what_is_no_key_at_all_is_an_error_when_it_is_inherited(write):
     assert message.startswith(f"{parent}: cam.scale") and "did you mean cam.scales?" in message
 
 
-def test_a_run_folder_may_hold_keys_of_other_methods(tmp_path):
-    """Formerly all methods had all keys, and a run's file names them all."""
-    config = load_config("shapes_sgn")
-    old = merge(config.model_dump(mode="json"), {"cam": {"scales": [1.0]}, "parity": False})
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump(old))
-    assert load_run_config(tmp_path) == config
-    with pytest.raises(ConfigError, match="cam belongs to"):
-        load_run_config(tmp_path, ["cam.scales=[1.0]"])
+# What the former version wrote into every run's file, beside what there still is.
+FORMERLY = {
+    "parity": False,
+    "data": {"shapes": {"classes": 6}},
+    "heads": {"object_gate": True, "symmetric_affinity": None},
+    "cam": {"scales": [1.0, 0.5, 1.5]},
+    "pseudo_label": {"refiner": None, "high": 0.55, "propagation": "none", "confidence": 0.5},
+    "sgn": {"mix": 0.5},
+}
+OPTIONS = {"segmentation": {"extra_scales": []}, "affinity": {"labels": "cam"}}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_run_of_before_can_be_read_and_is_the_same_run(method, tmp_path):
+    """Then all methods had all keys, and null was the refiner of a method that takes its own."""
+    config = load_config(f"voc_{method}", [ROOT])
+    own = config.model_dump(mode="json")
+    own["losses"] = {
+        name: OPTIONS.get(name, {}) | term | {"start_step": config.start_of(name)}
+        for name, term in own["losses"].items()
+    }
+    old = merge(merge(FORMERLY, own), {"pseudo_label": {"refiner": None}})
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(old, sort_keys=False))
+    assert stage_digests(load_run_config(tmp_path)) == stage_digests(config)
+    with pytest.raises(ConfigError, match="sgn.mixx: unknown key|sgn belongs to sgn"):
+        load_run_config(tmp_path, ["sgn.mixx=1"])
+    # A term is no option of one.
+    old["losses"]["odd"] = {"weight": 1.0}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(old, sort_keys=False))
+    with pytest.raises(ConfigError, match="losses.odd: unknown key"):
+        load_run_config(tmp_path)
 
 
 def test_a_stage_of_another_method_leaves_out_what_is_foreign_to_it(write):

@@ -6,8 +6,8 @@ import tensorflow as tf
 from PIL import Image
 
 from keras_wsss.config import load_config
-from keras_wsss.prediction import as_trained
 from keras_wsss.ops.resize import resize, resize_smooth
+from keras_wsss.prediction import as_trained
 
 
 def oracle(x, size, align_corners):

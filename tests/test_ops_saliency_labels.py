@@ -54,13 +54,13 @@ def label_of_pixel(saliency, *cams):
     ],
 )
 def test_pixels_of_the_check_list(saliency, cams, label):
-    """Row 7."""
+    """Reference value 7."""
     assert label_of_pixel(saliency, *cams) == label
 
 
 @pytest.mark.parametrize(("pixels", "kept"), [(99, False), (100, True)])
 def test_small_objects_teach_nothing(pixels, kept):
-    """Row 8, for both rules."""
+    """Reference value 8, for both rules."""
     salient = np.zeros((100, 100), np.uint8)
     salient.flat[:pixels] = 255
     attention = np.zeros((100, 100, CLASSES), np.uint8)
@@ -84,7 +84,7 @@ def test_small_objects_teach_nothing(pixels, kept):
     ],
 )
 def test_object_guided_refinement_of_the_check_list(tags, present, pairs):
-    """Row 9: (prediction, label) -> refined label."""
+    """Reference value 9: (prediction, label) -> refined label."""
     pixels = list(pairs)
     prediction = [p for p, _ in pixels] + present
     label = [old for _, old in pixels] + [0] * len(present)

@@ -284,7 +284,7 @@ def test_segmentation_is_the_sum_of_both_sides(rrm):
 
 
 def test_energy_of_two_pixels(rrm):
-    """Item 2 of the list: two pixels of half resolution, alike, probabilities 0.6 and 0.4."""
+    """Reference value 2: two pixels of half resolution, alike, probabilities 0.6 and 0.4."""
     image = np.full((1, 2, 4, 3), 9.0, np.float32)
     logits = tf.constant(np.log([0.6, 0.4]), tf.float32) * tf.ones((1, 2, 4, 1))
     amplitude = 0.46e-7 if rrm.settings.parity else 1e-7

@@ -259,7 +259,7 @@ def small_network():
         x = keras.layers.Conv2D(channels, 3, stride, padding="same", activation="relu")(x)
     return Supervised(
         6,
-        adapted(keras.Model(images, x), lambda images: images / 255),
+        adapted(keras.Model(images, x), scale=1 / 255),
         heads={"embedding_dim": 8, "dropout": 0.1},
         losses={"classification": {"weight": 1}, "segmentation": {"weight": 1, "start_step": 3}},
         steps=12,

@@ -293,7 +293,7 @@ def test_class_maps(sgn):
     views = [opinion(view) for view in passes]
     decoder = (views[0] + views[1][:, :, ::-1]) / 2 * valid[..., None]
     sgn.trained_steps = 5  # w = 0.5 (5 - 2) / (6 - 2)
-    mixed = sgn.guidance(batch, mixing=True)["localization"]
+    mixed = sgn.labeller.maps(batch)["localization"]
     np.testing.assert_allclose(mixed, 0.625 * maps + 0.375 * decoder, atol=1e-5)
     sgn.trained_steps = 0
 

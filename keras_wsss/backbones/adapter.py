@@ -30,7 +30,7 @@ PIXEL_PRESET = re.compile(r"ade20k|cityscapes|voc|deeplab|segformer|sam_|sam2|se
 PIXEL_CLASS = re.compile(r"MiT|SegFormer|DeepLab|SAM")
 
 
-def adapted(model, scale=None, offset=None, bgr=False):
+def adapted(model, scale=None, offset=0.0, bgr=False):
     """A backbone of ours from a Keras model.
 
     Args:

@@ -9,7 +9,7 @@ are left out of it. In the file itself and in ``--set`` they are an error.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +63,8 @@ def load_run_config(run_dir: str | Path, overrides: Iterable[str] = ()) -> Confi
     path = Path(run_dir) / "config.yaml"
     if not path.is_file():
         raise ConfigError(f"{path}: no such file; {run_dir} is not the folder of a run")
-    # Written by us, maybe by a version in which every method had all keys.
-    return _checked(path.stem, list(_layers(path)), list(map(_override, overrides)), str(path))
+    layers: list[Layer] = [(source, _of_today(values, source)) for source, values in _layers(path)]
+    return _checked(path.stem, layers, list(map(_override, overrides)), str(path))
 
 
 def shipped_configs() -> list[str]:
@@ -78,6 +78,18 @@ def shipped_configs() -> list[str]:
     files = {path.stem for path in SHIPPED.glob("*.yaml")}
     methods, data = ([path.stem for path in folder.glob("*.yaml")] for folder in FOLDERS[1:])
     return sorted(files | {f"{each}_{method}" for each in data for method in methods})
+
+
+def _of_today(values: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """What a run's file says, without what only a former version has written.
+
+    There every method had all keys, and null was the refiner of a method that takes its own.
+    """
+    foreign = foreign_keys(chosen_class(values, [(source, values)], source))
+    label = values.get("pseudo_label")
+    if isinstance(label, Mapping) and label.get("refiner", "") is None:
+        foreign["pseudo_label.refiner"] = []
+    return without(values, foreign, options=True)
 
 
 def _checked(name: str, inherited: list[Layer], own: list[Layer], source: str) -> Config:

@@ -39,8 +39,16 @@ def foreign_keys(kind: type[Config]) -> dict[str, list[str]]:
     return {key: whose for key, whose in owners().items() if key not in own}
 
 
-def without(values: Mapping[str, Any], keys: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def without(
+    values: Mapping[str, Any], keys: Mapping[str, Any], prefix: str = "", options: bool = False
+) -> dict[str, Any]:
     """Nested values without those at the dotted ``keys``; loss terms always stay.
+
+    Args:
+        values: of a configuration.
+        keys: are left out.
+        prefix: of the keys of ``values``.
+        options: whether options of loss terms are left out as well.
 
     Example:
 
@@ -50,7 +58,8 @@ def without(values: Mapping[str, Any], keys: Mapping[str, Any], prefix: str = ""
     kept = {}
     for name, value in values.items():
         key = f"{prefix}{name}"
-        if key not in keys or key.startswith("losses."):
+        stays = key.startswith("losses.") and not (options and key.count(".") > 1)
+        if key not in keys or stays:
             inner = isinstance(value, Mapping)
-            kept[name] = without(value, keys, f"{key}.") if inner else value
+            kept[name] = without(value, keys, f"{key}.", options) if inner else value
     return kept

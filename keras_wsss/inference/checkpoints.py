@@ -1,7 +1,6 @@
 """Checkpoints: weights, optimiser and random state in one file that is replaced as a whole."""
 
 import json
-import textwrap
 import zipfile
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import keras
 from keras_wsss.config import load_run_config, stage_configs
 from keras_wsss.errors import WeightsError, WSSSError
 from keras_wsss.methods import WSSSModel, new_model
-from keras_wsss.methods.preset import SETTINGS, WEIGHTS, read_preset
+from keras_wsss.methods.preset import SETTINGS, WEIGHTS, read_preset, reason
 from keras_wsss.registry import METHODS
 from keras_wsss.run_folder import RunDirectory
 
@@ -114,8 +113,7 @@ def _from_keras_file(path):
     except WSSSError:
         raise
     except Exception as error:  # zipfile, h5py and Keras raise all kinds of them
-        reason = textwrap.shorten(str(error), 300)
-        raise WeightsError(f"{path}: cannot be loaded ({reason})") from error
+        raise WeightsError(f"{path}: cannot be loaded ({reason(error)})") from error
     if not isinstance(model, WSSSModel):
         raise WeightsError(f"{path}: holds a {type(model).__name__}, which is no model of ours")
     if model.compiled:

@@ -44,8 +44,7 @@ def read_preset(folder):
         method, steps = content.pop("method"), int(content.pop("trained_steps"))
         model = METHODS[method].model_class().from_config(content)
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-        reason = textwrap.shorten(str(error), 300)
-        raise WeightsError(f"{folder / SETTINGS}: cannot be read ({reason})") from error
+        raise WeightsError(f"{folder / SETTINGS}: cannot be read ({reason(error)})") from error
     model.build()
     _refuse_links(folder / WEIGHTS)
     try:
@@ -56,6 +55,11 @@ def read_preset(folder):
         ) from error
     model.trained_steps = steps
     return model
+
+
+def reason(error):
+    """One line of what Keras says, which is long, with the cause at its end."""
+    return textwrap.shorten(str(error).rpartition("\n")[2], 300)
 
 
 def trained_steps(model):
