@@ -466,7 +466,7 @@ def test_initial_weights_of_added_layers_follow_the_pages():
 
 
 def test_dilated_resnet_keeps_its_stages():
-    """I2CRC, "Segmentation network": strides and dilations of all 3x3 convolutions, read off a single pixel."""
+    """I2CRC, "Segmentation network": strides and dilations of all 3x3 convolutions."""
     backbone = ResNet(50)
     for stage, (stride, dilation) in zip(
         backbone.stages, [(1, 1), (2, 1), (1, 2), (1, 4)], strict=True

@@ -236,7 +236,7 @@ def test_relation_distances_without_variation_or_region():
 
 
 def test_class_distance_pulls_the_tag_alone():
-    """I2CRC, reference value 6: up on salient pixels of the tag, down on the others, still elsewhere."""
+    """I2CRC, reference value 6: up on salient pixels of the tag, down on others, else still."""
     _, gradient = value_and_gradient(
         lambda x: losses.class_specific_distance(x, TOY_SALIENCY, [[0.0, 1.0]]), TOY
     )

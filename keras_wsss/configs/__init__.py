@@ -1,1 +1,1 @@
-"""Shipped configurations, one YAML file each; ``*_base`` files are only extended."""
+"""Shipped configurations: one YAML file a method, one a data set, and pairs that have a claim."""
