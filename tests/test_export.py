@@ -581,7 +581,7 @@ def test_weights_of_another_network_are_refused(package):
 
 
 # A backbone that would run a program if modules were imported that a file names.
-FOREIGN = {"module": "os", "class_name": "system", "config": "true", "registered_name": "system"}
+FOREIGN = {"module": "os", "class_name": "system", "config": {"command": "true"}}
 
 
 @pytest.mark.parametrize(

@@ -101,6 +101,8 @@ def test_steps_bring_the_published_schedule_to_their_length():
         ({"optimizer": "adam", "loss": "mse"}, "loss=.*brings its own losses"),
         ({"optimizer": "adam", "metrics": ["accuracy"]}, "metrics=.*brings its own"),
         ({"optimizer": "adam", "learning_rate": 1.0}, "learning_rate=.*belongs to the paper's"),
+        ({"steps": 0}, "steps=0.*1 or more"),
+        ({"steps": 9, "learning_rate": -1.0}, r"compile\(...\): learning_rate: value -1.0"),
     ],
 )
 def test_a_wrong_compile_is_one_message(data, options, says):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,23 +21,12 @@ from keras_wsss.data.files import (
     upright,
 )
 from keras_wsss.data.labels import TagTable, chosen_classes, keep_tagged
-from keras_wsss.data.split import Split, identity_map, joined
+from keras_wsss.data.split import Split, by_lists, identity_map
 from keras_wsss.errors import DataError
 from keras_wsss.palette import IGNORE_ID
 
 if TYPE_CHECKING:
     from keras_wsss.config import DataConfig
-
-
-def read_coco(
-    data: DataConfig,
-    part: Literal["train", "val"],
-    masks: bool | None = None,
-    saliency: bool | None = False,
-) -> Split:
-    """The reader ``data.kind: coco``: the lists of ``data.train_list`` or ``data.val_list``."""
-    lists = data.lists(part)
-    return joined([load_coco(data, name, masks=masks, saliency=saliency) for name in lists])
 
 
 def load_coco(
@@ -112,6 +101,9 @@ def load_coco(
         dropped=dropped,
         read_mask=None if masks is False else read_mask,
     )
+
+
+read_coco = by_lists(load_coco)
 
 
 def draw_objects(

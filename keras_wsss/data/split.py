@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from keras_wsss.config import section
-from keras_wsss.config.data import CropConfig
+from keras_wsss.config.data import CropConfig, DataConfig
 from keras_wsss.data.files import find_maps, read_map, read_values
 from keras_wsss.errors import DataError
 from keras_wsss.palette import IGNORE_ID
 
+Part = Literal["train", "val"]
 Reader = Callable[[int], np.ndarray]
 """Position in the split -> uint8 array."""
 
@@ -233,3 +234,18 @@ def joined(splits: Sequence[Split]) -> Split:
         read_mask=reader("read_mask"),
         read_saliency=reader("read_saliency"),
     )
+
+
+def by_lists(load: Callable[..., Split]) -> Callable[..., Split]:
+    """A reader from a function ``(data, name, masks, saliency)`` that reads one list.
+
+    Several lists (``data.train_list: a+b``) are joined.
+    """
+
+    def read(
+        data: DataConfig, part: Part, masks: bool | None = None, saliency: bool | None = False
+    ) -> Split:
+        lists = data.lists(part)
+        return joined([load(data, name, masks=masks, saliency=saliency) for name in lists])
+
+    return read

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from keras_wsss.data.files import (
     check_image_file,
@@ -13,22 +13,11 @@ from keras_wsss.data.files import (
     holds_any,
 )
 from keras_wsss.data.labels import chosen_classes, keep_tagged, mask_lookup, read_tags
-from keras_wsss.data.split import Split, joined
+from keras_wsss.data.split import Split, by_lists
 from keras_wsss.errors import DataError
 
 if TYPE_CHECKING:
     from keras_wsss.config import DataConfig
-
-
-def read_voc(
-    data: DataConfig,
-    part: Literal["train", "val"],
-    masks: bool | None = None,
-    saliency: bool | None = False,
-) -> Split:
-    """The reader ``data.kind: voc``: the lists of ``data.train_list`` or ``data.val_list``."""
-    lists = data.lists(part)
-    return joined([load_voc(data, name, masks=masks, saliency=saliency) for name in lists])
 
 
 def load_voc(
@@ -74,6 +63,9 @@ def load_voc(
         mask_map=mask_lookup(table.class_names, classes, table.ignore_id),
         dropped=dropped,
     )
+
+
+read_voc = by_lists(load_voc)
 
 
 def read_list(root: Path, name: str) -> list[str]:

@@ -5,7 +5,7 @@ import warnings
 import keras
 from keras import ops
 
-from keras_wsss.config import published_config
+from keras_wsss.config import published_config, section
 from keras_wsss.config.sections import OptimizerConfig
 from keras_wsss.errors import ConfigError, DataError, TrainingError
 from keras_wsss.methods.schedule import Schedule
@@ -38,8 +38,8 @@ class KerasTraining:
                 paper's optimiser also keys of the section ``optimizer``, e.g. ``learning_rate``.
 
         Raises:
-            ConfigError: neither an optimiser nor ``steps``, or losses or metrics, which a method
-                brings itself.
+            ConfigError: neither an optimiser nor ``steps``, a value that cannot be used, or losses
+                or metrics, which a method brings itself.
         """
         for option in OWN_LOSSES:
             if options.pop(option, None) is not None:
@@ -48,6 +48,8 @@ class KerasTraining:
                     "weights are set by losses={...} when the model is made"
                 )
         if steps is not None:
+            if steps < 1:
+                raise ConfigError(f"compile(steps={steps}): allowed: 1 or more")
             self.steps = steps
         settings = {key: options.pop(key) for key in OptimizerConfig.model_fields if key in options}
         if optimizer is None:
@@ -74,13 +76,14 @@ class KerasTraining:
             )
         recipe = published_config(self.method)
         published = recipe.optimizer if recipe else OptimizerConfig(warmup_steps=0)
-        scale = self.steps / self.recipe_steps if self.recipe_steps else 1.0
-        scaled = {
+        scale = self.steps / recipe.training.steps if recipe else 1.0
+        values = {
+            **published.model_dump(),
             "warmup_steps": round(scale * published.warmup_steps),
-            "milestones": tuple(max(1, round(scale * step)) for step in published.milestones),
+            "milestones": [max(1, round(scale * step)) for step in published.milestones],
+            **settings,
         }
-        values = {**published.model_dump(), **scaled, **settings}
-        return build_optimizer(OptimizerConfig(**values), self.steps)
+        return build_optimizer(section(OptimizerConfig, "compile(...)", values), self.steps)
 
     def _set_schedule(self):
         scale = self.steps / self.recipe_steps if self.recipe_steps else 1.0
@@ -96,7 +99,7 @@ class KerasTraining:
         if y is not None:
             raise DataError("fit(x, y): takes one dataset of batches (split.batches(...)), no y")
         length = steps_per_epoch or _length(x)
-        asked = length and epochs * length
+        asked = length and (epochs - options.get("initial_epoch", 0)) * length
         if self.steps is None:
             if not asked:
                 raise TrainingError(

@@ -58,8 +58,8 @@ def read_preset(folder):
 
 
 def reason(error):
-    """One line of what Keras says, which is long, with the cause at its end."""
-    return textwrap.shorten(str(error).rpartition("\n")[2], 300)
+    """One line of what Keras says, which is long, or of the error that it tells at its end."""
+    return textwrap.shorten(str(error).rpartition("deserialization: ")[2], 300)
 
 
 def trained_steps(model):
