@@ -45,12 +45,14 @@ class Registry(Mapping[str, Any]):
             entry: the thing, or ``module:attribute``; None makes this a decorator.
 
         Raises:
-            ConfigError: the name is one of the library's.
+            ConfigError: the name is one of the library's, or the thing has another one.
         """
         if name in self._ours:
             raise ConfigError(f"{self.kind} {name}: is one of the library's; choose another name")
         if entry is None:
             return lambda thing: self.register(name, thing)
+        if getattr(entry, "name", name) != name:
+            raise ConfigError(f"{self.kind} {name}: calls itself {entry.name}; use one name")
         self._entries[name] = entry
         return entry
 
@@ -70,7 +72,7 @@ class Registry(Mapping[str, Any]):
                 f"{self.kind} {name!r}: not known; known: {', '.join(sorted(self))}"
                 f"{did_you_mean(closest(str(name), self))}"
             )
-        entry = self._entries[name] = load(self._entries[name])
+        entry = self._entries[name] = resolve(self._entries[name])
         return entry
 
     def __contains__(self, name: object) -> bool:
@@ -83,7 +85,7 @@ class Registry(Mapping[str, Any]):
         return len(self._entries)
 
 
-def load(entry: Any) -> Any:
+def resolve(entry: Any) -> Any:
     """The thing that ``module:attribute`` names; anything but a string as it is."""
     if not isinstance(entry, str):
         return entry

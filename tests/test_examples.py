@@ -24,7 +24,16 @@ def test_notebook_runs(notebook, tmp_path, monkeypatch):
     client.execute()  # raises with the cell's traceback
 
 
-def test_notebook_is_committed_without_outputs(notebook):
-    for cell in notebook.cells:
-        assert not cell.get("outputs")
-        assert cell.get("execution_count") is None
+def test_outputs_of_notebooks_are_pictures_or_nothing(notebook, request):
+    """The quickstart shows what it makes; the others need a server or a device to say anything."""
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    outputs = [output for cell in code for output in cell.outputs]
+    if "quickstart" not in request.node.name:
+        assert not outputs and all(cell.execution_count is None for cell in code)
+        return
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+    assert not any(output.output_type == "error" for output in outputs)
+    pictures = [o for o in outputs if "image/png" in o.get("data", {})]
+    assert len(pictures) >= 3
+    text = "".join(output.get("text", "") for output in outputs)
+    assert "Could not find cuda" not in text and "/home/" not in text

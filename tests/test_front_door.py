@@ -58,6 +58,28 @@ def test_losses_replace_the_recipes():
     assert set(model.settings.losses) == {"classification"}
 
 
+def test_given_losses_wait_as_in_the_recipe():
+    """One changed weight must not train the decoder on an untrained classifier's labels."""
+    given = {"classification": {"weight": 1.0}, "c2s": {"weight": 0.5}}
+    model = wsss.BMP(classes=2, losses=given, **SMALL)
+    model.compile("adam", steps=200)
+    assert model.schedule.starts == {"classification": 0, "c2s": 20}
+    with pytest.raises(ConfigError, match="c2s would begin at step 200; allowed: less than the 10"):
+        model.compile("adam", steps=100, classifier_steps=200)
+    with pytest.raises(ConfigError, match="losses: "):
+        wsss.BMP(classes=2, losses={}, **SMALL)
+
+
+def test_numbers_of_numpy_are_numbers():
+    assert wsss.BMP(classes=2, seed=np.int64(3), **SMALL).settings.seed == 3
+
+
+def test_an_untrained_decoder_gives_no_masks():
+    model = wsss.I2CRC(classes=2, **SMALL)
+    with pytest.raises(ConfigError, match="no loss term teaches its decoder"):
+        model.segment(np.zeros((64, 64, 3)))
+
+
 @pytest.mark.parametrize(
     ("method", "options", "says"),
     [
@@ -263,6 +285,22 @@ def test_keras_export_takes_any_size(data, tmp_path):
     np.testing.assert_allclose(served.serve(images)["segmentation_logits"], ours, atol=1e-4)
 
 
+def test_a_schedule_is_saved_with_the_model(data, tmp_path):
+    """SGN's labels depend on how far its mixing has come."""
+    model = wsss.SGN(classes=2, **SMALL)
+    model.compile("adam", steps=480)
+    model.optimizer.iterations.assign(480)
+    expected = float(model.labeller.mixing_weight())
+    assert expected == 0.5
+    model.save_to_preset(tmp_path / "preset")
+    model.save(tmp_path / "m.keras")
+    preset, loaded = wsss.load(tmp_path / "preset"), wsss.load(tmp_path / "m.keras")
+    preset.compile("adam")
+    for copy in (preset, loaded):
+        assert (copy.steps or 480, copy.schedule.scale) == (480, 480 / 20000)
+        assert float(copy.labeller.mixing_weight()) == expected
+
+
 # ---- backbones -------------------------------------------------------------------------------
 
 
@@ -286,6 +324,15 @@ def test_a_network_of_keras_applications(data, tmp_path):
     loaded = keras.saving.load_model(tmp_path / "m.keras")
     images = np.random.default_rng(0).uniform(0, 255, (1, 70, 90, 3)).astype(np.float32)
     np.testing.assert_array_equal(model.segment(images), loaded.segment(images))
+
+
+def test_an_adapted_backbone_learns_at_the_backbones_rate(data):
+    """Its variables were made elsewhere and have other paths."""
+    model = supervised(data, backbone=applications())
+    model.compile(steps=10)
+    rates = dict(zip(map(id, model.trainable_variables), model.optimizer._multipliers, strict=True))
+    assert {rates[id(v)] for v in model.backbone.trainable_variables} == {1.0}
+    assert {rates[id(v)] for v in model.decoder.trainable_variables} == {10.0}
 
 
 def test_affinity_on_a_network_of_keras_applications():
@@ -367,6 +414,8 @@ def test_batches_of_validation_are_whole_images_with_masks(data):
 
 
 def test_wrong_batches_are_one_message(data):
+    with pytest.raises(ConfigError, match="without crop=SIDE they are whole images"):
+        data[0].batches(crop_size=64)
     with pytest.raises(DataError, match="8 images, fewer than a batch of 16"):
         data[0].batches(crop=64)
     with pytest.raises(ConfigError, match="crop_size: value 50; allowed: .*32"):

@@ -9,7 +9,7 @@ from keras_wsss.errors import ConfigError, WeightsError
 
 HUB = "hub://"
 
-# How `keras.applications` normalises, by the beginning of a model's name: scale, offset, BGR.
+# How `keras.applications` normalises, by the names of its models: scale, offset, BGR.
 AS_IT_IS = (1.0, 0.0, False)  # the model normalises itself
 TO_ONE = (1 / 127.5, -1.0, False)
 BY_IMAGENET = (
@@ -19,10 +19,10 @@ BY_IMAGENET = (
 )
 CAFFE = (1.0, (-103.939, -116.779, -123.68), True)
 APPLICATIONS = (
-    (r"mobilenetv3|efficientnet|convnext|regnet", AS_IT_IS),
-    (r"mobilenet|resnet\d+v2|xception|inception|nasnet", TO_ONE),
-    (r"densenet", BY_IMAGENET),
-    (r"vgg|resnet", CAFFE),
+    (r"(mobilenetv3|efficientnet|convnext)[\w.-]*", AS_IT_IS),
+    (r"mobilenet(v2)?_[\w.]+|resnet\d+v2|xception|inception_\w+|nasnet\w*", TO_ONE),
+    (r"densenet\d+", BY_IMAGENET),
+    (r"vgg(16|19)|resnet(50|101|152)", CAFFE),
 )
 
 # KerasHub presets and classes whose published weights were trained on masks.
@@ -61,6 +61,8 @@ def adapted(model, scale=None, offset=0.0, bgr=False):
         return model
     if PIXEL_CLASS.match(type(model).__name__):
         _refuse_pixels(type(model).__name__)
+    if scale is None and (offset or bgr):
+        raise ConfigError("adapted(offset=..., bgr=...): say scale=... as well")
     if scale is None:
         scale, offset, bgr = _normalisation(model)
     return PyramidBackbone(model, scale, offset, bgr)
@@ -144,13 +146,19 @@ def _refuse_pixels(name):
 def _normalisation(model):
     """Scale, offset and BGR of a network of ``keras.applications``."""
     for pattern, normalisation in APPLICATIONS:
-        if re.match(pattern, model.name.lower()):
+        own = normalisation is not AS_IT_IS or _normalises_itself(model)
+        if re.fullmatch(pattern, model.name.lower()) and own:
             return normalisation
     raise ConfigError(
         f"backbone {model.name}: how it wants its images is not known; say so with "
         "keras_wsss.backbones.adapted(model, scale=..., offset=...), or name a KerasHub preset as "
         "hub://PRESET"
     )
+
+
+def _normalises_itself(model):
+    kinds = keras.layers.Rescaling, keras.layers.Normalization
+    return any(isinstance(layer, kinds) for layer in model.layers)
 
 
 def _pyramid(model):

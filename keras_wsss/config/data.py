@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field
 
 from keras_wsss.config.messages import impossible
 from keras_wsss.config.sections import Count, Fraction, Positive, Section, StepNumber, known
-from keras_wsss.registry import READERS, load
+from keras_wsss.registry import READERS, resolve
 
 
 class JitterConfig(Section):
@@ -109,7 +109,7 @@ class Reader:
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
         """Calls ``read``, which is imported now if it was not before."""
-        return load(self.read)(*arguments, **options)
+        return resolve(self.read)(*arguments, **options)
 
 
 VOC = Reader("keras_wsss.data.voc:read_voc")

@@ -15,7 +15,8 @@ from typing_extensions import TypedDict
 
 from keras_wsss.config.messages import impossible
 from keras_wsss.config.sections import BY_AFFINITY, LossConfig, Section
-from keras_wsss.registry import load
+from keras_wsss.errors import ConfigError
+from keras_wsss.registry import resolve
 
 # What comes with the data; a term that reads nothing else need not wait for the classifier.
 GIVEN = frozenset({"mask", "saliency"})
@@ -111,7 +112,13 @@ class Method:
 
     def model_class(self) -> Any:
         """The class, which is imported now if it was not before."""
-        return load(self.model)
+        model = resolve(self.model)
+        if model.method != self.name:
+            raise ConfigError(
+                f"method {self.name}: its model {model.__name__} says method = {model.method!r}; "
+                "both have to be the same"
+            )
+        return model
 
 
 def check_propagation(config: Any) -> None:

@@ -15,9 +15,11 @@ from typing import Any
 
 import yaml
 
+from keras_wsss.config.identity import flat
 from keras_wsss.config.keys import foreign_keys, without
 from keras_wsss.config.messages import Layer, one_line, shown
 from keras_wsss.config.schema import Config
+from keras_wsss.config.sections import section_keys
 from keras_wsss.config.stages import stage_configs
 from keras_wsss.config.validation import chosen_class, merge, validate
 from keras_wsss.errors import ConfigError
@@ -105,8 +107,25 @@ def _checked(name: str, inherited: list[Layer], own: list[Layer], source: str) -
     for _, layer in own:
         values = merge(values, layer)
     config = validate(values, layers, source)
-    stage_configs(config)  # a mistake in a late stage must not wait until the first has trained
+    # A mistake in a late stage must not wait until the first has trained.
+    for stage, of_stage in stage_configs(config):
+        _refuse_lost_keys(stage, of_stage, config, inherited, foreign)
     return config
+
+
+def _refuse_lost_keys(
+    stage: str, of_stage: Config, config: Config, inherited: list[Layer], foreign: Mapping[str, Any]
+) -> None:
+    """Raises where an inherited key that the first method lacks was meant for a stage's."""
+    said = flat(config.stages.get(stage, {}))
+    for source, layer in inherited:
+        for key, value in flat(layer).items():
+            lost = key in foreign and key in section_keys(type(of_stage)) and key not in said
+            if lost and not key.startswith("losses."):
+                raise ConfigError(
+                    f"{source}: {key}: value {shown(value)}; {config.method} has no such key, but "
+                    f"the method of stage {stage} has; set it there (stages.{stage}.{key})"
+                )
 
 
 # ---- files -----------------------------------------------------------------------------------

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 FORMER_DEFAULTS: dict[str, Any] = {}
 """Dotted key -> the default that it had in the first release, for keys whose default has changed.
 
+A key whose default differs between methods is written ``"tscd: pseudo_label.refiner"``.
+
 The identity goes on leaving out the first default, so that a run has the same identity before and
 after the change, whether it named the value or not.
 """
@@ -41,7 +43,8 @@ def decisive(config: Config) -> dict[str, Any]:
     method = config.declaration
     ignored = {*method.reported, "losses", "training"}
     values = flat(config.model_dump(mode="json", exclude=ignored))
-    defaults = default_values(type(config)) | FORMER_DEFAULTS
+    former = {key.removeprefix(f"{method.name}: "): v for key, v in FORMER_DEFAULTS.items()}
+    defaults = default_values(type(config)) | {k: v for k, v in former.items() if ":" not in k}
     found = {key: value for key, value in values.items() if key not in INDIFFERENT}
     found |= {key: getattr(config.training, key.partition(".")[2]) for key in TRAINING}
     for name, term in config.losses.items():

@@ -48,11 +48,10 @@ def model_settings(method: str, **sections: Any) -> ModelConfig:
     values: dict[str, Any] = {"method": method}
     if recipe is not None:
         values = recipe.for_model().model_dump(mode="json")
-        if sections.get("losses"):
+        if sections.get("losses") is not None:
             del values["losses"]
-    given: Mapping[str, Any] = {
-        name: value for name, value in sections.items() if value is not None
-    }
+            sections["losses"] = _waiting(method, sections["losses"], recipe)
+    given = {name: value for name, value in sections.items() if value is not None}
     if recipe is None and "losses" not in given:
         terms = ", ".join(METHODS[method].terms)
         raise ConfigError(f"{method}(losses=...): is needed; its terms are {terms}")
@@ -60,3 +59,19 @@ def model_settings(method: str, **sections: Any) -> ModelConfig:
         model_config_class(method), merge(values, given), [(f"{method}(...)", given)]
     )
     return settings
+
+
+def _waiting(method: str, losses: Any, recipe: Config) -> Any:
+    """Loss terms that wait for the classifier as in the recipe, where they do not say how long."""
+    declared = METHODS[method].terms
+    classifier_steps = getattr(recipe.training, "classifier_steps", 0)
+
+    def started(name: str, term: Any) -> Any:
+        waits = name in declared and declared[name].waits
+        if not waits or not isinstance(term, Mapping) or term.get("start_step") is not None:
+            return term
+        return {**term, "start_step": classifier_steps}
+
+    if not isinstance(losses, Mapping):
+        return losses
+    return {name: started(name, term) for name, term in losses.items()}

@@ -74,7 +74,7 @@ def validate_as(
         values = {**values, "losses": kept}
     try:
         # JSON, because strict checking of Python objects would refuse a list for a tuple.
-        return kind.model_validate_json(json.dumps(values, default=str), strict=True)
+        return kind.model_validate_json(json.dumps(values, default=_plain), strict=True)
     except pydantic.ValidationError as error:
         raise ConfigError(_problems(error, layers, source, kind)) from None
 
@@ -96,6 +96,11 @@ def section(kind: type[Any], source: str, values: Mapping[str, Any]) -> Any:
     (1.0, 2.0)
     """
     return validate_as(kind, values, [(source, values)])
+
+
+def _plain(value: Any) -> Any:
+    """A number of NumPy as one of Python, a path as text."""
+    return value.item() if hasattr(value, "item") else str(value)
 
 
 def _problems(

@@ -12,7 +12,7 @@ import numpy as np
 from keras_wsss.config import section
 from keras_wsss.config.data import CropConfig, DataConfig
 from keras_wsss.data.files import find_maps, read_map, read_values
-from keras_wsss.errors import DataError
+from keras_wsss.errors import ConfigError, DataError
 from keras_wsss.palette import IGNORE_ID
 
 Part = Literal["train", "val"]
@@ -157,6 +157,11 @@ class Split:
         from keras_wsss.data import pipeline  # which imports this module
 
         if crop is None:
+            if crops or saliency or batch_size != 16 or seed != 1:
+                raise ConfigError(
+                    "batches(...): without crop=SIDE they are whole images one by one, and take no "
+                    "argument but masks"
+                )
             return pipeline.evaluation_dataset(
                 self, masks=self.mask_paths is not None if masks is None else masks
             )

@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from keras_wsss.ops._backend import compiled
+from keras_wsss.optimizers import batches_seen
 
 
 class TrainingStep:
@@ -88,9 +89,3 @@ class TrainingStep:
             share, [v.value for v in self.trainable_variables], unconnected_gradients="zero"
         )
         return {"loss": loss, **terms}, gradients
-
-
-def batches_seen(optimizer):
-    """Batches on which an optimiser was applied, int; one that accumulates them counts updates."""
-    optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # of mixed precision
-    return int(optimizer.iterations) * (optimizer.gradient_accumulation_steps or 1)

@@ -161,17 +161,23 @@ class WSSSModel(TrainingStep, KerasTraining, KerasInterface, Network):
         Returns:
             :class:`~keras_wsss.methods.labeller.Described`: ``cam``, ``label``, ``full``.
         """
-        return self.labeller.describe(batch)
+        return self.labeller.describe(self.checked_batch(batch, {"labels"}))
 
     def test_step(self, batch):
-        """Decoder mIoU on a batch with ``mask``, for which no tags are used, and the tags' loss."""
-        batch = self.checked_batch(batch, {"mask"})
-        outputs, logs = self(batch, training=False), {}
+        """Decoder mIoU on a batch with ``mask``, for which no tags are used, and the tags' loss.
+
+        Images are seen as the report and ``segment`` see them (``square``).
+        """
+        from keras_wsss.prediction import as_trained  # TensorFlow's, as this step is
+
+        scored = self.settings.trains_decoder
+        batch = self.checked_batch(batch, {"mask"} if scored else {"labels"})
+        outputs, logs = self(as_trained(batch["image"], self.square), training=False), {}
         if "labels" in batch and "classification" in self.trackers:
             loss = losses.multilabel_soft_margin(batch["labels"], outputs["image_logits"])
             self.trackers["classification"].update_state(loss)
             logs["classification"] = self.trackers["classification"].result()
-        if "mask" in batch:
+        if scored:
             logits = resize(outputs["segmentation_logits"], ops.shape(batch["mask"])[1:3])
             self.mean_iou.update_state(batch["mask"], ops.argmax(logits, axis=-1))
             logs["miou"] = self.mean_iou.result()

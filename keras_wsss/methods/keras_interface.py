@@ -6,6 +6,7 @@ import keras
 
 from keras_wsss.backbones import HUB, adapted, load_weights, portable_source
 from keras_wsss.config import model_settings, published_config
+from keras_wsss.errors import ConfigError
 from keras_wsss.methods.preset import trained_steps, write_preset
 
 
@@ -57,6 +58,7 @@ class KerasInterface:
             section = {"name": backbone, "weights": weights or "none"}
         else:
             section = {"weights": weights or "none", **backbone}
+            weights = weights and section["weights"]
         settings = model_settings(self.method, backbone=section, **sections)
         counted = isinstance(classes, int)
         self._pretrained = weights
@@ -101,6 +103,8 @@ class KerasInterface:
         """Label maps of images at their own size; see :func:`keras_wsss.prediction.segment`."""
         from keras_wsss.prediction import segment  # TensorFlow's, as training is
 
+        self._refuse_untrained_decoder()
+        self.build()
         return segment(self, images, scales, flip)
 
     # ---- saving ------------------------------------------------------------------------------
@@ -124,11 +128,18 @@ class KerasInterface:
         }
 
     def get_build_config(self):
-        return {"trained_steps": trained_steps(self)}
+        return {
+            "trained_steps": trained_steps(self),
+            "steps": self.steps,
+            "classifier_steps": self.classifier_steps,
+        }
 
     def build_from_config(self, config):
         self.build()
-        self.trained_steps = config.get("trained_steps", 0)
+        self.trained_steps = config["trained_steps"]
+        self.steps, self.classifier_steps = config["steps"], config["classifier_steps"]
+        if self.steps is not None:
+            self._set_schedule()
 
     def save(self, *arguments, **options):
         """As Keras' ``save``; a model that was not used yet is built first."""
@@ -149,6 +160,15 @@ class KerasInterface:
 
         :func:`keras_wsss.export.export_run` adds decoding, limits and a comparison.
         """
+        self._refuse_untrained_decoder()
+        self.build()
         if input_signature is None:
             input_signature = [keras.InputSpec(shape=(None, None, None, 3), dtype="float32")]
         return super().export(filepath, format, input_signature=input_signature, **options)
+
+    def _refuse_untrained_decoder(self):
+        if not self.settings.trains_decoder:
+            raise ConfigError(
+                f"{self.name}: no loss term teaches its decoder, so it has no masks to give; its "
+                "class activation maps are model(images, request=['cam'])['cam']"
+            )

@@ -9,7 +9,7 @@ from keras_wsss.config import published_config, section
 from keras_wsss.config.sections import OptimizerConfig
 from keras_wsss.errors import ConfigError, DataError, TrainingError
 from keras_wsss.methods.schedule import Schedule
-from keras_wsss.optimizers import build_optimizer
+from keras_wsss.optimizers import batches_seen, build_optimizer
 
 OWN_LOSSES = ("loss", "loss_weights", "metrics", "weighted_metrics")
 FROM_DATA = {
@@ -47,10 +47,9 @@ class KerasTraining:
                     f"compile({option}=...): a method brings its own losses and metrics; their "
                     "weights are set by losses={...} when the model is made"
                 )
-        if steps is not None:
-            if steps < 1:
-                raise ConfigError(f"compile(steps={steps}): allowed: 1 or more")
-            self.steps = steps
+        if steps is not None and steps < 1:
+            raise ConfigError(f"compile(steps={steps}): allowed: 1 or more")
+        self.steps = steps or self._given_steps
         settings = {key: options.pop(key) for key in OptimizerConfig.model_fields if key in options}
         if optimizer is None:
             optimizer = self._paper_optimizer(settings)
@@ -62,10 +61,12 @@ class KerasTraining:
         self.classifier_steps = classifier_steps
         if self.steps is not None:
             self._set_schedule()
+        self.build()
+        if hasattr(optimizer, "backbone_ids"):
+            optimizer.backbone_ids = frozenset(map(id, self.backbone.trainable_variables))
         # Keras' own compilation would take in the distribution strategy as well, which fails.
         super().compile(optimizer=optimizer, jit_compile=False, **options)
         self.xla = bool(jit_compile) and jit_compile != "auto"
-        self.build()
         self.optimizer.build(self.trainable_variables)
 
     def _paper_optimizer(self, settings):
@@ -88,6 +89,12 @@ class KerasTraining:
     def _set_schedule(self):
         scale = self.steps / self.recipe_steps if self.recipe_steps else 1.0
         self.schedule = Schedule(self.settings, scale, self.classifier_steps)
+        for name, start in (self.schedule.starts | self.schedule.events).items():
+            if start >= self.steps:
+                raise ConfigError(
+                    f"compile(...): {name} would begin at step {start}; allowed: less than the "
+                    f"{self.steps} steps of the training"
+                )
 
     def fit(self, x=None, y=None, *, epochs=1, steps_per_epoch=None, shuffle=None, **options):
         """As Keras' ``fit``, on batches of :meth:`keras_wsss.data.Split.batches`.
@@ -108,7 +115,7 @@ class KerasTraining:
                 )
             self.steps = asked
             self._set_schedule()
-        done = int(self.optimizer.iterations)
+        done = batches_seen(self.optimizer)
         if done >= self.steps:
             raise TrainingError(
                 f"fit: the {self.steps} steps for which the model was compiled are done; compile "

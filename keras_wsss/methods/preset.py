@@ -7,6 +7,7 @@ import h5py
 
 from keras_wsss.checksums import check_sums, write_sums
 from keras_wsss.errors import WeightsError
+from keras_wsss.optimizers import batches_seen
 from keras_wsss.registry import METHODS
 
 SETTINGS, WEIGHTS = "model.json", "model.weights.h5"
@@ -22,7 +23,7 @@ def write_preset(model, folder):
         folder: ``pathlib.Path``.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    content = {"method": model.method, **model.get_config(), "trained_steps": trained_steps(model)}
+    content = {"method": model.method, **model.get_config(), "state": model.get_build_config()}
     (folder / SETTINGS).write_text(json.dumps(content, indent=2) + "\n")
     model.save_weights(folder / WEIGHTS)
     write_sums(folder)
@@ -31,8 +32,8 @@ def write_preset(model, folder):
 def read_preset(folder):
     """The model of a folder that :func:`write_preset` has written.
 
-    Nothing in it is code: settings are checked against their schema, the weights are arrays, and
-    no object is unpickled.
+    Nothing in it is code: settings are checked against their schema, the weights are arrays, no
+    object is unpickled, and a network of Keras as backbone is rebuilt in Keras' safe mode.
 
     Raises:
         WeightsError: a file is missing, was changed, was added, or does not fit the others.
@@ -41,11 +42,14 @@ def read_preset(folder):
     check_sums(folder)
     try:
         content = json.loads((folder / SETTINGS).read_bytes())
-        method, steps = content.pop("method"), int(content.pop("trained_steps"))
+        method, state = content.pop("method"), content.pop("state")
+        content["weights"] = None  # they lie beside it, and nothing is to be fetched
+        if not isinstance(content["backbone"], dict):
+            raise ValueError("its backbone is no section")
         model = METHODS[method].model_class().from_config(content)
+        model.build_from_config(state)
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise WeightsError(f"{folder / SETTINGS}: cannot be read ({reason(error)})") from error
-    model.build()
     _refuse_links(folder / WEIGHTS)
     try:
         model.load_weights(folder / WEIGHTS)
@@ -53,7 +57,6 @@ def read_preset(folder):
         raise WeightsError(
             f"{folder / WEIGHTS}: cannot be loaded into this network ({error})"
         ) from error
-    model.trained_steps = steps
     return model
 
 
@@ -64,7 +67,8 @@ def reason(error):
 
 def trained_steps(model):
     """Optimiser steps that the weights of a model have seen."""
-    return int(model.optimizer.iterations) if model.compiled else model.trained_steps
+    now = batches_seen(model.optimizer) if model.compiled else 0
+    return max(now, model.trained_steps)
 
 
 def _refuse_links(path):

@@ -37,3 +37,9 @@ def build_optimizer(settings, steps):
         bias_multiplier=settings.bias_multiplier,
         **shared,
     )
+
+
+def batches_seen(optimizer):
+    """Batches on which an optimiser was applied, int; one that accumulates them counts updates."""
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # of mixed precision
+    return int(optimizer.iterations) * (optimizer.gradient_accumulation_steps or 1)

@@ -4,11 +4,14 @@ import keras
 from keras import ops
 
 
-def rate_multipliers(variables, head_multiplier, bias_multiplier=1.0, backbone_name="backbone"):
+def rate_multipliers(
+    variables, head_multiplier, bias_multiplier=1.0, backbone_name="backbone", backbone_ids=()
+):
     """Factor on the learning rate of each variable.
 
-    Heads are all variables that do not lie under ``backbone_name``, and the layers ``extra`` of a
-    backbone, which no published weights hold.
+    Heads are all variables that neither lie under ``backbone_name`` nor have their ``id`` among
+    ``backbone_ids`` (a network that was built elsewhere has paths of its own), and the layers
+    ``extra`` of a backbone, which no published weights hold.
 
     Example:
 
@@ -18,7 +21,8 @@ def rate_multipliers(variables, head_multiplier, bias_multiplier=1.0, backbone_n
     multipliers = []
     for variable in variables:
         parts = variable.path.split("/")
-        head = backbone_name not in parts or "extra" in parts
+        of_backbone = backbone_name in parts or id(variable) in backbone_ids
+        head = not of_backbone or "extra" in parts
         multipliers.append(
             (head_multiplier if head else 1.0) * (bias_multiplier if parts[-1] == "bias" else 1.0)
         )
@@ -44,6 +48,8 @@ class GroupedAdamW(keras.optimizers.Adam):
     >>> optimizer = GroupedAdamW(PolyWarmup(6e-5, 20000, 1500), head_multiplier=10.0)
     """
 
+    backbone_ids: frozenset[int] = frozenset()  # of a backbone whose paths are its own
+
     def __init__(
         self,
         learning_rate=6e-5,
@@ -64,7 +70,10 @@ class GroupedAdamW(keras.optimizers.Adam):
             return
         super().build(var_list)
         self._multipliers = rate_multipliers(
-            var_list, self.head_multiplier, backbone_name=self.backbone_name
+            var_list,
+            self.head_multiplier,
+            backbone_name=self.backbone_name,
+            backbone_ids=self.backbone_ids,
         )
 
     def update_step(self, gradient, variable, learning_rate):
@@ -117,6 +126,8 @@ class GroupedSGD(keras.optimizers.SGD):
     >>> optimizer = GroupedSGD(PolyWarmup(1e-3, 20000, power=0.9), weight_decay=5e-4)
     """
 
+    backbone_ids: frozenset[int] = frozenset()  # of a backbone whose paths are its own
+
     def __init__(
         self,
         learning_rate=1e-3,
@@ -140,7 +151,11 @@ class GroupedSGD(keras.optimizers.SGD):
             return
         super().build(variables)
         self._multipliers = rate_multipliers(
-            variables, self.head_multiplier, self.bias_multiplier, self.backbone_name
+            variables,
+            self.head_multiplier,
+            self.bias_multiplier,
+            self.backbone_name,
+            backbone_ids=self.backbone_ids,
         )
 
     def update_step(self, gradient, variable, learning_rate):

@@ -63,11 +63,13 @@ class GuidedLabeller(Labeller):
         return {name: ops.stop_gradient(x) for name, x in outputs.items()}
 
     def mixing_weight(self):
-        """w of eq. 3 at this step; without an optimiser, at the step of the loaded checkpoint."""
+        """w of eq. 3 at this step, or at the step of the loaded checkpoint if that is later."""
         network, sgn = self.network, self.settings.sgn
-        step = network.optimizer.iterations if network.compiled else network.trained_steps
-        start, end = (network.schedule.scale * step for step in (sgn.mix_start, sgn.mix_end))
-        progress = (ops.cast(step, "float32") - start) / (end - start)
+        step = ops.cast(network.trained_steps, "float32")
+        if network.compiled:
+            step = ops.maximum(step, ops.cast(network.optimizer.iterations, "float32"))
+        start, end = (network.schedule.scale * edge for edge in (sgn.mix_start, sgn.mix_end))
+        progress = (step - start) / (end - start)
         return sgn.mix * ops.clip(progress, 0.0, 1.0)
 
     def strongest_classes(self, batch, maps):
