@@ -364,8 +364,8 @@ def in_training(run, tmp_path_factory):
     """A preset and a `.keras` file of a model that is being trained."""
     folder = tmp_path_factory.mktemp("in_training")
     model = keras_wsss.load(run.path)
-    model.compile(steps=9)
-    model.optimizer.iterations.assign(5)
+    model.compile(steps=20)
+    model.optimizer.iterations.assign(12)
     model.save_to_preset(folder / "preset")
     model.save(folder / "model.keras")
     return folder
@@ -445,7 +445,8 @@ for place in {PLACES}:
 
 @pytest.mark.parametrize("place", ["preset", "model.keras"])
 def test_a_model_in_training_knows_its_steps(in_training, place):
-    assert keras_wsss.load(in_training / place).trained_steps == 5
+    model = keras_wsss.load(in_training / place)
+    assert (model.trained_steps, model.steps) == (12, 20)
 
 
 def test_what_holds_no_model(tmp_path):
@@ -590,7 +591,8 @@ FOREIGN = {"module": "os", "class_name": "system", "config": {"command": "true"}
         ({"method": ...}, WeightsError, r"model\.json: cannot be read \('method'\)"),
         ({"method": "tcsd"}, ConfigError, "method 'tcsd': not known.*did you mean tscd"),
         ({"classes": ...}, WeightsError, r"model\.json: cannot be read \(.*argument: 'classes'\)"),
-        ({"trained_steps": None}, WeightsError, r"model\.json: cannot be read"),
+        ({"state": ...}, WeightsError, r"model\.json: cannot be read \('state'\)"),
+        ({"state": {"trained_steps": None}}, WeightsError, r"model\.json: cannot be read"),
         ({"heads": {"embeding_dim": 3}}, ConfigError, "did you mean heads.embedding_dim"),
         ({"backbone": FOREIGN}, WeightsError, r"model\.json: cannot be read \(Could not locate"),
     ],

@@ -116,8 +116,6 @@ def _from_keras_file(path):
         raise WeightsError(f"{path}: cannot be loaded ({reason(error)})") from error
     if not isinstance(model, WSSSModel):
         raise WeightsError(f"{path}: holds a {type(model).__name__}, which is no model of ours")
-    if model.compiled:
-        model.trained_steps = int(model.optimizer.iterations)
     return model
 
 

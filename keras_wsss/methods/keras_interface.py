@@ -136,7 +136,7 @@ class KerasInterface:
 
     def build_from_config(self, config):
         self.build()
-        self.trained_steps = config["trained_steps"]
+        self.trained_steps = int(config["trained_steps"])
         self.steps, self.classifier_steps = config["steps"], config["classifier_steps"]
         if self.steps is not None:
             self._set_schedule()

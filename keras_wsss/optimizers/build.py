@@ -42,4 +42,4 @@ def build_optimizer(settings, steps):
 def batches_seen(optimizer):
     """Batches on which an optimiser was applied, int; one that accumulates them counts updates."""
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # of mixed precision
-    return int(optimizer.iterations) * (optimizer.gradient_accumulation_steps or 1)
+    return int(optimizer.iterations.numpy()) * (optimizer.gradient_accumulation_steps or 1)
