@@ -134,7 +134,7 @@ SUITES = {
     "animals5_ablation_sgn": ablation(
         "sgn",
         ["losses.segmentation.start_step=60", "sgn.mix_start=120", "sgn.mix_end=180"],
-        ("no_mixing", "without the decoder's opinion (w = 0)", "sgn.mix=0"),
+        ("no_mixing", "without the decoder's prediction (w = 0)", "sgn.mix=0"),
         ("average_pooling", "average instead of maximum pooling", "heads.pooling=average"),
         ("localization", "labels from the class maps (M0)", "sgn.labels_from=localization"),
         ("affinity", "labels from the random walk (M1)", "sgn.labels_from=affinity"),
