@@ -56,6 +56,10 @@ class Registry(Mapping[str, Any]):
         self._entries[name] = entry
         return entry
 
+    def is_ours(self, name: str) -> bool:
+        """Whether a name is one of the library's."""
+        return name in self._ours
+
     def unregister(self, name: str) -> None:
         """Takes one's own away again."""
         if name not in self._ours:
@@ -130,7 +134,6 @@ BACKBONES = Registry(
         "vgg16_largefov": "keras_wsss.backbones.builders:vgg16_largefov",
         "resnet50": "keras_wsss.backbones.builders:resnet50",
         "resnet101": "keras_wsss.backbones.builders:resnet101",
-        "keras_model": "keras_wsss.backbones.builders:keras_model",
     },
 )
 DECODERS = Registry(

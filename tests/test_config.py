@@ -1066,6 +1066,8 @@ def test_command_prints_one_message_without_traceback():
         ("voc_sgn", "parity=true", "parity: value True; allowed: false; sgn has no released code"),
         ("voc_sgn", "training.steps=8000", "sgn.mix_start: .*less than training.steps"),
         ("voc_tscd", "losses.classification.start_step=9", "losses: .*allowed: 0 for at least one"),
+        ("voc_tscd", "backbone.name=keras_model", "a registered name; .*register_backbone"),
+        ("voc_tscd", "backbone.name=resnet18", "or 'resnet101'; did"),  # all that a file can name
     ],
 )
 def test_what_a_method_does_not_have_is_named(config, override, expected):

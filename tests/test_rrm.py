@@ -371,7 +371,7 @@ def test_described_images_of_any_size():
     def described(image, labels):
         size = tf.shape(image)
         box = tf.tile([[0, size[1], 0, size[2]]], [size[0], 1])
-        return model.label({"image": image, "labels": labels, "valid_box": box})
+        return model.describe({"image": image, "labels": labels, "valid_box": box})
 
     known = []
     for side, present in ((64, 2), (71, 5)):  # one trace, one and two groups of classes

@@ -1,6 +1,7 @@
 """The local server answers as TF Serving's documents say; the clients take what it answers."""
 
 import base64
+import gc
 import http.client
 import http.server
 import io
@@ -70,6 +71,8 @@ def server(models):
 @pytest.fixture
 def own_models(models, tmp_path):
     """A copy that a test may change."""
+    # A server collects garbage when a version goes; that of all tests before takes it long.
+    gc.collect()
     return Path(shutil.copytree(models, tmp_path / "models"))
 
 

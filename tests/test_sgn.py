@@ -394,7 +394,7 @@ def test_labels_are_tags_background_or_ignored(sgn):
 
 def test_described_photographs_of_any_size(sgn):
     described = tf.function(
-        lambda image, labels, box: sgn.label({"image": image, "labels": labels, "valid_box": box}),
+        lambda image, tags, box: sgn.describe({"image": image, "labels": tags, "valid_box": box}),
         input_signature=[
             tf.TensorSpec([None, None, None, 3]),
             tf.TensorSpec([None, CLASSES]),

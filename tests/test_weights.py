@@ -465,6 +465,12 @@ def test_pixel_supervised_weights_are_refused_unless_asked_for(tmp_path, monkeyp
     load_weights(backbone, str(tmp_path / "tuned.npz"), allow_pixel_supervision=True)
 
 
+def test_a_backbone_of_ones_own_has_a_licence_of_its_own():
+    assert weights.weights_licence("mit_b1", "none") == "no pretrained weights"
+    # Its builder may bring pretrained weights along.
+    assert weights.weights_licence("my_net", "none") == "that of the backbone my_net"
+
+
 def test_presets_carry_their_supervision():
     assert PRESETS["imagenet"].supervision == PRESETS["hf://nvidia/mit-b1"].supervision == "image"
     tuned = PRESETS["hf://nvidia/segformer-b1-finetuned-ade-512-512"]

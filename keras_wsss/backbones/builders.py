@@ -82,11 +82,3 @@ resnet50, resnet101 = (functools.partial(_resnet, depth) for depth in (50, 101))
 mit_b0, mit_b1, mit_b2, mit_b3, mit_b4, mit_b5, mit_tiny = (
     functools.partial(MiT, variant) for variant in ("b0", "b1", "b2", "b3", "b4", "b5", "tiny")
 )
-
-
-def keras_model(**options):
-    """Stands for a network that was handed over in Python, which no file can name."""
-    raise ConfigError(
-        "backbone.name: keras_model is a network that was handed over in Python; to name it in a "
-        "configuration, register a function that builds it (keras_wsss.register_backbone)"
-    )

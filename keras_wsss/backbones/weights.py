@@ -15,6 +15,7 @@ from keras_wsss.backbones.resnet import ResNet
 from keras_wsss.backbones.state_dict import assign_state_dict, read_state_dict
 from keras_wsss.backbones.vgg import NAMES, VGG16
 from keras_wsss.errors import WeightsError
+from keras_wsss.registry import BACKBONES
 
 __all__ = ["PRESETS", "Preset", "assign_state_dict", "load_weights", "read_state_dict"]
 
@@ -146,7 +147,8 @@ def weights_licence(backbone, source):
     'Apache-2.0'
     """
     if source == "none":
-        return "no pretrained weights"
+        ours = BACKBONES.is_ours(backbone)
+        return "no pretrained weights" if ours else f"that of the backbone {backbone}"
     own = (p for p in APPLICATIONS.values() if backbone.startswith(p.backbone))
     preset = PRESETS.get(source)
     if source == "imagenet" and backbone != preset.backbone:

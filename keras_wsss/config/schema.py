@@ -13,6 +13,7 @@ from keras_wsss.config.data import DataConfig
 from keras_wsss.config.declarations import Method
 from keras_wsss.config.messages import impossible
 from keras_wsss.config.sections import (
+    GIVEN_MODEL,
     BackboneConfig,
     EvaluationConfig,
     HeadsConfig,
@@ -110,6 +111,16 @@ class Config(ModelConfig):
     stages: dict[str, dict[str, Any]] = {}
 
     @pydantic.model_validator(mode="after")
+    def _can_be_built(self) -> Self:
+        if self.backbone.name == GIVEN_MODEL:
+            allowed = (
+                "a registered name; a network that exists in Python alone can be registered "
+                "(keras_wsss.register_backbone)"
+            )
+            raise impossible("backbone.name", GIVEN_MODEL, allowed)
+        return self
+
+    @pydantic.model_validator(mode="after")
     def _fits_length(self) -> Self:
         steps = self.training.steps
         starts = {self._start_key(name): self.start_of(name) for name in self.losses}
@@ -120,7 +131,9 @@ class Config(ModelConfig):
         starts["optimizer.warmup_steps"] = self.optimizer.warmup_steps
         for key, start in starts.items():
             if start >= steps:
-                raise impossible(key, start, f"less than training.steps ({steps})")
+                raise impossible(
+                    key, start, f"less than training.steps ({steps}); set one of the two"
+                )
         if self.writes == "object_guided_labels":
             if self.labels_stage is None:
                 allowed = (

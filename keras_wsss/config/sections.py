@@ -21,11 +21,11 @@ NotNegative = Annotated[float, Field(ge=0)]
 Scales = Annotated[tuple[Positive, ...], Field(min_length=1)]
 
 
-def known(registry: Registry) -> Callable[[str], str]:
-    """A validator of names: they have to be registered."""
+def known(registry: Registry, *others: str) -> Callable[[str], str]:
+    """A validator of names: they have to be registered, or be among the others."""
 
     def check(name: str) -> str:
-        if name in registry:
+        if name in (*registry, *others):
             return name
         *names, last = (f"'{each}'" for each in registry)
         expected = f"{', '.join(names)} or {last}" if names else last
@@ -44,13 +44,17 @@ class Section(BaseModel):
         return {}
 
 
+GIVEN_MODEL = "keras_model"
+"""Name of a backbone that was handed over in Python, which no file can name."""
+
+
 # ---- network ---------------------------------------------------------------------------------
 
 
 class BackboneConfig(Section):
     """The encoder and where its weights come from."""
 
-    name: Annotated[str, AfterValidator(known(BACKBONES))] = "mit_b1"
+    name: Annotated[str, AfterValidator(known(BACKBONES, GIVEN_MODEL))] = "mit_b1"
     weights: str = "none"
     strides: tuple[Count, Count, Count, Count] = (4, 2, 2, 1)
     drop_path_rate: Annotated[float, Field(ge=0, lt=1)] = 0.1

@@ -16,7 +16,7 @@ from keras_wsss.errors import ConfigError, DataError
 from keras_wsss.palette import IGNORE_ID
 
 Part = Literal["train", "val"]
-Reader = Callable[[int], np.ndarray]
+ReadArray = Callable[[int], np.ndarray]
 """Position in the split -> uint8 array."""
 
 
@@ -63,9 +63,9 @@ class Split:
     saliency_paths: tuple[str, ...] | None = None
     mask_map: np.ndarray = field(default_factory=lambda: identity_map(254))
     dropped: dict[str, int] = field(default_factory=dict)
-    read_image: Reader | None = None
-    read_mask: Reader | None = None
-    read_saliency: Reader | None = None
+    read_image: ReadArray | None = None
+    read_mask: ReadArray | None = None
+    read_saliency: ReadArray | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -217,7 +217,7 @@ def joined(splits: Sequence[Split]) -> Split:
             return None
         return tuple(getattr(split, kind)[position] for split, position in chosen)
 
-    def reader(kind: str) -> Reader | None:
+    def reader(kind: str) -> ReadArray | None:
         if getattr(first, kind) is None:
             return None
         return lambda i: np.asarray(getattr(chosen[i][0], kind)(chosen[i][1]))

@@ -20,8 +20,8 @@ from keras_wsss.data.decode import decode_image
 from keras_wsss.data.split import Split
 from keras_wsss.errors import ExportError
 from keras_wsss.export.files import size_on_disk
-from keras_wsss.export.network import Network
-from keras_wsss.export.readers import Reader, open_model
+from keras_wsss.export.network import NetworkFunction
+from keras_wsss.export.readers import OpenedModel, open_model
 from keras_wsss.export.saved_model import shrunk
 from keras_wsss.metrics import MeanIoU
 
@@ -67,14 +67,14 @@ class Exported:
         path: file, or version folder of a SavedModel.
         size: the only height and width that it takes, or None.
         bounds: what it may differ; None: those of its kind, ``EXACT`` for one of one's own.
-        opener: function of the path to a :class:`~keras_wsss.export.readers.Reader`.
+        opener: function of the path to a :class:`~keras_wsss.export.readers.OpenedModel`.
     """
 
     kind: str
     path: Path
     size: tuple[int, int] | None = None
     bounds: Bounds | None = None
-    opener: Callable[[Path], Reader] = open_model
+    opener: Callable[[Path], OpenedModel] = open_model
 
     @property
     def megabytes(self) -> float:
@@ -163,7 +163,7 @@ def resized(image: np.ndarray, truth: np.ndarray | None, size: tuple[int, int]) 
 
 
 def compare(
-    network: Network, exported: Sequence[Exported], images: Iterable[Sample], classes: int
+    network: NetworkFunction, exported: Sequence[Exported], images: Iterable[Sample], classes: int
 ) -> list[dict[str, Any]]:
     """Differences of each exported model from the Keras model, in the order of ``exported``.
 

@@ -26,7 +26,7 @@ from keras_wsss.export.bundle import write_warmup
 from keras_wsss.export.comparison import Exported, samples
 from keras_wsss.export.litert_file import Precision, write_litert
 from keras_wsss.export.metadata import Limits, Metadata
-from keras_wsss.export.network import Network
+from keras_wsss.export.network import NetworkFunction
 from keras_wsss.export.onnx_file import write_onnx
 from keras_wsss.export.package import write_package
 from keras_wsss.export.saved_model import write_saved_model
@@ -52,7 +52,7 @@ class ExportJob:
     folder: Path
     name: str
     model: Any
-    network: Network
+    network: NetworkFunction
     metadata: Metadata
     size: tuple[int, int] | None
     limits: Limits

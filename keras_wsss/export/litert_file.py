@@ -15,14 +15,14 @@ from keras_wsss.export.files import METADATA_KEY, check_images, import_extra, re
 from keras_wsss.export.metadata import SIGNATURE, Metadata
 
 if TYPE_CHECKING:
-    from keras_wsss.export.network import Network
+    from keras_wsss.export.network import NetworkFunction
 
 Precision = Literal["float32", "float16", "dynamic_int8", "int8"]
 OUTPUT_OF_RANK = {2: "image_logits", 3: "class_map", 4: "logits"}
 
 
 def write_litert(
-    network: Network,
+    network: NetworkFunction,
     path: str | Path,
     precision: Precision,
     metadata: Metadata,

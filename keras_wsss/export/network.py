@@ -9,10 +9,10 @@ import tensorflow as tf
 
 from keras_wsss.inference import Predictor
 
-Network = Callable[[Any], dict[str, Any]]
+NetworkFunction = Callable[[Any], dict[str, Any]]
 
 
-def network_of(model: Any) -> Network:
+def network_of(model: Any) -> NetworkFunction:
     """The function that is exported: the prediction that evaluation scores, at one scale.
 
     Args:

@@ -12,7 +12,7 @@ from keras_wsss.export.files import METADATA_KEY, check_images, import_extra, re
 from keras_wsss.export.metadata import Metadata
 
 if TYPE_CHECKING:
-    from keras_wsss.export.network import Network
+    from keras_wsss.export.network import NetworkFunction
 
 OPSET = 18
 AXES = {
@@ -24,7 +24,10 @@ AXES = {
 
 
 def write_onnx(
-    network: Network, path: str | Path, metadata: Metadata, size: tuple[int, int] | None = None
+    network: NetworkFunction,
+    path: str | Path,
+    metadata: Metadata,
+    size: tuple[int, int] | None = None,
 ) -> None:
     """Writes a network as an ONNX file.
 

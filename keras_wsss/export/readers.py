@@ -16,14 +16,14 @@ from keras_wsss.export.litert_file import LiteRTModel
 from keras_wsss.export.onnx_file import OnnxModel
 
 
-class Reader(Protocol):
+class OpenedModel(Protocol):
     """An exported model that was opened."""
 
     def __call__(self, images: np.ndarray) -> dict[str, Any]:
         """``class_map``, ``logits`` and ``image_logits`` of images uint8 `[N,H,W,3]`."""
 
 
-def open_model(path: str | Path, threads: int | None = None) -> Reader:
+def open_model(path: str | Path, threads: int | None = None) -> OpenedModel:
     """Opens what :func:`~keras_wsss.export.export_run` has written.
 
     Args:
@@ -39,7 +39,7 @@ def open_model(path: str | Path, threads: int | None = None) -> Reader:
     (1, 240, 320)
     """
     path = Path(path)
-    readers: dict[str, Callable[..., Reader]] = {".onnx": OnnxModel, ".tflite": LiteRTModel}
+    readers: dict[str, Callable[..., OpenedModel]] = {".onnx": OnnxModel, ".tflite": LiteRTModel}
     reader = SavedModel if path.is_dir() else readers.get(path.suffix)
     if reader is None or not path.exists():
         raise WeightsError(f"{path}: no SavedModel folder, .onnx or .tflite file")

@@ -10,7 +10,7 @@ import tensorflow as tf
 from keras_wsss.export import guards
 from keras_wsss.export.guards import check, decode_or_empty, statuses
 from keras_wsss.export.metadata import SIGNATURE, Limits, Metadata
-from keras_wsss.export.network import Network
+from keras_wsss.export.network import NetworkFunction
 from keras_wsss.export.palette_png import encode_mask
 
 
@@ -37,7 +37,7 @@ class ServedModel:
         limits: what is admitted.
     """
 
-    def __init__(self, network: Network, classes: tuple[str, ...], limits: Limits):
+    def __init__(self, network: NetworkFunction, classes: tuple[str, ...], limits: Limits):
         self._network = network
         self._classes = classes
         self._limits = limits
@@ -161,7 +161,9 @@ def enlarged(class_map: Any, size: Any) -> Any:
     return tf.image.resize(class_map[..., None], size, method="nearest")[..., 0]
 
 
-def write_saved_model(network: Network, path: Path, metadata: Metadata, limits: Limits) -> None:
+def write_saved_model(
+    network: NetworkFunction, path: Path, metadata: Metadata, limits: Limits
+) -> None:
     """Writes the version folder of a SavedModel.
 
     It needs nothing but TensorFlow to be loaded: neither this library nor Keras.

@@ -133,7 +133,7 @@ def _describe(model):
         size = tf.shape(image)
         box = tf.stack([0, size[1], 0, size[2]])
         batch = {"image": image, "labels": labels, "valid_box": tf.tile(box[None], [size[0], 1])}
-        cam, label, full = model.label(batch)
+        cam, label, full = model.describe(batch)
 
         def own_size(label):
             label = tf.image.resize(label[..., None], (height, width), method="nearest")

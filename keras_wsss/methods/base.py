@@ -152,7 +152,7 @@ class WSSSModel(TrainingStep, KerasTraining, KerasInterface, Network):
 
     # ---- evaluation --------------------------------------------------------------------------
 
-    def label(self, batch):
+    def describe(self, batch):
         """CAM and pseudo labels of tagged images of any size; they show what the tags are worth.
 
         Args:

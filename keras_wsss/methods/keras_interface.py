@@ -6,6 +6,7 @@ import keras
 
 from keras_wsss.backbones import HUB, adapted, load_weights, portable_source
 from keras_wsss.config import model_settings, published_config
+from keras_wsss.config.sections import GIVEN_MODEL
 from keras_wsss.errors import ConfigError
 from keras_wsss.methods.preset import trained_steps, write_preset
 
@@ -53,7 +54,7 @@ class KerasInterface:
             backbone = keras.saving.deserialize_keras_object(backbone)
         if isinstance(backbone, keras.Model) or str(backbone).startswith(HUB):
             module, weights = adapted(backbone), None
-            section = {"name": "keras_model", "weights": "none"}
+            section = {"name": GIVEN_MODEL, "weights": "none"}
         elif isinstance(backbone, str):
             section = {"name": backbone, "weights": weights or "none"}
         else:
@@ -112,7 +113,7 @@ class KerasInterface:
     def get_config(self):
         settings = self.settings.model_dump(mode="json", exclude={"method"})
         backbone = settings.pop("backbone")
-        if backbone["name"] == "keras_model":
+        if backbone["name"] == GIVEN_MODEL:
             backbone = keras.saving.serialize_keras_object(self.backbone)
         else:
             backbone["weights"] = portable_source(backbone["weights"])

@@ -146,7 +146,7 @@ class Pictures(StepCallback):
         if self.step % self.every:
             return
         model, batch = self.model, self.batch
-        cam, pseudo, _ = model.label(batch)
+        cam, pseudo, _ = model.describe(batch)
         prediction = self.predictor(batch["image"])
         shown = cam * batch["labels"][:, None, None, :]
         columns = (batch["image"], shown, pseudo, prediction)
