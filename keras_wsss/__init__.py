@@ -7,6 +7,7 @@ TensorFlow.
 import importlib
 from typing import Any
 
+from keras_wsss._environment import set_environment
 from keras_wsss._keras_files import announce_classes
 
 __version__ = "0.1.0"
@@ -63,4 +64,5 @@ def __dir__() -> list[str]:
     return sorted(__all__)
 
 
+set_environment()
 announce_classes()

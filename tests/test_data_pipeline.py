@@ -49,6 +49,29 @@ def assert_same(left, right):
             np.testing.assert_array_equal(a[name], b[name], err_msg=name)
 
 
+def stages_of(dataset):
+    """Name of each stage of a pipeline with the number of its threads, or of what it holds."""
+    for name in ("_num_parallel_calls", "_buffer_size"):
+        if hasattr(dataset, name):
+            yield type(dataset).__name__.strip("_"), int(getattr(dataset, name))
+    for source in dataset._inputs():
+        yield from stages_of(source)
+
+
+def test_nothing_tunes_itself(folder):
+    """A thread that tunes is waited for when an iterator goes, up to a minute."""
+    split = load_split(config(folder), "train")
+    for dataset in (
+        training_dataset(split, config(folder), seed=1, steps=6, batch_size=BATCH),
+        split.batches(crop=32, batch_size=2),
+        evaluation_dataset(split, masks=False),
+    ):
+        assert dataset.options().autotune.enabled is False
+        stages = list(stages_of(dataset))
+        assert {"ParallelMapDataset", "PrefetchDataset"} <= {kind for kind, _ in stages}
+        assert tf.data.AUTOTUNE not in [number for _, number in stages]
+
+
 def test_batch(folder):
     split = load_split(config(folder), "train")
     batch = batches(split, config(folder), steps=1)[0]

@@ -12,6 +12,7 @@ import pytest
 from packaging.requirements import Requirement
 
 import keras_wsss
+from keras_wsss._environment import SETTINGS
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SOURCES = ("keras_wsss", "configs", "export", "setup.cfg", "pyproject.toml", "README.md", "LICENSE")
@@ -148,3 +149,21 @@ def test_unknown_name_is_an_attribute_error():
 def test_rooms_use_only_lower_rooms():
     lint = "from importlinter.cli import lint_imports; raise SystemExit(lint_imports())"
     run("-c", lint, cwd=REPOSITORY)
+
+
+# ---- what TensorFlow reads before its import --------------------------------------------------
+
+SAY = f"import os, keras_wsss; print(*(os.environ[name] for name in {list(SETTINGS)}))"
+
+
+def test_the_package_sets_what_is_faster():
+    forget = f"import os; [os.environ.pop(name, None) for name in {list(SETTINGS)}]; "
+    assert run("-c", forget + SAY, cwd=REPOSITORY).split() == ["1", "true"]
+
+
+def test_the_users_own_settings_stay():
+    own = {"TF_ENABLE_ONEDNN_OPTS": "0", "TF_CPU_ALLOCATOR_USE_BFC": "false"}
+    assert run("-c", SAY, cwd=REPOSITORY, **own).split() == ["0", "false"]
+    described = "from keras_wsss._environment import described; print(described())"
+    text = run("-c", described, cwd=REPOSITORY, **own)
+    assert "TF_ENABLE_ONEDNN_OPTS=0, TF_CPU_ALLOCATOR_USE_BFC=false" in text

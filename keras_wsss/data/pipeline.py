@@ -7,6 +7,7 @@ that goes on at a later step sees what it would have seen, whatever the number o
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,8 @@ from keras_wsss.errors import DataError
 if TYPE_CHECKING:
     from keras_wsss.config.data import CropConfig
 
+WORKERS = os.cpu_count() or 1  # images that are read at once
+AHEAD = 2  # batches
 
 def training_dataset(
     split: Split,
@@ -66,9 +69,8 @@ def training_dataset(
     epochs = tf.data.Dataset.range(first // len(split), -(-last // len(split)))
     dataset = epochs.flat_map(lambda epoch: _epoch(seed, epoch, len(split)))
     dataset = dataset.skip(first % len(split)).take(last - first)
-    dataset = dataset.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    dataset = dataset.batch(batch_size, drop_remainder=True)
-    return dataset.apply(tf.data.experimental.assert_cardinality(steps - start_step))
+    dataset = dataset.map(example, WORKERS, deterministic=True)
+    return _batched(dataset, batch_size, steps - start_step)
 
 
 def epoch_dataset(
@@ -101,10 +103,8 @@ def epoch_dataset(
     example = _augmented(split, crops, seed, masks, saliency)
     epochs = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).take(1)
     dataset = epochs.flat_map(lambda epoch: _epoch(seed, epoch, len(split)))
-    dataset = dataset.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    dataset = dataset.batch(batch_size, drop_remainder=True)
-    length = tf.data.experimental.assert_cardinality(len(split) // batch_size)
-    return dataset.apply(length).prefetch(tf.data.AUTOTUNE)
+    dataset = dataset.map(example, WORKERS, deterministic=True)
+    return _batched(dataset, batch_size, len(split) // batch_size)
 
 
 def evaluation_dataset(
@@ -144,8 +144,22 @@ def evaluation_dataset(
 
     chosen = np.arange(len(split)) if positions is None else np.asarray(positions)
     dataset = tf.data.Dataset.from_tensor_slices(chosen.astype(np.int64))
-    dataset = dataset.map(example, num_parallel_calls=2, deterministic=True)
-    return dataset.batch(1, drop_remainder=True).prefetch(2)
+    return _batched(dataset.map(example, WORKERS, deterministic=True), 1, len(chosen))
+
+
+def untuned(dataset: Any) -> Any:
+    """A ``tf.data.Dataset`` that does not tune itself.
+
+    When an iterator goes, the thread that tunes is waited for, and that may sleep for a minute.
+
+    Example:
+
+    >>> untuned(tf.data.TFRecordDataset("requests")).options().autotune.enabled
+    False
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.with_options(options)
 
 
 def step_ids(split: Split, seed: int, step: int, batch_size: int) -> list[str]:
@@ -167,6 +181,13 @@ def epoch_order(seed: Any, epoch: Any, count: int) -> Any:
     """int64 [count]: permutation of the images in an epoch."""
     keys = tf.random.stateless_uniform([count], augment.epoch_key(seed, epoch), alg="philox")
     return tf.cast(tf.argsort(keys, stable=True), tf.int64)
+
+
+def _batched(dataset: Any, batch_size: int, steps: int) -> Any:
+    """Batches of examples, a few of them ready before they are asked for."""
+    dataset = dataset.batch(batch_size, drop_remainder=True)
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(steps))
+    return untuned(dataset.prefetch(AHEAD))
 
 
 def _epoch(seed: Any, epoch: Any, count: int) -> Any:

@@ -4,8 +4,7 @@ import json
 import logging
 import time
 
-import tensorflow as tf
-
+from keras_wsss._environment import described
 from keras_wsss.config import decisive, digest, load_run_config, stage_configs, stage_digests
 from keras_wsss.data import explain_errors, load_split, step_ids, training_dataset
 from keras_wsss.errors import ConfigError
@@ -55,6 +54,7 @@ def train(config, run_dir, resume=False):
     >>> train(load_config("animals5_tscd", ["data.root=photos"]), "runs/animals")
     """
     run, stages, digests = RunDirectory(run_dir), stage_configs(config), stage_digests(config)
+    logger.info(described())
     if any(_uses_crf(each) for _, each in stages):
         require_crf()
     if resume:
@@ -259,4 +259,4 @@ def _dataset(config, split, steps, start_step):
         batch_size=config.data.batch_size,
         masks=config.declaration.needs_masks,
         saliency=config.needs_saliency,
-    ).prefetch(tf.data.AUTOTUNE)
+    )

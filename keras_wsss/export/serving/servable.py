@@ -13,6 +13,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
 from keras_wsss.checksums import SUMS, check_sums
+from keras_wsss.data.pipeline import untuned
 from keras_wsss.export.metadata import SIGNATURE
 from keras_wsss.export.serving.gate import RequestError, invalid
 
@@ -99,7 +100,7 @@ class Servable:
         return {name: answer[name].numpy() for name in sorted(outputs or answer)}
 
     def _warm_up(self, path: Path) -> None:
-        for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+        for record in untuned(tf.data.TFRecordDataset(str(path))).as_numpy_iterator():
             request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
             arrays = {name: tf.make_ndarray(value) for name, value in request.inputs.items()}
             signature = request.model_spec.signature_name or SIGNATURE
