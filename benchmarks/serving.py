@@ -41,12 +41,13 @@ from keras_wsss.checksums import write_sums
 from keras_wsss.config import digest, load_config
 from keras_wsss.data.decode import decode_image
 from keras_wsss.data.shapes import CLASSES, draw_scene
+from keras_wsss.data.sizes import shrunk
 from keras_wsss.errors import ServingError
 from keras_wsss.export.bundle import write_warmup
 from keras_wsss.export.client import GrpcClient, RestClient
 from keras_wsss.export.metadata import Limits, Metadata, Provenance
 from keras_wsss.export.network import network_of
-from keras_wsss.export.saved_model import enlarged, shrunk, write_saved_model
+from keras_wsss.export.saved_model import enlarged, write_saved_model
 from keras_wsss.methods import build_model
 from keras_wsss.palette import voc_palette
 

@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_wsss.data.decode import decode_image
+from keras_wsss.data.sizes import shrunk
 from keras_wsss.errors import DataError
 from keras_wsss.ops.resize import resize, resize_smooth
 
@@ -24,12 +25,13 @@ def enlarged(images):
     return resize(images, (height, width))
 
 
-def as_trained(images, square):
+def as_trained(images, square, working_size=None):
     """Images as a network is to see them.
 
     Args:
         images: float `[B,H,W,3]`.
         square: int, side of the square to which the training brought every image, or None.
+        working_size: int, longer side to which it brought larger ones, or None.
 
     Returns:
         float `[B,H',W',3]`, no side below 64 pixels.
@@ -39,7 +41,9 @@ def as_trained(images, square):
     >>> as_trained(images, square=None).shape
     TensorShape([1, 375, 500, 3])
     """
-    return resize_smooth(images, (square, square)) if square else enlarged(images)
+    if square:
+        return resize_smooth(images, (square, square))
+    return enlarged(shrunk(images, working_size) if working_size else images)
 
 
 def fuse_logits(logits, flip=True):
@@ -90,8 +94,8 @@ class Predictor:
         self.model = model
         self.scales = sorted(scales, key=lambda scale: abs(scale - 1))
         self.flip = flip
-        self.logits = tf.function(
-            lambda images: self.outputs(images)["logits"],
+        self.answer = tf.function(
+            self.answer,
             autograph=False,
             input_signature=[tf.TensorSpec([None, None, None, 3], tf.float32)],
         )
@@ -100,8 +104,19 @@ class Predictor:
         """Label map int32 `[B,H,W]` of images float `[B,H,W,3]` in 0..255."""
         return tf.argmax(self.logits(images), axis=-1, output_type=tf.int32)
 
+    def logits(self, images):
+        """The decoder's logits, float32 `[B,H,W,K]`, of images float `[B,H,W,3]` in 0..255."""
+        return self.answer(images)["logits"]
+
+    def answer(self, images):
+        """As :meth:`outputs`, of images that are seen at the model's working size."""
+        if self.model.working_size is None:
+            return self.outputs(images)
+        answer = self.outputs(shrunk(images, self.model.working_size))
+        return {**answer, "logits": resize(answer["logits"], tf.unstack(tf.shape(images)[1:3]))}
+
     def outputs(self, images):
-        """What the network says, not compiled: also what exported graphs hold.
+        """What the network says, not compiled: what exported graphs hold.
 
         Args:
             images: float32 `[B,H,W,3]`, RGB 0..255.

@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 from conftest import random_batch, tiny_config
 from data_folder import write_voc
+from PIL import Image
 
 from keras_wsss.data import load_split, training_dataset
 from keras_wsss.errors import ConfigError, TrainingError, WSSSError
@@ -42,6 +43,26 @@ def test_summary_says_what_was_scored_and_how(finished_run):
     assert summary["protocol"]["scales"] == [1.0] and summary["protocol"]["crf"] is False
     assert summary["step"] == 8 and summary["best"]["step"] in (4, 8)
     assert summary["seconds"] > 0 and summary["peak_memory_mb"] > 0
+
+
+def test_without_validation_masks_there_is_something_to_look_at(tmp_path):
+    config = tiny_config("data.val_list=null", "training.steps=4", "data.shapes.val_images=3")
+    summary = train(config, tmp_path)
+    assert summary == json.loads((tmp_path / "summary.json").read_text())
+    assert not {"decoder", "cam", "pseudo_label", "best"} & set(summary)
+    precisions = summary["classifier"]["average_precision"]
+    assert set(precisions) == {"circle", "square", "triangle", "star", "ring", "cross"}
+    # Four columns in place of five: there is no truth.
+    assert Image.open(tmp_path / "contact_sheet.png").width == 4 * 196 + 4
+    # The agreement, from the outside.
+    model, split = load(tmp_path), load_split(config.data, "val")
+    equal = []
+    for position, tags in enumerate(split.labels):
+        image = split.read_image(position)
+        box = np.array([[0, image.shape[0], 0, image.shape[1]]], np.int32)
+        batch = {"image": np.float32(image[None]), "labels": tags[None], "valid_box": box}
+        equal.append(np.asarray(model.describe(batch).full)[0] == model.segment(image))
+    assert summary["agreement"]["pixels"] == pytest.approx(100 * np.mean(equal), abs=0.02)
 
 
 def test_run_folder_holds_what_is_promised(finished_run):

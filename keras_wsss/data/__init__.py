@@ -5,6 +5,7 @@ A reader makes a :class:`Split` (images and tags of one list), the pipeline make
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -76,7 +77,8 @@ def load_split(
     """Reads the training or validation list of a configuration and checks its files.
 
     Training masks are looked for only when required, and then in ``data.masks`` if that is set;
-    validation masks are used when there. Several lists are joined by ``+``.
+    validation masks are used when there. Several lists are joined by ``+``. Where there is no
+    validation list (``data.val_list: null``) it is the training list, whose masks stay closed.
 
     Args:
         data: the ``data`` section of a configuration.
@@ -96,9 +98,12 @@ def load_split(
     125
     """
     own_masks = data.masks if part == "train" and require_masks else None
-    masks = False if own_masks else require_masks or (None if part == "val" else False)
+    validates = part == "val" and data.val_list is not None
+    masks = False if own_masks else require_masks or (None if validates else False)
     split: Split = READERS[data.kind](data, part, masks=masks, saliency=require_saliency)
     if own_masks:
         split = split.with_masks(Path(own_masks))
+    elif part == "val" and not validates:
+        split = replace(split, mask_paths=None, read_mask=None)
     check_maps(split)
     return split

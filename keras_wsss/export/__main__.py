@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import pydantic
 
 from keras_wsss._command import add_override_argument, bounded, run_command
-from keras_wsss.config import load_run_config
+from keras_wsss.config import Config, load_run_config
 from keras_wsss.errors import ConfigError
-from keras_wsss.export.metadata import Limits
+from keras_wsss.export.metadata import Limits, limits_of
 from keras_wsss.registry import FORMATS
 
 
@@ -42,13 +42,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     admitted = parser.add_argument_group("what the SavedModel admits")
     for name, field in Limits.model_fields.items():
         flag = f"--{name.replace('_', '-')}"
-        admitted.add_argument(flag, type=int, default=field.default, help=f"({field.default})")
+        admitted.add_argument(flag, type=int, help=f"({field.default})")
     add_override_argument(parser)
     options = parser.parse_args(arguments)
 
     def command() -> None:
         config = load_run_config(options.run, options.overrides)
-        limits = _limits(options)
+        limits = _limits(load_run_config(options.run), options)
         from keras_wsss.export.comparison import table
         from keras_wsss.export.run_export import export_run
 
@@ -69,9 +69,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     run_command(command)
 
 
-def _limits(options: argparse.Namespace) -> Limits:
+def _limits(run: Config, options: argparse.Namespace) -> Limits:
+    values = {name: getattr(options, name) for name in Limits.model_fields}
+    given = {name: value for name, value in values.items() if value is not None}
     try:
-        return Limits(**{name: getattr(options, name) for name in Limits.model_fields})
+        return limits_of(run, **given)
     except pydantic.ValidationError as error:
         detail = error.errors()[0]
         flag = str(detail["loc"][0]).replace("_", "-")

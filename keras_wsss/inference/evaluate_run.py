@@ -20,10 +20,8 @@ def evaluate_run(path, config=None, scales=None, flip=None, sheet=False):
     Returns:
         dict as of :func:`~keras_wsss.inference.evaluate`, with ``step``, ``checkpoint``,
         ``supervision`` (what the network learned from) and, of a trained decoder, ``best``. The
-        best checkpoint was chosen on the validation list: report ``last``.
-
-    Raises:
-        DataError: the list has no masks.
+        best checkpoint was chosen on the validation list: report ``last``. A list without masks
+        gives what :func:`~keras_wsss.inference.evaluate` says of such.
 
     Example:
 
@@ -32,7 +30,7 @@ def evaluate_run(path, config=None, scales=None, flip=None, sheet=False):
     """
     path, config = stage_of_run(path, config)
     run = RunDirectory(path)
-    split = load_split(config.data, "val", require_masks=True)
+    split = load_split(config.data, "val")
     views = {
         "scales": config.evaluation.scales if scales is None else scales,
         "flip": config.evaluation.flip if flip is None else flip,
@@ -48,7 +46,7 @@ def evaluate_run(path, config=None, scales=None, flip=None, sheet=False):
             sheet=run.contact_sheet if sheet else None,
             **views,
         )
-        if model.settings.trains_decoder:
+        if "decoder" in scores:
             best_state, best_scores = load_checkpoint(model, run.checkpoint("best")), scores
             if best_state["step"] != step:
                 best_scores = evaluate(model, split, tags=False, **views)

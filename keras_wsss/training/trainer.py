@@ -5,7 +5,14 @@ import logging
 import time
 
 from keras_wsss._environment import described
-from keras_wsss.config import decisive, digest, load_run_config, stage_configs, stage_digests
+from keras_wsss.config import (
+    decisive,
+    digest,
+    load_run_config,
+    of_length,
+    stage_configs,
+    stage_digests,
+)
 from keras_wsss.data import explain_errors, load_split, step_ids, training_dataset
 from keras_wsss.errors import ConfigError
 from keras_wsss.inference.checkpoints import load_checkpoint
@@ -44,7 +51,7 @@ def train(config, run_dir, resume=False):
 
     Returns:
         The content of ``summary.json``: the scores of the last stage, with those of all of them in
-        ``stages`` where there are several. None where the validation list has no masks.
+        ``stages`` where there are several.
 
     Raises:
         WSSSError: anything the user can put right, in one message.
@@ -53,8 +60,9 @@ def train(config, run_dir, resume=False):
 
     >>> train(load_config("animals5_tscd", ["data.root=photos"]), "runs/animals")
     """
-    run, stages, digests = RunDirectory(run_dir), stage_configs(config), stage_digests(config)
     logger.info(described())
+    config = _of_length(config)
+    run, stages, digests = RunDirectory(run_dir), stage_configs(config), stage_digests(config)
     if any(_uses_crf(each) for _, each in stages):
         require_crf()
     if resume:
@@ -69,8 +77,6 @@ def train(config, run_dir, resume=False):
         runs[stage] = RunDirectory(run.path / stage)
         job = stage_config, runs[stage], digests[stage], runs.get(stage_config.labels_stage)
         summaries[stage] = _finished(*job) or _train_stage(*job, resume and _has_begun(runs[stage]))
-    if summaries[stage] is None:
-        return None
     sources = (each["supervision"] for each in summaries.values())
     whole = {
         "method": config.method,
@@ -81,6 +87,17 @@ def train(config, run_dir, resume=False):
     summary = {**summaries[stage], **whole}
     run.write_json(run.summary_file, summary)
     return summary
+
+
+def _of_length(config):
+    """The configuration with its own number of steps, which may depend on the images."""
+    if config.training.recipe_steps is None:
+        return config
+    images = len(load_split(config.data, "train"))
+    config = of_length(config, images)
+    passes = config.training.steps * config.data.batch_size / images
+    logger.info("%d steps: %.1f passes over %d images", config.training.steps, passes, images)
+    return config
 
 
 def _uses_crf(config):
@@ -169,9 +186,6 @@ def _train_stage(config, run, digest, source, resume):
     labels = None
     if config.writes != "none":
         labels = write_labels(run.path, config, digest, source and source.path)
-    if validation.mask_paths is None:
-        logger.warning("the validation list has no masks: no scores, no summary.json")
-        return None
     performance = {
         "seconds": round(seconds, 1),
         "images_per_second": round((steps - state["step"]) * config.data.batch_size / seconds, 2),
@@ -195,7 +209,7 @@ def dry_run(config):
         dict with ``parameters``, ``seconds_per_step``, ``estimated_hours`` and
         ``peak_memory_mb``; the model table is printed.
     """
-    _, config = stage_configs(config)[0]
+    _, config = stage_configs(_of_length(config))[0]
     training, _ = _splits(config)
     model, _ = _compiled_model(config, training.class_names)
     model.summary()
