@@ -179,7 +179,7 @@ class Server:
     """The local server as a process of its own, its memory watched."""
 
     def __init__(self, folder):
-        command = [sys.executable, "-m", "keras_wsss.export.serve", str(folder)]
+        command = [sys.executable, "-m", "keras_wsss", "serve", str(folder)]
         command += ["--rest-port", "0", "--grpc-port", "0", "--poll-seconds", "0.2"]
         self.process = subprocess.Popen(
             command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

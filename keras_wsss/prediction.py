@@ -9,6 +9,7 @@ from keras_wsss.data.decode import decode_image
 from keras_wsss.data.sizes import shrunk
 from keras_wsss.errors import DataError
 from keras_wsss.ops.resize import resize, resize_smooth
+from keras_wsss.photographs import IMAGE_SUFFIXES
 
 SMALLEST_SIDE = 64  # so that half the size still suits every backbone
 
@@ -143,9 +144,6 @@ class Predictor:
         }
 
 
-IMAGE_FILES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp"}
-
-
 def segment(model, images, scales=(1.0,), flip=False):
     """Label maps of images at their own size; tags are not used.
 
@@ -170,12 +168,12 @@ def segment(model, images, scales=(1.0,), flip=False):
     predictor = _predictor(model, tuple(scales), flip)
 
     def one(image):
-        return predictor(tf.cast(_pixels(image), tf.float32)[None]).numpy()[0]
+        return predictor(tf.cast(pixels(image), tf.float32)[None]).numpy()[0]
 
     if isinstance(images, str | Path) and Path(images).is_dir():
-        files = sorted(f for f in Path(images).iterdir() if f.suffix.lower() in IMAGE_FILES)
+        files = sorted(f for f in Path(images).iterdir() if f.suffix.lower() in IMAGE_SUFFIXES)
         if not files:
-            raise DataError(f"{images}: holds no image ({', '.join(sorted(IMAGE_FILES))})")
+            raise DataError(f"{images}: holds no image ({', '.join(IMAGE_SUFFIXES)})")
         return {file.name: one(file) for file in files}
     if isinstance(images, list | tuple):
         return [one(image) for image in images]
@@ -191,8 +189,12 @@ def _predictor(model, scales, flip):
     return known.setdefault((scales, flip), Predictor(model, scales, flip))
 
 
-def _pixels(image):
-    """uint8 or float `[H,W,3]` of an array or a file."""
+def pixels(image):
+    """uint8 or float `[H,W,3]` of an array or a file.
+
+    Raises:
+        DataError: the file is missing or no image, or the array is no RGB image.
+    """
     if not isinstance(image, str | Path):
         if len(np.shape(image)) != 3 or np.shape(image)[-1] != 3:
             raise DataError(

@@ -2,13 +2,15 @@
 
 from pathlib import Path
 
+from rich.progress import track
+
 from keras_wsss.data import explain_errors, load_split
 from keras_wsss.inference.checkpoints import load, load_checkpoint, stage_of_run
 from keras_wsss.inference.evaluation import evaluate
 from keras_wsss.run_folder import RunDirectory
 
 
-def evaluate_run(path, config=None, scales=None, flip=None, sheet=False):
+def evaluate_run(path, config=None, scales=None, flip=None, sheet=False, verbose=False):
     """Scores of a run's last checkpoint, with the best checkpoint's decoder beside them.
 
     Args:
@@ -16,6 +18,7 @@ def evaluate_run(path, config=None, scales=None, flip=None, sheet=False):
         config: :class:`~keras_wsss.config.Config` to take the data from; None: the run's own.
         scales, flip: test-time views; None: those of the configuration.
         sheet: bool, write ``contact_sheet.png`` into the run folder.
+        verbose: bool, show a progress bar.
 
     Returns:
         dict as of :func:`~keras_wsss.inference.evaluate`, with ``step``, ``checkpoint``,
@@ -35,6 +38,10 @@ def evaluate_run(path, config=None, scales=None, flip=None, sheet=False):
         "scales": config.evaluation.scales if scales is None else scales,
         "flip": config.evaluation.flip if flip is None else flip,
     }
+
+    def progress(batches):
+        return track(batches, f"scoring {split.name}", len(split), disable=not verbose)
+
     model = load(path)
     step = model.trained_steps
     best = {}
@@ -44,6 +51,7 @@ def evaluate_run(path, config=None, scales=None, flip=None, sheet=False):
             split,
             crf=config.evaluation.crf,
             sheet=run.contact_sheet if sheet else None,
+            progress=progress,
             **views,
         )
         if "decoder" in scores:

@@ -16,7 +16,16 @@ BACKGROUND_SCORES = tuple(round(0.05 * i, 2) for i in range(1, 20))
 
 
 def evaluate(
-    model, split, *, scales=(1.0,), flip=False, crf=False, tags=True, sheet=None, sheet_images=12
+    model,
+    split,
+    *,
+    scales=(1.0,),
+    flip=False,
+    crf=False,
+    tags=True,
+    sheet=None,
+    sheet_images=12,
+    progress=iter,
 ):
     """Scores the decoder, and with ``tags`` the classifier, CAM and pseudo labels beside it.
 
@@ -35,6 +44,7 @@ def evaluate(
         tags: bool, also score what needs tags (about eight network passes more).
         sheet: path of a contact sheet to write, or None.
         sheet_images: int, rows of the sheet.
+        progress: function that wraps the images while they are gone through.
 
     Returns:
         dict: ``decoder.miou`` (percent) with ``per_class``, ``cam``, ``pseudo_label``; without
@@ -67,7 +77,7 @@ def evaluate(
     chosen = set(np.linspace(0, len(split.ids) - 1, sheet_images).astype(int))
 
     has_masks = split.mask_paths is not None
-    for position, batch in enumerate(evaluation_dataset(split, masks=has_masks)):
+    for position, batch in enumerate(progress(evaluation_dataset(split, masks=has_masks))):
         image, truth = batch["image"], batch.get("mask")
         shape = image.shape[:3]
         prediction = tf.zeros(shape, tf.int32)

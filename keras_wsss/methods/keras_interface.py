@@ -108,7 +108,7 @@ class KerasInterface:
         """Label maps of images at their own size; see :func:`keras_wsss.prediction.segment`."""
         from keras_wsss.prediction import segment  # TensorFlow's, as training is
 
-        self._refuse_untrained_decoder()
+        self.refuse_untrained_decoder()
         self.build()
         return segment(self, images, scales, flip)
 
@@ -166,13 +166,14 @@ class KerasInterface:
 
         :func:`keras_wsss.export.export_run` adds decoding, limits and a comparison.
         """
-        self._refuse_untrained_decoder()
+        self.refuse_untrained_decoder()
         self.build()
         if input_signature is None:
             input_signature = [keras.InputSpec(shape=(None, None, None, 3), dtype="float32")]
         return super().export(filepath, format, input_signature=input_signature, **options)
 
-    def _refuse_untrained_decoder(self):
+    def refuse_untrained_decoder(self):
+        """Raises ConfigError where no loss term teaches the decoder."""
         if not self.settings.trains_decoder:
             raise ConfigError(
                 f"{self.name}: no loss term teaches its decoder, so it has no masks to give; its "
