@@ -2,11 +2,12 @@
 
 import argparse
 import importlib
+import keyword
 
 from keras_wsss import __version__
 from keras_wsss._command import run_command
 
-COMMANDS = ("train", "evaluate", "predict", "export", "serve", "ask", "verify")
+COMMANDS = ("import", "train", "evaluate", "predict", "export", "serve", "ask", "verify")
 EXIT_CODES = """\
 exit codes:
   0    done
@@ -32,7 +33,9 @@ def main(arguments=None):
     parser.add_argument("--version", action="version", version=f"keras_wsss {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for name in COMMANDS:
-        module = importlib.import_module(f"keras_wsss.commands.{name}")
+        # `import` is a word of Python's.
+        file = f"{name}_" if keyword.iskeyword(name) else name
+        module = importlib.import_module(f"keras_wsss.commands.{file}")
         command = commands.add_parser(
             name,
             help=module.HELP,

@@ -46,7 +46,7 @@ def several(text):
 
 def show(options: argparse.Namespace, result: object, lines: Iterable[str]) -> None:
     """Prints a result: as JSON where ``--json`` asks for it, else the lines for people."""
-    print(json.dumps(result, indent=2) if options.json else "\n".join(lines))
+    print(json.dumps(result, indent=2, ensure_ascii=False) if options.json else "\n".join(lines))
 
 
 def run_command(

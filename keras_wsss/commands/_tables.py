@@ -1,9 +1,12 @@
 """Results as short tables for people."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
+from typing import Any
 
 
-def table(facts):
+def table(facts: Mapping[str, Any]) -> list[str]:
     """A line for each fact.
 
     Args:
@@ -18,7 +21,7 @@ def table(facts):
     return [f"{name.replace('_', ' '):{width}}  {value}" for name, value in facts.items()]
 
 
-def score_table(summary):
+def score_table(summary: Mapping[str, Any]) -> list[str]:
     """What a training or an evaluation has found, as lines.
 
     Args:

@@ -1,7 +1,11 @@
 """Asks a served model for the masks of photographs, over REST or gRPC."""
 
+from __future__ import annotations
+
 import json
+from argparse import ArgumentParser, Namespace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -19,7 +23,7 @@ EXAMPLES = """\
 """
 
 
-def add_arguments(parser):
+def add_arguments(parser: ArgumentParser) -> None:
     """Adds the arguments of the command."""
     parser.add_argument(
         "sources", nargs="+", metavar="SOURCE", help="image, folder, pattern, or .txt list of such"
@@ -35,14 +39,16 @@ def add_arguments(parser):
     )
 
 
-def run(options):
+def run(options: Namespace) -> int:
     """Asks, and writes masks and overlays; 1 where the model refused a photograph."""
     photographs = find_photographs(options.sources)
-    if options.grpc:
-        client = GrpcClient(options.grpc, options.model, max_image=options.max_bytes)
-    else:
-        client = RestClient(options.url, options.model, max_image=options.max_bytes)
-    rows, lines = [], []
+    client = (
+        GrpcClient(options.grpc, options.model, max_image=options.max_bytes)
+        if options.grpc
+        else RestClient(options.url, options.model, max_image=options.max_bytes)
+    )
+    rows: list[dict[str, Any]] = []
+    lines = []
     for photograph in photographs:
         (answer,) = client.segment([photograph.path])
         row = {"path": str(photograph.path), "status": answer.status}
@@ -66,7 +72,7 @@ def run(options):
     return 0 if all(row["status"] == "ok" for row in rows) else 1
 
 
-def _displayed(path):
+def _displayed(path: Path) -> np.ndarray:
     """The pixels of a photograph as the model has seen it, uint8 `[H,W,3]`."""
     try:
         with Image.open(path) as photo:

@@ -1,6 +1,9 @@
 """Scores a trained run, also on another list of images (--set data.val_list=NAME)."""
 
+from __future__ import annotations
+
 import json
+from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from keras_wsss._command import add_override_argument, import_tensorflow, several, show
@@ -14,7 +17,7 @@ EXAMPLES = """\
 """
 
 
-def add_arguments(parser):
+def add_arguments(parser: ArgumentParser) -> None:
     """Adds the arguments of the command."""
     parser.add_argument("--run", required=True, help="folder of a trained run")
     add_override_argument(parser)
@@ -25,7 +28,7 @@ def add_arguments(parser):
     parser.add_argument("-o", "--output", type=Path, help="also write the scores to this JSON file")
 
 
-def run(options):
+def run(options: Namespace) -> None:
     """Scores, and shows or writes the scores."""
     config = load_run_config(options.run, options.overrides)
     import_tensorflow()

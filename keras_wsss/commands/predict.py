@@ -1,5 +1,8 @@
 """Writes masks, overlays and a table of photographs that a trained model segments."""
 
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from rich.progress import track
@@ -14,7 +17,7 @@ EXAMPLES = """\
 """
 
 
-def add_arguments(parser):
+def add_arguments(parser: ArgumentParser) -> None:
     """Adds the arguments of the command."""
     parser.add_argument(
         "--run", required=True, type=Path, help="folder of a run or preset, or .keras file"
@@ -43,7 +46,7 @@ def add_arguments(parser):
     )
 
 
-def run(options):
+def run(options: Namespace) -> int:
     """Predicts; 1 where photographs could not be read."""
     find_photographs(options.sources)  # what is missing is said before TensorFlow is imported
     import_tensorflow()

@@ -1,8 +1,12 @@
 """Trains a segmentation network from image tags, and scores it."""
 
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+
 from keras_wsss._command import add_override_argument, import_tensorflow, show
 from keras_wsss.commands._tables import score_table, table
-from keras_wsss.config import load_config, load_run_config
+from keras_wsss.config import Config, load_config, load_run_config
 from keras_wsss.errors import ConfigError
 
 HELP = "train from image tags, and score the result"
@@ -13,7 +17,7 @@ EXAMPLES = """\
 """
 
 
-def add_arguments(parser):
+def add_arguments(parser: ArgumentParser) -> None:
     """Adds the arguments of the command."""
     parser.add_argument("--config", help="name of a shipped configuration or path")
     add_override_argument(parser)
@@ -28,7 +32,7 @@ def add_arguments(parser):
     )
 
 
-def run(options):
+def run(options: Namespace) -> None:
     """Trains, or tries it."""
     config = _config(options)
     import_tensorflow()
@@ -37,7 +41,8 @@ def run(options):
     verbose = not (options.quiet or options.json)
     if options.dry_run:
         needs = training.dry_run(config, verbose)
-        return show(options, needs, table(needs))
+        show(options, needs, table(needs))
+        return
     run_dir = options.run_dir or f"runs/{config.name}"
     summary = training.train(config, run_dir, options.resume, verbose)
     show(
@@ -53,7 +58,7 @@ def run(options):
     )
 
 
-def _config(options):
+def _config(options: Namespace) -> Config:
     """What is to be trained: a configuration by name, or that of the run that goes on."""
     if options.config:
         return load_config(options.config, options.overrides)

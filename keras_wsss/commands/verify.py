@@ -1,5 +1,8 @@
 """Checks that the files of an exported model are those that were written."""
 
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from keras_wsss._command import show
@@ -12,12 +15,12 @@ EXAMPLES = """\
 """
 
 
-def add_arguments(parser):
+def add_arguments(parser: ArgumentParser) -> None:
     """Adds the arguments of the command."""
     parser.add_argument("folder", type=Path, metavar="DIR", help="holds SHA256SUMS, or what does")
 
 
-def run(options):
+def run(options: Namespace) -> None:
     """Compares every file with its checksum."""
     found = sorted(options.folder.rglob(SUMS))
     if not found:
