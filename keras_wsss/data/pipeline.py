@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 WORKERS = os.cpu_count() or 1  # images that are read at once
 AHEAD = 2  # batches
 
+
 def training_dataset(
     split: Split,
     data: CropConfig,
