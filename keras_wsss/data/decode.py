@@ -7,9 +7,35 @@ from typing import Any
 
 import tensorflow as tf
 
+from keras_wsss.data.bitmaps import BMP_HEAD, check_bmp
 from keras_wsss.data.headers import exif_orientation
+from keras_wsss.errors import DataError
 
 Decode = Callable[[Callable[[Any], Any], Any], Any]
+
+
+def read_image(path: str) -> Any:
+    """Decodes an image file, or says what is wrong with it.
+
+    Returns:
+        uint8 [H, W, 3], see :func:`decode_image`.
+
+    Raises:
+        DataError: no image, cut off, or of a kind that is not read.
+
+    Example:
+
+    >>> read_image("photo.jpg").shape
+    TensorShape([375, 500, 3])
+    """
+    try:
+        contents = tf.io.read_file(path)
+        check_bmp(path, tf.strings.substr(contents, 0, BMP_HEAD).numpy())
+        return decode_image(contents)
+    except tf.errors.OpError as error:
+        raise DataError(
+            f"{path}: cannot be read as an image ({error.message}); save it again as JPEG or PNG"
+        ) from error
 
 
 def decode_image(contents: Any) -> Any:
@@ -17,8 +43,9 @@ def decode_image(contents: Any) -> Any:
 
     Pure TensorFlow operations, so that training and a served model see the same pixels. JPEG is
     decoded with the accurate integer DCT, bit-equal to Pillow. Grey and CMYK become RGB, palettes
-    are expanded, transparency is dropped, of 16 bits the upper 8 are kept, and of an animation the
-    first frame. The EXIF orientation is read from JPEG files only.
+    of PNG and GIF are expanded (those of BMP are not, see :func:`check_bmp`), transparency is
+    dropped, of 16 bits the upper 8 are kept, and of an animation the first frame. The EXIF
+    orientation is read from JPEG files only.
 
     Args:
         contents: string scalar, the bytes of a JPEG, PNG, GIF, BMP or WebP file.

@@ -239,6 +239,10 @@ def _reader(split: Split, masks: bool, saliency: bool) -> Any:
             raw["mask"] = _python(split.mask, index, tf.int32, [None, None])
         if saliency:
             raw["saliency"] = _python(split.saliency, index, tf.uint8, [None, None])
+        size = tf.shape(raw["image"])[:2]
+        for name in raw.keys() - {"image"}:
+            message = f"image and {name} differ in size"
+            tf.debugging.assert_equal(tf.shape(raw[name]), size, message, summarize=2)
         return raw
 
     return read

@@ -13,8 +13,8 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from keras_wsss.config import DataConfig
+from keras_wsss.data.classes import VOC_CLASSES
 from keras_wsss.data.decode import decode_image
-from keras_wsss.data.labels import VOC_CLASSES
 from keras_wsss.data.voc import load_voc
 from keras_wsss.palette import IGNORE_ID
 
