@@ -108,7 +108,7 @@ def check_numbering(split: Split, table: TagTable) -> None:
 
 
 def find_broken(split: Split) -> list[str]:
-    """Decodes every image and mask of a split; slow, for when reading has failed.
+    """Decodes every image and map of a split; slow, for when reading has failed.
 
     Returns:
         One message for each file that cannot be used: the file and the fix.
@@ -159,10 +159,10 @@ def _read(split: Split, position: int) -> None:
         image = read_image(path)
     else:
         image = split.read_image(position)
-    if split.mask_paths is not None:
-        mask, (height, width) = split.mask(position), image.shape[:2]
-        if mask.shape != (height, width):
+    height, width = image.shape[:2]
+    for paths, read in ((split.mask_paths, split.mask), (split.saliency_paths, split.saliency)):
+        if paths is not None and (shape := read(position).shape) != (height, width):
             raise DataError(
-                f"{split.mask_paths[position]}: is {mask.shape[1]}x{mask.shape[0]} pixels, its "
-                f"image {path} is decoded to {width}x{height}; save the image again as PNG"
+                f"{paths[position]}: is {shape[1]}x{shape[0]} pixels, its image {path} is decoded "
+                f"to {width}x{height}; save the image again as PNG"
             )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -142,8 +143,9 @@ def _with_masks(
             boxes += not has_outline(item)
             if not _is_ignored(item):
                 drawn.add(mask_ids[item.category_id])
-    polygons = (item.segmentation for items in objects for item in items if has_outline(item))
-    if all(isinstance(each, list) and max(map(max, each)) <= 1 for each in polygons):
+    outlines = (item.segmentation for items in objects for item in items if has_outline(item))
+    polygons = chain.from_iterable(each for each in outlines if isinstance(each, list))
+    if max(chain.from_iterable(polygons), default=np.inf) <= 1:
         raise DataError(
             f"{path}: no outline reaches farther than one pixel; give x and y in pixels, not in "
             "parts of the image"
@@ -251,8 +253,9 @@ def decode_run_lengths(counts: str | Sequence[int], height: int, width: int) -> 
 
 
 def _check_listed(path: Path, item: Annotation, key: str, listed: Mapping[Id, object]) -> None:
-    if getattr(item, key) not in listed:
+    value = getattr(item, key)
+    if value not in listed:
         raise DataError(
-            f"{path}: annotation {item.id} has the {key} {getattr(item, key)}, which is in no list "
-            "of the file; add it there, or remove the annotation"
+            f"{path}: annotation {item.id} has the {key} {value!r}, which is in no list of the "
+            "file; add it there, or remove the annotation"
         )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import pydantic
 from pydantic import Field
 
@@ -79,7 +81,7 @@ def read_instances(path: Path) -> Instances:
     >>> read_instances(Path("coco/annotations/instances_val2014.json")).images[0].width
     640
     """
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise DataError(
             f"{path}: cannot be read (no such file); set data.root to the folder that holds "
             "'annotations', and data.train_list and data.val_list to lists such as train2014"
@@ -141,13 +143,14 @@ def check_outline(item: Annotation, height: int, width: int) -> None:
     elif isinstance(outline, Mapping):
         _check_run_lengths(outline, height, width)
     elif not isinstance(outline, list) or not all(map(_numbers, outline)):
-        raise ValueError("has an outline that is neither polygons [[x, y, ...]] nor run lengths")
+        raise ValueError(
+            "has an outline that is neither polygons [[x, y, ...]] in pixels nor run lengths"
+        )
     elif any(len(polygon) % 2 for polygon in outline):
         raise ValueError("has a polygon with an x and no y")
     else:
-        x = [value for polygon in outline for value in polygon[::2]]
-        y = [value for polygon in outline for value in polygon[1::2]]
-        if max(x) < 0 or max(y) < 0 or min(x) > width or min(y) > height:
+        x, y = np.concatenate(outline).reshape(-1, 2).T
+        if x.max() < 0 or y.max() < 0 or x.min() > width or y.min() > height:
             raise ValueError(f"lies outside its image, which is {width}x{height} pixels")
 
 
@@ -166,9 +169,12 @@ def _check_run_lengths(outline: Mapping[str, Any], height: int, width: int) -> N
 
 def _numbers(values: Any) -> bool:
     """Whether these are numbers in a list, none of which is beyond all measure."""
-    return isinstance(values, list) and all(
-        type(value) in (int, float) and abs(value) < FARTHEST for value in values
-    )
+    try:
+        numbers = np.asarray(values)
+    except ValueError:  # lists of several lengths
+        return False
+    known = isinstance(values, list) and numbers.ndim == 1 and numbers.dtype.kind in "if"
+    return known and bool((np.abs(numbers) < FARTHEST).all())
 
 
 def decompressed(text: str) -> list[int]:

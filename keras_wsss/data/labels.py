@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,7 +66,7 @@ def read_tags(
     if labels is None:
         tables = [root / "labels.json", root / "labels.csv"]
         labels = next((table for table in tables if table.is_file()), None)
-    elif not labels.is_file():
+    elif not os.path.isfile(labels):
         raise DataError(f"{labels}: no such file; data.labels names a labels.json or a CSV table")
     if labels is None:
         if not annotations.is_dir():

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -147,7 +148,7 @@ def read_xml(folder: Path, ids: Iterable[str], names: Sequence[str]) -> Tags:
     tags, spelled = Tags(), spelling(names)
     for image in ids:
         path = folder / f"{image}.xml"
-        if not path.is_file():
+        if not os.path.isfile(path):
             continue
         try:
             objects = ElementTree.fromstring(read_text(path)).iter("object")
