@@ -327,3 +327,14 @@ def test_names_of_voc_count_where_no_list_is_given(folder):
     (folder / "labels.csv").write_text(GOOD)
     assert load(folder).class_names == VOC_CLASSES
     assert load(folder, classes=("dog", "cat")).mask_map[[8, 12]].tolist() == [2, 1]
+
+
+def test_more_classes_than_masks_can_tell_apart(folder):
+    names = [*CLASSES[1:], *(f"class {number}" for number in range(253)), "last"]
+    (folder / "classes.txt").write_text("\n".join(names))
+    (folder / "labels.csv").write_text(GOOD.replace("horse", "last"))
+    with pytest.raises(DataError, match="classes; masks, which have 8 bits, can tell 254 apart"):
+        load(folder)
+    split = load(folder, classes=("cat", "dog", "last"))
+    assert split.labels[2].tolist() == [1, 0, 1]
+    assert split.mask_map[[1, 2, 254, 255]].tolist() == [1, 2, 0, 255]

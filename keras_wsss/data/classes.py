@@ -66,8 +66,8 @@ def foreground(names: Sequence[str], source: object) -> tuple[str, ...]:
         The names without surrounding blanks; the class at position i has the id i + 1 in masks.
 
     Raises:
-        DataError: no class, too many, one named twice or not readable, or the background or
-            ``__ignore__`` elsewhere.
+        DataError: no class, one named twice or not readable, or the background or ``__ignore__``
+            elsewhere.
 
     Example:
 
@@ -95,11 +95,6 @@ def foreground(names: Sequence[str], source: object) -> tuple[str, ...]:
         seen[plain(name)] = name
     if not classes:
         raise DataError(f"{source}: names no class; write one name a line")
-    if len(classes) > MOST_CLASSES:
-        raise DataError(
-            f"{source}: names {len(classes)} classes; masks, which have 8 bits, can tell "
-            f"{MOST_CLASSES} apart"
-        )
     return classes
 
 
@@ -128,22 +123,26 @@ def chosen_classes(
     """``chosen`` in the spelling of ``known``, or all classes.
 
     Raises:
-        DataError: a chosen class is not known.
+        DataError: a chosen class is not known, or they are too many.
 
     Example:
 
     >>> chosen_classes(("cat", "dog"), ("Dog",), "classes.txt")
     ('dog',)
     """
-    if chosen is None:
-        return tuple(known)
-    names, spelled = foreground(chosen, "data.classes"), spelling(known)
+    names = known if chosen is None else foreground(chosen, "data.classes")
+    spelled = spelling(known)
     for name in names:
         if plain(name) not in spelled:
             raise DataError(
                 f"data.classes: {name!r} is no class of {source}{nearest(name, known)} It knows: "
                 f"{', '.join(known)}"
             )
+    if len(names) > MOST_CLASSES:
+        raise DataError(
+            f"{source}: names {len(names)} classes; masks, which have 8 bits, can tell "
+            f"{MOST_CLASSES} apart. Choose some with data.classes"
+        )
     return tuple(spelled[plain(name)] for name in names)
 
 
@@ -151,7 +150,7 @@ def mask_lookup(known: Sequence[str], classes: Sequence[str], ignore_id: int) ->
     """int32 [256] for :attr:`Split.mask_map`; known classes that were not chosen become 0."""
     lookup = np.full(256, -1, np.int32)
     lookup[0] = 0
-    for number, name in enumerate(known, start=1):
+    for number, name in enumerate(known[:MOST_CLASSES], start=1):
         lookup[number] = classes.index(name) + 1 if name in classes else 0
     lookup[ignore_id] = IGNORE_ID
     return lookup

@@ -15,7 +15,14 @@ from typing import Any
 
 import pydantic
 
-from keras_wsss.data.classes import foreground, is_background, nearest, plain, spelling
+from keras_wsss.data.classes import (
+    MOST_CLASSES,
+    foreground,
+    is_background,
+    nearest,
+    plain,
+    spelling,
+)
 from keras_wsss.data.text import read_json, read_text
 from keras_wsss.errors import DataError
 from keras_wsss.palette import IGNORE_ID
@@ -111,7 +118,7 @@ def read_json_tags(path: Path, key: str) -> tuple[tuple[str, ...], Tags, int]:
     if not file.classes or not is_background(file.classes[0]):
         raise DataError(f"{path}: classes[0] is not 'background'; class ids start at 1")
     names = foreground(file.classes, f"{path}: classes")
-    if file.ignore_id <= len(names):
+    if file.ignore_id <= min(len(names), MOST_CLASSES):
         raise DataError(
             f"{path}: ignore_id {file.ignore_id} is the id of {file.classes[file.ignore_id]!r}; "
             f"choose one from {len(names) + 1} to 255"
