@@ -48,6 +48,8 @@ def test_masks_without_a_pixel_of_any_class(folder, value):
         load(folder)
     with pytest.raises(DataError, match=wanted):
         load(folder, "train", require_masks=True)
+    with pytest.raises(DataError, match=r"write the ids .* \(3 horse\)"):
+        load(folder, classes=("horse",))
     load(folder, "train")  # opens none
 
 
@@ -56,7 +58,8 @@ def test_a_class_without_a_pixel_is_said(folder, caplog):
     with caplog.at_level(logging.WARNING):
         load(folder)
     assert [record.getMessage().partition("list ")[2] for record in caplog.records] == [
-        "val are tagged dog, but no mask holds a pixel of it"
+        "val are tagged dog, but no mask holds a pixel of it",
+        "val hold no pixel of any class, first image_1",
     ]
     caplog.clear()
     paint(folder, {255: 2})

@@ -332,9 +332,11 @@ def test_names_of_voc_count_where_no_list_is_given(folder):
 def test_more_classes_than_masks_can_tell_apart(folder):
     names = [*CLASSES[1:], *(f"class {number}" for number in range(253)), "last"]
     (folder / "classes.txt").write_text("\n".join(names))
-    (folder / "labels.csv").write_text(GOOD.replace("horse", "last"))
+    (folder / "labels.csv").write_text(GOOD.replace("horse", "class 251"))
     with pytest.raises(DataError, match="classes; masks, which have 8 bits, can tell 254 apart"):
         load(folder)
-    split = load(folder, classes=("cat", "dog", "last"))
+    split = load(folder, classes=("cat", "dog", "class 251"))
     assert split.labels[2].tolist() == [1, 0, 1]
-    assert split.mask_map[[1, 2, 254, 255]].tolist() == [1, 2, 0, 255]
+    assert split.mask_map[[1, 2, 254, 255]].tolist() == [1, 2, 3, 255]
+    with pytest.raises(DataError, match="last is class 256, and ids in masks.* end at 254; move"):
+        load(folder, classes=("cat", "last"))

@@ -34,8 +34,14 @@ def check_maps(split: Split) -> None:
     >>> check_maps(load_split(config.data, "val"))
     """
     if split.mask_paths is not None and split.read_mask is None:
-        held: np.ndarray = np.any(held_ids(split), axis=0)
-        check_presence(split, held, str(Path(split.mask_paths[0]).parent))
+        held, folder = held_ids(split), str(Path(split.mask_paths[0]).parent)
+        check_presence(split, np.logical_or.reduce(held), folder)
+        empty = np.flatnonzero(~held[:, 1 : len(split.class_names) + 1].any(1))
+        if len(empty):
+            logger.warning(
+                "%s: %d of the %d masks of the list %s hold no pixel of any class, first %s",
+                *(folder, len(empty), len(split), split.name, split.ids[empty[0]]),
+            )
     if split.saliency_paths is not None and split.read_saliency is None:
         with ThreadPoolExecutor(THREADS) as pool:
             for _ in pool.map(split.saliency, range(len(split))):
@@ -65,7 +71,8 @@ def check_presence(split: Split, held: np.ndarray, source: str) -> None:
     """
     classes = held[1 : len(split.class_names) + 1]
     if not classes.any():
-        names = ", ".join(f"{n} {name}" for n, name in enumerate(split.class_names[:3], start=1))
+        ids = zip(split.file_ids()[1:], split.class_names[:3], strict=False)
+        names = ", ".join(f"{number} {name}" for number, name in ids)
         more = " ..." if len(split.class_names) > 3 else ""
         raise DataError(
             f"{source}: no mask of the list {split.name} holds a pixel of any class (only "
@@ -79,12 +86,13 @@ def check_presence(split: Split, held: np.ndarray, source: str) -> None:
         )
 
 
-def check_numbering(split: Split, table: TagTable) -> None:
+def check_numbering(split: Split, table: TagTable, source: Path) -> None:
     """Compares masks with tags where the ids are taken for VOC's because nothing says otherwise.
 
     Args:
         split: with masks.
         table: its tags, of all classes.
+        source: folder of the masks, for messages.
 
     Raises:
         DataError: most images of a class have masks of other classes, which are not their tags.
@@ -97,11 +105,9 @@ def check_numbering(split: Split, table: TagTable) -> None:
         number = names.index(name)
         wrong = tagged[:, number] & ~held[:, number] & strange.any(1)
         if wrong.any() and 2 * wrong.sum() >= tagged[:, number].sum():
-            assert split.mask_paths is not None
-            folder = Path(split.mask_paths[0]).parent
             found = (f"{n + 1} ({names[n]})" for n in np.flatnonzero(strange[wrong].any(0)))
             raise DataError(
-                f"{folder}: in VOC's numbering, masks of images tagged {name} hold no {number + 1} "
+                f"{source}: in VOC's numbering, masks of images tagged {name} hold no {number + 1} "
                 f"({name}), but {', '.join(found)}; if the ids are others, add classes.txt beside "
                 "the tags (one name a line, in the order of the ids)"
             )

@@ -147,7 +147,17 @@ def chosen_classes(
 
 
 def mask_lookup(known: Sequence[str], classes: Sequence[str], ignore_id: int) -> np.ndarray:
-    """int32 [256] for :attr:`Split.mask_map`; known classes that were not chosen become 0."""
+    """int32 [256] for :attr:`Split.mask_map`; known classes that were not chosen become 0.
+
+    Raises:
+        DataError: a chosen class stands too far down the list to have an id.
+    """
+    for name in classes:
+        if name in known[MOST_CLASSES:]:
+            raise DataError(
+                f"{name} is class {known.index(name) + 1}, and ids in masks, which have 8 bits, "
+                f"end at {MOST_CLASSES}; move it up in the class list"
+            )
     lookup = np.full(256, -1, np.int32)
     lookup[0] = 0
     for number, name in enumerate(known[:MOST_CLASSES], start=1):

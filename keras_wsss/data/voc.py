@@ -71,7 +71,7 @@ def load_voc(
         dropped=dropped,
     )
     if table.assumed and wanted:
-        check_numbering(split, table)
+        check_numbering(split, table, mask_folder)
     return split
 
 
