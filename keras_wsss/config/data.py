@@ -88,6 +88,29 @@ class ShapesDataConfig(DataConfig):
     shapes: ShapesConfig = ShapesConfig()
 
 
+PhotosFormat = Literal[
+    "folders", "table", "coco", "voc", "yolo", "label-studio", "cvat", "cvat-masks"
+]
+Untagged = Literal["error", "negative", "drop"]
+
+
+class PhotosDataConfig(DataConfig):
+    """People's own photographs (``data.kind: photos``).
+
+    The lists ``train`` and ``val`` are those of an import, or made from ``val_fraction``.
+    """
+
+    train_list: str = "train"
+    val_list: str = "val"
+    images: Path | None = None
+    format: PhotosFormat | None = None
+    tags_column: str | None = None
+    untagged: Untagged = "error"
+    negative: tuple[str, ...] = ()
+    val_fraction: Annotated[float, Field(ge=0, le=0.9)] = 0.15
+    split_seed: StepNumber = 0
+
+
 @dataclass(frozen=True)
 class Reader:
     """A kind of data set that ``data.kind`` may name.
@@ -115,3 +138,4 @@ class Reader:
 VOC = Reader("keras_wsss.data.voc:read_voc")
 COCO = Reader("keras_wsss.data.coco:read_coco")
 SHAPES = Reader("keras_wsss.data.shapes:read_shapes", ShapesDataConfig, needs_root=False)
+PHOTOS = Reader("keras_wsss.data.photos.reader:read_photos", PhotosDataConfig)

@@ -1,21 +1,32 @@
 """Data sets: readers, augmentation and batches.
 
 A reader makes a :class:`Split` (images and tags of one list), the pipeline makes batches of it.
+What needs TensorFlow is imported on first use: photographs are imported and checked without it.
 """
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from keras_wsss.config import section
-from keras_wsss.data.checks import check_maps, explain_errors, find_broken
-from keras_wsss.data.pipeline import evaluation_dataset, step_ids, training_dataset
 from keras_wsss.data.split import Split
 from keras_wsss.registry import READERS
 
 if TYPE_CHECKING:
     from keras_wsss.config import DataConfig
+    from keras_wsss.data.checks import explain_errors, find_broken
+    from keras_wsss.data.pipeline import evaluation_dataset, step_ids, training_dataset
+
+# Names and the modules that import TensorFlow for them.
+_LAZY = {
+    "evaluation_dataset": "pipeline",
+    "explain_errors": "checks",
+    "find_broken": "checks",
+    "step_ids": "pipeline",
+    "training_dataset": "pipeline",
+}
 
 __all__ = [
     "Split",
@@ -27,6 +38,12 @@ __all__ = [
     "step_ids",
     "training_dataset",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def load(
@@ -95,6 +112,8 @@ def load_split(
     >>> len(load_split(load_config("animals5_tscd").data, "val"))
     125
     """
+    from keras_wsss.data.checks import check_maps  # which imports TensorFlow
+
     own_masks = data.masks if part == "train" and require_masks else None
     masks = False if own_masks else require_masks or (None if part == "val" else False)
     split: Split = READERS[data.kind](data, part, masks=masks, saliency=require_saliency)

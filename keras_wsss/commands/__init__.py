@@ -1,0 +1,1 @@
+"""The commands: arguments and one call into the library each."""
