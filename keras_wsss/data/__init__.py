@@ -58,8 +58,8 @@ def load(
 
     Args:
         root: folder of the data set.
-        kind: name of a reader: ``voc``, ``coco``, ``shapes`` or a registered one; None: ``voc``,
-            or ``shapes`` where there is no folder.
+        kind: name of a reader: ``voc``, ``coco``, ``photos``, ``shapes`` or a registered one; None:
+            ``voc``, or ``shapes`` where there is no folder.
         masks: the training images must have masks (for a method that reads them).
         saliency: the training images must have saliency maps.
         **keys: of the section ``data``: ``train_list``, ``val_list``, ``classes``, ``labels``,

@@ -10,8 +10,8 @@ from PIL import Image
 MOST_BITS = 6
 """Largest number of differing bits, of 64, between photographs that look alike.
 
-No two of 1933 photographs of VOC differ by less than 7. Half the size, JPEG of quality 30 or a fifth
-more brightness change fewer than 7 in 97 to 99 of 100, a border of 1.5 % cut off in 90 of 100.
+No two of 1933 photographs of VOC differ by less than 7. Half the size, JPEG of quality 30 or a
+fifth more brightness change at most 6 in 97 to 99 of 100, a border of 1.5 % cut off in 90 of 100.
 """
 
 
