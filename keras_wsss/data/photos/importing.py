@@ -99,10 +99,9 @@ def import_photos(
     labelled = replace(labelled, warnings=(*labelled.warnings, *notes))
     for_val = for_validation(labelled.labels, groups, val_fraction, seed)
 
-    output.parent.mkdir(parents=True, exist_ok=True)
     unfinished = output.with_name(f".{output.name}.{os.getpid()}")
     try:
-        unfinished.mkdir()
+        unfinished.mkdir(parents=True)
         converted = _write_photos(labelled.photographs, unfinished / PHOTOS, link)
         masks = _write_masks(found, labelled, unfinished / MASKS)
         _write_lists(labelled, for_val, unfinished)
@@ -138,7 +137,13 @@ def _check_output(source: Path, output: Path, overwrite: bool) -> None:
         raise DataError(
             f"{output}: lies in {source}, or the other way round; choose a folder beside it"
         )
-    if output.exists() and not overwrite:
+    if not output.exists():
+        return
+    if not (output / SUMMARY).is_file():
+        raise DataError(
+            f"{output}: is there already, and no import wrote it; choose another folder"
+        )
+    if not overwrite:
         raise DataError(f"{output}: is there already; choose another folder, or say --overwrite")
 
 
@@ -247,7 +252,7 @@ def _summary(
         "taken": source.taken,
         "output": str(output),
         **counts(np.ones(len(labels), bool)),
-        "negatives": counts(~labels.any(1)),
+        "negatives": counts(np.asarray(~labels.any(1))),
         "classes": {
             name: counts(column)
             for name, column in zip(labelled.class_names, labels.T, strict=True)

@@ -12,6 +12,7 @@ from keras_wsss.config.data import Untagged
 from keras_wsss.data.labels import chosen_classes
 from keras_wsss.data.photos.scan import examples, folded
 from keras_wsss.data.photos.source import Dropped, Photograph, Source, is_background
+from keras_wsss.data.photos.table import NO, YES
 from keras_wsss.errors import DataError
 
 FEW = 5  # photographs of a class, below which it is mentioned
@@ -143,6 +144,11 @@ def _of_counts(names: Sequence[str], labels: np.ndarray) -> list[str]:
             f"every photograph has the tag {' and '.join(map(repr, always))}: no method learns a "
             "class from tags without photographs that lack it; add some (with other tags, or as "
             "negatives)"
+        )
+    if all(name.lower() in YES | NO for name in names):
+        warnings.append(
+            f"the tags are {' and '.join(map(repr, names))}: if {names[0]!r} means that nothing is "
+            f"there, say data.negative=[{names[0]!r}] (--negative {names[0]})"
         )
     if rare := [f"{name} ({count})" for name, count in counts.items() if 0 < count < FEW]:
         warnings.append(f"classes with few photographs: {', '.join(rare)}")

@@ -82,10 +82,14 @@ class PhotoFiles:
     """
 
     def __init__(self, root: Path):
+        if not root.is_dir():
+            raise DataError(f"{root}: no such folder; change data.images (--images)")
         self.root = root
         files = list(visible_files(root))
-        self.paths = [path for path in files if path.suffix.lower() in PHOTO_SUFFIXES]
-        suffixes = [path.suffix.lower() for path in files]
+        self.paths = [
+            path for path in files if path.suffix.lower() in PHOTO_SUFFIXES and path.is_file()
+        ]
+        suffixes = [path.suffix.lower() if path.is_file() else "broken links" for path in files]
         self.others = Counter(s for s in suffixes if s and s not in {*PHOTO_SUFFIXES, *COMPANIONS})
         if not self.paths:
             found = f"; it holds files {examples(self.others)}" if self.others else ""

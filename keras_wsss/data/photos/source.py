@@ -191,10 +191,12 @@ def assemble(
     found = files.match({entry.name: entry.where for entry in entries})
     if not found:
         names = dict.fromkeys(entry.name for entry in entries)
+        zeros = {photo.stem.lstrip("0") for photo in files.paths} & names.keys()
+        hint = " (Excel drops leading zeros unless the column is text)" if zeros else ""
         raise DataError(
             f"{path}: none of {called} ({examples(map(repr, names))}) is a photograph of "
-            f"{files.root} ({examples(map(files.relative, files.paths))}); correct the names, or "
-            "name the folder of the photographs with data.images (--images)"
+            f"{files.root} ({examples(map(files.relative, files.paths))}); correct the names"
+            f"{hint}, or name the folder of the photographs with data.images (--images)"
         )
     classes = Classes(class_names)
     tags: dict[Path, dict[str, None] | None] = dict.fromkeys(files.paths)

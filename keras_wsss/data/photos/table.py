@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from keras_wsss.data.photos.rows import Row, read_rows
+from keras_wsss.data.photos.rows import Row
 from keras_wsss.data.photos.scan import PHOTO_SUFFIXES, PhotoFiles, examples
 from keras_wsss.data.photos.source import Entry, Source, assemble, class_list
 from keras_wsss.errors import DataError
@@ -24,6 +24,8 @@ SEPARATORS = (";", "|", ",")
 
 def read_table(
     path: Path,
+    header: Sequence[str],
+    rows: Sequence[Row],
     images: Path | None = None,
     tags_column: str | None = None,
     separator: str | None = None,
@@ -36,6 +38,8 @@ def read_table(
 
     Args:
         path: the table.
+        header: names of its columns.
+        rows: see :func:`~keras_wsss.data.photos.rows.read_rows`.
         images: folder of the photographs; None: that of the table.
         tags_column: the column of the tags; None: recognised.
         separator: of tags in a cell; None: recognised, one of ``;``, ``|`` and ``,``.
@@ -48,10 +52,10 @@ def read_table(
 
     Example:
 
-    >>> read_table(Path("photos/tags.csv")).photographs[0].tags
+    >>> path = Path("photos/tags.csv")
+    >>> read_table(path, *read_rows(path)).photographs[0].tags
     ('cat',)
     """
-    header, rows = read_rows(path)
     files = PhotoFiles(images or path.parent)
     id_column = _id_column(path, header, rows, files)
     warnings: list[str] = []
@@ -124,6 +128,11 @@ def _tags_column(path: Path, header: Sequence[str], id_column: str) -> str | Non
             "data.tags_column (--tags-column)"
         )
     return found[0] if found else None
+
+
+def is_known_column(name: str) -> bool:
+    """Whether a column of that name usually holds images or tags."""
+    return _plain(name) in ID_COLUMNS | TAG_COLUMNS
 
 
 def _plain(name: str) -> str:
