@@ -16,8 +16,8 @@ import numpy as np
 from PIL import Image
 
 from keras_wsss.config.data import Untagged
+from keras_wsss.data.classes import mask_lookup
 from keras_wsss.data.files import read_values
-from keras_wsss.data.labels import mask_lookup
 from keras_wsss.data.photos.convert import check_plugins, examined, save_converted
 from keras_wsss.data.photos.cvat import read_colours
 from keras_wsss.data.photos.division import for_validation

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from keras_wsss.data.classes import mask_lookup, plain
 from keras_wsss.data.files import (
     check_image_file,
     check_map_size,
@@ -17,14 +18,13 @@ from keras_wsss.data.files import (
     find_saliency,
     upright,
 )
-from keras_wsss.data.labels import mask_lookup
 from keras_wsss.data.photos.convert import examined
 from keras_wsss.data.photos.cvat import read_colours
 from keras_wsss.data.photos.division import for_validation
 from keras_wsss.data.photos.duplicates import groups_alike
 from keras_wsss.data.photos.labels import Labelled, label, reasons
 from keras_wsss.data.photos.recognise import find_source
-from keras_wsss.data.photos.scan import examples, folded
+from keras_wsss.data.photos.scan import examples
 from keras_wsss.data.photos.source import Photograph, Source
 from keras_wsss.data.split import ReadArray, Split, by_lists
 from keras_wsss.data.text import read_lines
@@ -161,15 +161,15 @@ def groups_of(fingerprints: Sequence[int]) -> tuple[np.ndarray, list[str]]:
 
 def _listed(file: Path, source: Source, labelled: Labelled) -> list[int]:
     """Positions of the photographs of a list: ids, one a line."""
-    position = {folded(photo.id): number for number, photo in enumerate(labelled.photographs)}
-    known = {folded(photo.id) for photo in source.photographs}
+    position = {plain(photo.id): number for number, photo in enumerate(labelled.photographs)}
+    known = {plain(photo.id) for photo in source.photographs}
     lines = read_lines(file)
-    if missing := [line for line in lines if folded(line) not in known]:
+    if missing := [line for line in lines if plain(line) not in known]:
         raise DataError(
             f"{file}: {examples(missing)}: no such photograph; take it out of the list, or add it "
             f"(ids are {examples(sorted(known))})"
         )
-    return list(dict.fromkeys(position[folded(line)] for line in lines if folded(line) in position))
+    return list(dict.fromkeys(position[plain(line)] for line in lines if plain(line) in position))
 
 
 def _has_masks(source: Source, photos: Sequence[Photograph], needed: bool) -> bool:

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from keras_wsss.data.classes import plain
 from keras_wsss.data.files import IMAGE_SUFFIXES
 from keras_wsss.errors import DataError
 
@@ -30,17 +31,6 @@ def examples(names: Iterable[object], count: int = 3) -> str:
     shown = [str(name) for name in names]
     more = f" and {len(shown) - count} more" if len(shown) > count else ""
     return ", ".join(shown[:count]) + more
-
-
-def folded(text: str) -> str:
-    """Text for comparisons: file names from a Mac are decomposed, those from Windows ignore case.
-
-    Example:
-
-    >>> folded("Cafe\\u0301") == folded("CAFÉ")
-    True
-    """
-    return unicodedata.normalize("NFC", text).casefold().strip()
 
 
 def is_ignored(folder: str) -> bool:
@@ -100,8 +90,8 @@ class PhotoFiles:
         self._by_name: dict[str, list[Path]] = {}
         self._by_stem: dict[str, list[Path]] = {}
         for path in self.paths:
-            self._by_name.setdefault(folded(path.name), []).append(path)
-            self._by_stem.setdefault(folded(path.stem), []).append(path)
+            self._by_name.setdefault(plain(path.name), []).append(path)
+            self._by_stem.setdefault(plain(path.stem), []).append(path)
 
     def relative(self, path: Path) -> str:
         """A photograph's path within the folder."""
@@ -182,7 +172,7 @@ class PhotoFiles:
 
 
 def _parts(name: str) -> list[str]:
-    parts = folded(name).replace("\\", "/").split("/")
+    parts = plain(name).replace("\\", "/").split("/")
     return [part for part in parts if part not in ("", ".") and not re.fullmatch("[a-z]:", part)]
 
 
@@ -208,7 +198,7 @@ def unique_ids(paths: Sequence[str]) -> list[str]:
     forms = [_forms(path) for path in paths]
     chosen = [0] * len(forms)
     while True:
-        names = [folded(form[level]) for form, level in zip(forms, chosen, strict=True)]
+        names = [plain(form[level]) for form, level in zip(forms, chosen, strict=True)]
         taken = Counter(names)
         longer = [
             number
@@ -224,10 +214,10 @@ def unique_ids(paths: Sequence[str]) -> list[str]:
     used: set[str] = set()
     for form, level in zip(forms, chosen, strict=True):
         name, number = form[level], 1
-        while folded(name) in used:
+        while plain(name) in used:
             number += 1
             name = f"{form[level]}_{number}"
-        used.add(folded(name))
+        used.add(plain(name))
         ids.append(name)
     return ids
 
