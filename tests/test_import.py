@@ -214,10 +214,19 @@ def test_output_is_not_overwritten_unasked(photos, tmp_path):
         path.rename(photos / f"dog/cat{path.name}")
     assert list(import_photos(photos, tmp_path / "set", overwrite=True)["classes"]) == ["dog"]
     assert not (tmp_path / "set/photos/cat_1.jpg").exists()
-    for bad in (photos, photos / "set", tmp_path):
-        with pytest.raises(DataError, match="or the other way round; choose a folder beside it"):
+    for bad in (photos, tmp_path):
+        with pytest.raises(DataError, match="holds the source, which must stay"):
             import_photos(photos, bad, overwrite=True)
+    (tmp_path / "letters").mkdir()
+    with pytest.raises(DataError, match="letters: is there already, and no import wrote it"):
+        import_photos(photos, tmp_path / "letters", overwrite=True)
     assert len(list(photos.rglob("*.jpg"))) == 20
+
+
+def test_output_within_the_source_does_not_count(photos):
+    first = import_photos(photos, photos / "set")
+    again = import_photos(photos, photos / "set", overwrite=True)
+    assert first == again and again["images"] == 20
 
 
 # ---- the command -----------------------------------------------------------------------------

@@ -107,6 +107,7 @@ TABLES = {
     "column for each class": "id,cat,dog,camera\n1,1,0,a\n2,1,1,b\n3,0,0,a\n",
     "words for each class": "id,cat,dog\n1,TRUE,FALSE\n2,yes,x\n3,no,\n",
     "lists of Python": "id,tags\n1,['cat']\n2,\"['cat', 'dog']\"\n3,[]\n",
+    "numbered columns": "photo,Tag 1,Tag 2\n1,cat,\n2,cat,dog\n3,,\n",
     "another language": "Bild,tags\n1.jpg,cat\n2.jpg,cat;dog\n3.jpg,\n",
     "numbers beside files": "id,file,tags\n3,1.jpg,cat\n1,2.jpg,cat;dog\n2,3.jpg,\n",
 }
@@ -727,6 +728,12 @@ def test_reader_keeps_what_looks_alike_in_one_list(folders):
             assert pair <= set(train.ids) or pair <= set(val.ids)
 
 
+def test_copies_with_other_tags_are_warned_of(folders, caplog):
+    shutil.copy(folders / "cat/1.jpg", folders / "dog/a copy.jpg")
+    load(folders, "photos")
+    assert "look alike have different tags: cat_1 and a_copy" in caplog.text
+
+
 def test_reader_of_photographs_that_all_look_alike(tmp_path, caplog):
     for number in range(12):
         path = tmp_path / ("good", "bad")[number % 2] / f"{number}.png"
@@ -754,7 +761,7 @@ def test_reader_names_files_that_cannot_be_used(folders):
         load(folders, "photos", masks=True, val_fraction=0.3)
     with pytest.raises(DataError, match=r"mine\.txt: cannot be read"):
         load(folders, "photos", train_list="mine")
-    with pytest.raises(DataError, match="too few to divide; the list val is empty"):
+    with pytest.raises(DataError, match="of 24 photographs none is left for the list val"):
         load(folders, "photos", val_fraction=0)
 
 

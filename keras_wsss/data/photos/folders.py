@@ -104,5 +104,5 @@ def _empty_folders(path: Path, level: int) -> list[str]:
     return sorted(
         folder.relative_to(path).as_posix()
         for folder in path.glob("*/" * (level + 1))
-        if folder not in filled and not is_ignored(folder.name)
+        if folder not in filled and not is_ignored(folder)
     )

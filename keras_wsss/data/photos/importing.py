@@ -25,12 +25,13 @@ from keras_wsss.data.photos.imported import CLASSES, MASKS, PHOTOS, SEPARATOR, T
 from keras_wsss.data.photos.labels import Labelled, label
 from keras_wsss.data.photos.reader import THREADS, TRAIN, VAL, groups_of
 from keras_wsss.data.photos.recognise import find_source
+from keras_wsss.data.photos.scan import SUMMARY
 from keras_wsss.data.photos.sheet import sheet_of
 from keras_wsss.data.photos.source import Dropped, Photograph, Source
 from keras_wsss.errors import DataError
 from keras_wsss.palette import IGNORE_ID, voc_palette
 
-SUMMARY, SHEET = "import.json", "sheet.jpg"
+SHEET = "sheet.jpg"
 
 
 def import_photos(
@@ -95,7 +96,7 @@ def import_photos(
             f"{source}: the class {odd[0]!r} has a {SEPARATOR!r}, which separates tags; rename it"
         )
     prints = [examined(photo.path).fingerprint for photo in labelled.photographs]
-    groups, notes = groups_of(prints)
+    groups, notes = groups_of(labelled, prints)
     labelled = replace(labelled, warnings=(*labelled.warnings, *notes))
     for_val = for_validation(labelled.labels, groups, val_fraction, seed)
 
@@ -131,12 +132,8 @@ def _check_output(source: Path, output: Path, overwrite: bool) -> None:
     if not source.exists():
         raise DataError(f"{source}: no such file or folder")
     inner, outer = output.resolve(), source.resolve()
-    if source.is_file():
-        outer = outer.parent
-    if inner == outer or inner in outer.parents or outer in inner.parents and source.is_dir():
-        raise DataError(
-            f"{output}: lies in {source}, or the other way round; choose a folder beside it"
-        )
+    if inner == outer or inner in outer.parents:
+        raise DataError(f"{output}: holds the source, which must stay; choose another folder")
     if not output.exists():
         return
     if not (output / SUMMARY).is_file():

@@ -26,6 +26,10 @@ NOT_PHOTOGRAPHS = frozenset(
 )
 
 
+SUMMARY = "import.json"
+"""Marks a folder that an import wrote: copies of photographs, which must not count twice."""
+
+
 def examples(names: Iterable[object], count: int = 3) -> str:
     """The first names of many, for messages."""
     shown = [str(name) for name in names]
@@ -33,13 +37,16 @@ def examples(names: Iterable[object], count: int = 3) -> str:
     return ", ".join(shown[:count]) + more
 
 
-def is_ignored(folder: str) -> bool:
-    """Whether a folder of that name holds no photographs that a user means."""
-    return folder.startswith(".") or folder.casefold() in NOT_PHOTOGRAPHS
+def is_ignored(folder: Path) -> bool:
+    """Whether a folder holds no photographs that a user means: hidden, imported, or of masks."""
+    name = folder.name
+    return (
+        name.startswith(".") or name.casefold() in NOT_PHOTOGRAPHS or (folder / SUMMARY).is_file()
+    )
 
 
 def visible_files(root: Path) -> Iterator[Path]:
-    """All files below a folder in a fixed order, but hidden ones and those of masks."""
+    """All files below a folder in a fixed order, but those of ignored folders and hidden ones."""
     seen = set()
     for folder, folders, names in os.walk(root, followlinks=True):
         # A link to a folder above would never end.
@@ -47,7 +54,8 @@ def visible_files(root: Path) -> Iterator[Path]:
         folders[:] = [
             name
             for name in sorted(folders)
-            if not is_ignored(name) and os.path.realpath(os.path.join(folder, name)) not in seen
+            if not is_ignored(Path(folder, name))
+            and os.path.realpath(os.path.join(folder, name)) not in seen
         ]
         yield from (Path(folder, name) for name in sorted(names) if not name.startswith("."))
 

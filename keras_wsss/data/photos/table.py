@@ -59,14 +59,16 @@ def read_table(
     files = PhotoFiles(images or path.parent)
     id_column = _id_column(path, header, rows, files)
     warnings: list[str] = []
-    if tags_column or (tags_column := _tags_column(path, header, id_column)):
-        if tags_column not in header:
-            raise DataError(
-                f"{path}: has no column {tags_column!r}; it has {', '.join(header)}; change "
-                "data.tags_column (--tags-column)"
-            )
-        tags = _separated([row.cells[tags_column] for row in rows], separator, warnings)
-        taken = f"tags: column {tags_column!r}"
+    if tags_column and tags_column not in header:
+        raise DataError(
+            f"{path}: has no column {tags_column!r}; it has {', '.join(header)}; change "
+            "data.tags_column (--tags-column)"
+        )
+    if columns := [tags_column] if tags_column else _tag_columns(path, header, id_column):
+        cells = [row.cells[name] for row in rows for name in columns]
+        each = iter(_separated(cells, separator, warnings))
+        tags = [tuple(tag for _ in columns for tag in next(each)) for _ in rows]
+        taken = f"tags: {', '.join(columns)}"
     else:
         columns = [name for name in header if name != id_column and _is_class(name, rows)]
         if not columns:
@@ -76,7 +78,7 @@ def read_table(
                 "(--tags-column)"
             )
         tags = [tuple(n for n in columns if text_of(row.cells[n]).lower() in YES) for row in rows]
-        taken = f"classes: columns {', '.join(columns)}"
+        taken = f"classes: {', '.join(columns)}"
         if ignored := [name for name in header if name not in (id_column, *columns)]:
             taken += f" (not {', '.join(ignored)}, which hold more than 0 and 1)"
     named = [
@@ -92,7 +94,7 @@ def read_table(
         [entry for entry in named if entry.name],
         class_list(path.parent / "classes.txt"),
         called=f"the names in column {id_column!r}",
-        taken=f"images: column {id_column!r}; {taken}",
+        taken=f"columns of images: {id_column}; {taken}",
         warnings=warnings,
     )
 
@@ -120,14 +122,20 @@ def _id_column(path: Path, header: Sequence[str], rows: Sequence[Row], files: Ph
     )
 
 
-def _tags_column(path: Path, header: Sequence[str], id_column: str) -> str | None:
-    found = [name for name in header if name != id_column and _plain(name) in TAG_COLUMNS]
-    if len(found) > 1:
+def _tag_columns(path: Path, header: Sequence[str], id_column: str) -> list[str]:
+    """The column of the tags, or several that are numbered: ``tag 1``, ``tag 2``."""
+    kinds: dict[str, list[str]] = {}
+    for name in header:
+        kind = re.sub(r"_?\d+$", "", _plain(name))
+        if name != id_column and kind in TAG_COLUMNS:
+            kinds.setdefault(kind, []).append(name)
+    if len(kinds) > 1:
+        found = [name for names in kinds.values() for name in names]
         raise DataError(
             f"{path}: the columns {' and '.join(found)} may hold the tags; choose one with "
             "data.tags_column (--tags-column)"
         )
-    return found[0] if found else None
+    return next(iter(kinds.values()), [])
 
 
 def is_known_column(name: str) -> bool:
