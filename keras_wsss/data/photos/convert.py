@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from keras_wsss.data.files import ORIENTATION_TAG
+from keras_wsss.data.bitmaps import BMP_HEAD, check_bmp
 from keras_wsss.data.photos.duplicates import fingerprint
 from keras_wsss.data.photos.scan import examples
 from keras_wsss.errors import DataError
@@ -86,7 +86,7 @@ def opened(path: Path) -> Iterator[Image.Image]:
             raise DataError(f"{path}: is a HEIC or AVIF file, which needs {INSTALL}") from error
         reason = "the file is empty (0 bytes)" if not head else "is no photograph"
         raise DataError(f"{path}: {reason}; replace the file") from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         raise DataError(f"{path}: cannot be decoded ({error}); replace the file") from error
 
 
@@ -103,14 +103,24 @@ def examine(path: Path) -> Examined:
     """
     with opened(path) as image:
         suffix = READABLE.get(image.format or "")
-        orientation = image.getexif().get(ORIENTATION_TAG, 1)
-        if suffix == ".bmp" and image.mode != "RGB":
-            suffix = None  # TensorFlow takes the indices of a palette for grey values
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+        if suffix == ".bmp" and not _bmp_is_read(path):
+            suffix = None
         if suffix != ".jpg" and orientation != 1:
             suffix = None  # it reads the orientation of JPEG files only
         image.draft("L", (DRAFT, DRAFT))
         image.load()
         return Examined(suffix, fingerprint(eight_bits(image, path)))
+
+
+def _bmp_is_read(path: Path) -> bool:
+    with path.open("rb") as file:
+        head = file.read(BMP_HEAD)
+    try:
+        check_bmp(str(path), head)
+    except DataError:
+        return False
+    return True
 
 
 @functools.lru_cache(maxsize=100_000)
