@@ -1,6 +1,5 @@
 """The import: what it writes, what it leaves out, and what it says."""
 
-import argparse
 import csv
 import json
 import os
@@ -12,7 +11,7 @@ from data_folder import photograph
 from PIL import Image, ImageOps
 from test_photos import write_cvat_masks, write_photos
 
-from keras_wsss.commands import import_ as command
+from keras_wsss.__main__ import main
 from keras_wsss.data import load
 from keras_wsss.data.photos import convert, importing
 from keras_wsss.data.photos.importing import import_photos
@@ -232,12 +231,13 @@ def test_output_within_the_source_does_not_count(photos):
 # ---- the command -----------------------------------------------------------------------------
 
 
-def run(*arguments, json=False):
-    parser = argparse.ArgumentParser(epilog=command.EPILOG)
-    command.add_arguments(parser)
-    options = parser.parse_args([str(each) for each in arguments])
-    options.json = json
-    return command.run(options)
+def run(*arguments):
+    """Exit code of the command."""
+    try:
+        main(["import", *map(str, arguments)])
+    except SystemExit as end:
+        return end.code
+    return 0
 
 
 def test_command(photos, tmp_path, capsys):
@@ -254,7 +254,7 @@ def test_command(photos, tmp_path, capsys):
     for path in sorted(photos.rglob("*.jpg")):
         rows.append(f"{path.parent.name}/{path.name},{path.parent.name if path.stem > '4' else ''}")
     (photos / "tags.csv").write_text("\n".join(rows))
-    assert run(photos, "-o", output, "--overwrite", "--untagged", "drop", json=True) == 0
+    assert run(photos, "-o", output, "--overwrite", "--untagged", "drop", "--json") == 0
     summary = json.loads(capsys.readouterr().out)  # nothing but JSON
     assert summary["images"] == 10 and len(summary["dropped"]) == 9
     assert run(photos, "-o", output, "--overwrite", "--untagged", "negative") == 0
@@ -262,8 +262,6 @@ def test_command(photos, tmp_path, capsys):
 
 
 def test_help(capsys):
-    with pytest.raises(SystemExit):
-        run("--help")
+    assert run("--help") == 0
     text = capsys.readouterr().out
-    assert "--untagged" in text and "examples" in text and "exit status" in text
-    assert "\n" not in command.HELP
+    assert "--untagged" in text and "examples:" in text
