@@ -68,6 +68,18 @@ def test_a_class_without_a_pixel_is_said(folder, caplog):
     assert not caplog.records
 
 
+@pytest.mark.parametrize("mode", ["L", "1"])
+def test_saliency_maps_of_zeros_and_ones(folder, mode):
+    (folder / "Saliency").mkdir()
+    for path in (folder / "SegmentationClass").glob("*.png"):
+        salient = np.asarray(Image.open(path)) == 1
+        map_ = Image.fromarray(salient if mode == "1" else salient.astype(np.uint8))
+        map_.save(folder / "Saliency" / path.name)
+    data = DataConfig(kind="voc", root=folder, train_list="train")
+    with pytest.raises(DataError, match=r"Saliency: the saliency maps of the list train hold 0 an"):
+        load_split(data, "train", require_saliency=True)
+
+
 # --- VOC's numbering where nothing says so ----------------------------------------------------
 
 

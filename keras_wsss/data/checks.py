@@ -26,8 +26,8 @@ def check_maps(split: Split) -> None:
     """Reads all masks and saliency maps that are image files; other maps cannot be wrong.
 
     Raises:
-        DataError: one does not fit its image, or holds an id that is in no class list, or no mask
-            holds any class.
+        DataError: one does not fit its image, or holds an id that is in no class list; no mask
+            holds any class, or no saliency map more than ones.
 
     Example:
 
@@ -44,8 +44,12 @@ def check_maps(split: Split) -> None:
             )
     if split.saliency_paths is not None and split.read_saliency is None:
         with ThreadPoolExecutor(THREADS) as pool:
-            for _ in pool.map(split.saliency, range(len(split))):
-                pass
+            brightest = max(pool.map(lambda place: split.saliency(place).max(), range(len(split))))
+        if brightest == 1:
+            raise DataError(
+                f"{Path(split.saliency_paths[0]).parent}: the saliency maps of the list "
+                f"{split.name} hold 0 and 1 alone; write 255 where an object is, in 8 bits"
+            )
 
 
 def held_ids(split: Split) -> np.ndarray:

@@ -23,7 +23,7 @@ MOST_CLASSES = IGNORE_ID - 1
 """Masks have 8 bits: 0 is the background, 255 is ignored."""
 
 # No classes: labelme writes __ignore__ and _background_ at the head of its lists, in this order.
-IGNORE, BACKGROUND = {"ignore"}, {"background", "bg"}
+IGNORE_WORDS, BACKGROUND_WORDS = {"ignore"}, {"background", "bg"}
 
 UNREADABLE = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
@@ -47,7 +47,7 @@ def is_background(name: str) -> bool:
     >>> is_background("_Background_")
     True
     """
-    return _letters(name) in BACKGROUND
+    return _letters(name) in BACKGROUND_WORDS
 
 
 def spelling(names: Iterable[str]) -> dict[str, str]:
@@ -75,14 +75,14 @@ def foreground(names: Sequence[str], source: object) -> tuple[str, ...]:
     ('cat', 'dog')
     """
     head = 0
-    for special in (IGNORE, BACKGROUND):
+    for special in (IGNORE_WORDS, BACKGROUND_WORDS):
         head += bool(names[head:]) and _letters(names[head]) in special
     classes = tuple(name.strip() for name in names[head:])
     seen: dict[str, str] = {}
     for name in classes:
         if not name or UNREADABLE.search(name):
             raise DataError(f"{source}: {name!r} is no name of a class; correct it")
-        if _letters(name) in IGNORE | BACKGROUND:
+        if _letters(name) in IGNORE_WORDS | BACKGROUND_WORDS:
             raise DataError(
                 f"{source}: {name!r} is no class, and can only stand at the head of the list (ids "
                 "in masks are positions in it, the background is 0); move it there, or remove it"
