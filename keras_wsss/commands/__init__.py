@@ -1,0 +1,1 @@
+"""One module a sub-command: arguments, and one call into the library."""
