@@ -23,7 +23,12 @@ from keras_wsss.methods import new_model
 from keras_wsss.prediction import segment
 from keras_wsss.run_folder import RunDirectory
 
-DATA = ["data.shapes.train_images=4", "data.shapes.val_images=2", "data.shapes.image_size=64"]
+DATA = [
+    "data.shapes.train_images=3",
+    "data.shapes.val_images=2",
+    "data.shapes.image_size=64",
+    "pseudo_label.iterations=1",
+]
 
 
 @pytest.fixture(scope="module", autouse=True)

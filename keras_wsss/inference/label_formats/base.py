@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from keras_wsss.errors import DataError
 from keras_wsss.palette import IGNORE_ID, voc_palette
 
 UNKNOWN = "unknown"
@@ -56,11 +57,15 @@ class LabelFormat:
     next_step: str
 
 
+def present(label: np.ndarray) -> list[int]:
+    """Ids in a label uint8 [H, W] but the background's, ascending."""
+    ids: list[int] = np.flatnonzero(np.bincount(label.ravel())).tolist()
+    return [number for number in ids if number]
+
+
 def regions(label: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """The classes in a label but the background, ascending, and where each is, bool [H, W]."""
-    for number in np.unique(label).tolist():
-        if number:
-            yield number, label == number
+    """Ids in a label but the background's, and where each is, bool [H, W]."""
+    return ((number, label == number) for number in present(label))
 
 
 def numbered_classes(class_names: Sequence[str], unknown: bool) -> dict[int, str]:
@@ -69,6 +74,20 @@ def numbered_classes(class_names: Sequence[str], unknown: bool) -> dict[int, str
     if unknown:
         names[IGNORE_ID] = UNKNOWN if UNKNOWN not in class_names else f"{UNKNOWN} ({IGNORE_ID})"
     return names
+
+
+def check_names(class_names: Sequence[str], refused: str, file: str) -> None:
+    """Refuses class names with one of the characters ``refused``, which would break a ``file``.
+
+    Raises:
+        DataError: there is such a name.
+    """
+    for name in class_names:
+        if found := set(refused) & set(name):
+            raise DataError(
+                f"class {name!r}: {file} cannot hold a name with {min(found)!r}; rename the class, "
+                "or write another format"
+            )
 
 
 def hex_colour(number: int) -> str:

@@ -16,13 +16,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from keras_wsss.errors import DataError
 from keras_wsss.inference.label_formats.base import (
     LabelFormat,
     LabelledPhoto,
+    check_names,
     hex_colour,
     numbered_classes,
     place,
+    present,
 )
 from keras_wsss.palette import IGNORE_ID, voc_palette
 
@@ -31,37 +32,29 @@ def write(photos: Iterable[LabelledPhoto], class_names: Sequence[str], folder: P
     """Writes photographs, archive and labels; see :class:`LabelFormat`.
 
     Raises:
-        DataError: a class has a name that CVAT's ``labelmap.txt`` cannot hold.
+        DataError: a class has a name that ``labelmap.txt`` cannot hold.
     """
-    for name in class_names:
-        if ":" in name or name.startswith("#"):
-            raise DataError(
-                f"class {name!r}: labelmap.txt of CVAT cannot hold a name with a colon, or that "
-                "begins with '#'; rename the class, or write another format"
-            )
+    check_names(class_names, ":#", "labelmap.txt")
     palette, names, unknown = voc_palette(), [], False
     # PNG is compressed already.
     with zipfile.ZipFile(folder / "annotations.zip", "w", zipfile.ZIP_STORED) as archive:
         for photo in photos:
             name = place(photo.path, folder / "images").stem
-            present, objects = np.unique(photo.label, return_inverse=True)
-            if present[0] != 0:
-                objects = objects + 1  # 0 is no object
-            for part, values in (
-                ("Class", photo.label),
-                ("Object", objects.reshape(photo.label.shape)),
-            ):
+            classes = present(photo.label)
+            object_of = np.zeros(256, np.uint8)
+            object_of[classes] = range(1, len(classes) + 1)
+            for part, values in (("Class", photo.label), ("Object", object_of[photo.label])):
                 archive.writestr(f"Segmentation{part}/{name}.png", _png(palette[values]))
-            unknown |= IGNORE_ID in present
+            unknown |= IGNORE_ID in classes
             names.append(name)
-        classes = numbered_classes(class_names, unknown)
+        numbered = numbered_classes(class_names, unknown)
         archive.writestr("ImageSets/Segmentation/default.txt", "".join(f"{n}\n" for n in names))
-        colours = {"background": palette[0], **{name: palette[n] for n, name in classes.items()}}
+        colours = {"background": palette[0], **{name: palette[n] for n, name in numbered.items()}}
         lines = [f"{name}:{','.join(map(str, colour))}::\n" for name, colour in colours.items()]
         archive.writestr("labelmap.txt", "# label:color_rgb:parts:actions\n" + "".join(lines))
     labels = [
         {"name": name, "color": hex_colour(number), "type": "any", "attributes": []}
-        for number, name in classes.items()
+        for number, name in numbered.items()
     ]
     (folder / "cvat-labels.json").write_text(
         json.dumps(labels, indent=2, ensure_ascii=False) + "\n", "utf-8"

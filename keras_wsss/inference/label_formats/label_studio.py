@@ -22,6 +22,7 @@ from keras_wsss.inference.label_formats.base import (
     hex_colour,
     numbered_classes,
     place,
+    present,
     regions,
     run_lengths,
 )
@@ -42,7 +43,7 @@ def write(photos: Iterable[LabelledPhoto], class_names: Sequence[str], folder: P
             # One by one: the masks of all photographs need not fit into memory.
             file.write(",\n" if position else "[\n")
             file.write(json.dumps(task, ensure_ascii=False))
-            unknown |= bool((photo.label == IGNORE_ID).any())
+            unknown |= IGNORE_ID in present(photo.label)
         file.write("\n]\n")
     (folder / "label-config.xml").write_text(_config(class_names, unknown), "utf-8")
 

@@ -13,8 +13,9 @@ from pathlib import Path
 from keras_wsss.inference.label_formats.base import (
     LabelFormat,
     LabelledPhoto,
+    check_names,
     place,
-    regions,
+    present,
     save_palette_png,
     write_lines,
 )
@@ -22,7 +23,12 @@ from keras_wsss.palette import IGNORE_ID
 
 
 def write(photos: Iterable[LabelledPhoto], class_names: Sequence[str], folder: Path) -> None:
-    """Writes photographs, masks, list and tags; see :class:`LabelFormat`."""
+    """Writes photographs, masks, list and tags; see :class:`LabelFormat`.
+
+    Raises:
+        DataError: a class has a name that ``labels.csv`` cannot hold.
+    """
+    check_names(class_names, ";", "labels.csv")
     names = []
     with (folder / "labels.csv").open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
@@ -30,7 +36,7 @@ def write(photos: Iterable[LabelledPhoto], class_names: Sequence[str], folder: P
         for photo in photos:
             name = place(photo.path, folder / "JPEGImages").stem
             save_palette_png(photo.label, folder / "SegmentationClass" / f"{name}.png")
-            tags = [class_names[n - 1] for n, _ in regions(photo.label) if n != IGNORE_ID]
+            tags = [class_names[n - 1] for n in present(photo.label) if n != IGNORE_ID]
             table.writerow((name, ";".join(tags)))
             names.append(name)
     write_lines(folder / "ImageSets" / "Segmentation" / "train.txt", names)

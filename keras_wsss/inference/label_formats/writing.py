@@ -9,6 +9,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from keras_wsss.inference.label_formats.base import (
     LabelledPhoto,
     numbered_classes,
     place,
-    regions,
+    present,
 )
 from keras_wsss.palette import IGNORE_ID
 from keras_wsss.registry import LABEL_FORMATS
@@ -75,7 +76,7 @@ def write_labels(
         spool = _Spool(photos, Path(scratch), limit)
         chosen.write(spool, class_names, folder)
         _write_order(folder / "order.csv", spool.entries)
-        images_with = Counter(number for entry in spool.entries for number in entry.present)
+        images_with = Counter(number for entry in spool.entries for number in entry.classes)
         names = numbered_classes(class_names, unknown=IGNORE_ID in images_with)
         manifest = {
             **(about or {}),
@@ -93,12 +94,14 @@ class _Entry:
     id: str
     path: Path
     label_path: Path
-    present: tuple[int, ...]
+    classes: list[int]
     uncertainty: float
 
 
 class _Spool:
     """Labels on disk, since their order is known only after the last one.
+
+    They are asked for when a format asks for the first: what it refuses before costs no work.
 
     Args:
         photos: in any order.
@@ -107,17 +110,25 @@ class _Spool:
     """
 
     def __init__(self, photos: Iterable[LabelledPhoto], scratch: Path, limit: int | None):
+        self.photos = photos
+        self.scratch = scratch
+        self.limit = limit
+
+    @cached_property
+    def entries(self) -> list[_Entry]:
+        """What is to be written, the most uncertain first."""
         names = _FileNames()
         entries = []
-        for photo in photos:
+        for photo in self.photos:
             _check_size(photo)
             name = names.of(photo.id)
-            path = place(photo.path, scratch / "photographs", name + photo.path.suffix.lower())
-            label_path = scratch / f"{name}.png"
+            suffix = photo.path.suffix.lower()
+            path = place(photo.path, self.scratch / "photographs", name + suffix)
+            label_path = self.scratch / f"{name}.png"
             Image.fromarray(photo.label).save(label_path)
-            present = tuple(number for number, _ in regions(photo.label))
-            entries.append(_Entry(photo.id, path, label_path, present, photo.uncertainty))
-        self.entries = sorted(entries, key=lambda entry: -entry.uncertainty)[:limit]
+            ids = present(photo.label)
+            entries.append(_Entry(photo.id, path, label_path, ids, photo.uncertainty))
+        return sorted(entries, key=lambda entry: -entry.uncertainty)[: self.limit]
 
     def __iter__(self) -> Iterator[LabelledPhoto]:
         for entry in self.entries:
