@@ -41,12 +41,13 @@ from keras_wsss.checksums import write_sums
 from keras_wsss.config import digest, load_config
 from keras_wsss.data.decode import decode_image
 from keras_wsss.data.shapes import CLASSES, draw_scene
+from keras_wsss.data.sizes import shrunk
 from keras_wsss.errors import ServingError
 from keras_wsss.export.bundle import write_warmup
 from keras_wsss.export.client import GrpcClient, RestClient
 from keras_wsss.export.metadata import Limits, Metadata, Provenance
 from keras_wsss.export.network import network_of
-from keras_wsss.export.saved_model import enlarged, shrunk, write_saved_model
+from keras_wsss.export.saved_model import enlarged, write_saved_model
 from keras_wsss.methods import build_model
 from keras_wsss.palette import voc_palette
 
@@ -178,7 +179,7 @@ class Server:
     """The local server as a process of its own, its memory watched."""
 
     def __init__(self, folder):
-        command = [sys.executable, "-m", "keras_wsss.export.serve", str(folder)]
+        command = [sys.executable, "-m", "keras_wsss", "serve", str(folder)]
         command += ["--rest-port", "0", "--grpc-port", "0", "--poll-seconds", "0.2"]
         self.process = subprocess.Popen(
             command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

@@ -2,7 +2,12 @@
 
 
 class WSSSError(Exception):
-    """Something the user can put right; the message says what, where and how."""
+    """Something the user can put right; the message says what, where and how.
+
+    ``exit_code`` is that of a command that ends with it.
+    """
+
+    exit_code = 2
 
 
 class ConfigError(WSSSError):
@@ -19,6 +24,12 @@ class WeightsError(WSSSError):
 
 class TrainingError(WSSSError):
     """A training that cannot go on, for example after a loss that is not a number."""
+
+
+class InterruptionError(WSSSError):
+    """A training that was told to stop and has saved its state; the message says how to go on."""
+
+    exit_code = 130
 
 
 class ServingError(WSSSError):

@@ -6,8 +6,10 @@ import numpy as np
 import tensorflow as tf
 
 from keras_wsss.data.decode import decode_image
+from keras_wsss.data.sizes import shrunk
 from keras_wsss.errors import DataError
 from keras_wsss.ops.resize import resize, resize_smooth
+from keras_wsss.photographs import IMAGE_SUFFIXES
 
 SMALLEST_SIDE = 64  # so that half the size still suits every backbone
 
@@ -24,12 +26,13 @@ def enlarged(images):
     return resize(images, (height, width))
 
 
-def as_trained(images, square):
+def as_trained(images, square, working_size=None):
     """Images as a network is to see them.
 
     Args:
         images: float `[B,H,W,3]`.
         square: int, side of the square to which the training brought every image, or None.
+        working_size: int, longer side to which it brought larger ones, or None.
 
     Returns:
         float `[B,H',W',3]`, no side below 64 pixels.
@@ -39,7 +42,9 @@ def as_trained(images, square):
     >>> as_trained(images, square=None).shape
     TensorShape([1, 375, 500, 3])
     """
-    return resize_smooth(images, (square, square)) if square else enlarged(images)
+    if square:
+        return resize_smooth(images, (square, square))
+    return enlarged(shrunk(images, working_size) if working_size else images)
 
 
 def fuse_logits(logits, flip=True):
@@ -90,8 +95,8 @@ class Predictor:
         self.model = model
         self.scales = sorted(scales, key=lambda scale: abs(scale - 1))
         self.flip = flip
-        self.logits = tf.function(
-            lambda images: self.outputs(images)["logits"],
+        self.answer = tf.function(
+            self.answer,
             autograph=False,
             input_signature=[tf.TensorSpec([None, None, None, 3], tf.float32)],
         )
@@ -100,8 +105,19 @@ class Predictor:
         """Label map int32 `[B,H,W]` of images float `[B,H,W,3]` in 0..255."""
         return tf.argmax(self.logits(images), axis=-1, output_type=tf.int32)
 
+    def logits(self, images):
+        """The decoder's logits, float32 `[B,H,W,K]`, of images float `[B,H,W,3]` in 0..255."""
+        return self.answer(images)["logits"]
+
+    def answer(self, images):
+        """As :meth:`outputs`, of images that are seen at the model's working size."""
+        if self.model.working_size is None:
+            return self.outputs(images)
+        answer = self.outputs(shrunk(images, self.model.working_size))
+        return {**answer, "logits": resize(answer["logits"], tf.unstack(tf.shape(images)[1:3]))}
+
     def outputs(self, images):
-        """What the network says, not compiled: also what exported graphs hold.
+        """What the network says, not compiled: what exported graphs hold.
 
         Args:
             images: float32 `[B,H,W,3]`, RGB 0..255.
@@ -128,9 +144,6 @@ class Predictor:
         }
 
 
-IMAGE_FILES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp"}
-
-
 def segment(model, images, scales=(1.0,), flip=False):
     """Label maps of images at their own size; tags are not used.
 
@@ -155,12 +168,12 @@ def segment(model, images, scales=(1.0,), flip=False):
     predictor = _predictor(model, tuple(scales), flip)
 
     def one(image):
-        return predictor(tf.cast(_pixels(image), tf.float32)[None]).numpy()[0]
+        return predictor(tf.cast(pixels(image), tf.float32)[None]).numpy()[0]
 
     if isinstance(images, str | Path) and Path(images).is_dir():
-        files = sorted(f for f in Path(images).iterdir() if f.suffix.lower() in IMAGE_FILES)
+        files = sorted(f for f in Path(images).iterdir() if f.suffix.lower() in IMAGE_SUFFIXES)
         if not files:
-            raise DataError(f"{images}: holds no image ({', '.join(sorted(IMAGE_FILES))})")
+            raise DataError(f"{images}: holds no image ({', '.join(IMAGE_SUFFIXES)})")
         return {file.name: one(file) for file in files}
     if isinstance(images, list | tuple):
         return [one(image) for image in images]
@@ -176,8 +189,12 @@ def _predictor(model, scales, flip):
     return known.setdefault((scales, flip), Predictor(model, scales, flip))
 
 
-def _pixels(image):
-    """uint8 or float `[H,W,3]` of an array or a file."""
+def pixels(image):
+    """uint8 or float `[H,W,3]` of an array or a file.
+
+    Raises:
+        DataError: the file is missing or no image, or the array is no RGB image.
+    """
     if not isinstance(image, str | Path):
         if len(np.shape(image)) != 3 or np.shape(image)[-1] != 3:
             raise DataError(

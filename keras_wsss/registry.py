@@ -151,6 +151,7 @@ READERS = Registry(
         "voc": "keras_wsss.config.data:VOC",
         "coco": "keras_wsss.config.data:COCO",
         "shapes": "keras_wsss.config.data:SHAPES",
+        "photos": "keras_wsss.config.data:PHOTOS",
     },
 )
 FORMATS = Registry(

@@ -52,13 +52,12 @@ class RunDirectory:
         """Path of the checkpoint ``last`` or ``best``."""
         return self.path / "checkpoints" / f"{which}.weights.h5"
 
-    def prepare(self, config: Config, resume: bool = False) -> None:
-        """Makes the folder and writes ``config.yaml``.
+    def check(self, resume: bool = False) -> None:
+        """Whether a training can begin here, or go on.
 
         Raises:
             ConfigError: a run is there already and is not to be resumed, or is to be resumed and
                 is not there.
-            TrainingError: the folder cannot be written.
         """
         if resume and not self.checkpoint("last").exists():
             raise ConfigError(
@@ -70,6 +69,15 @@ class RunDirectory:
                 f"{self.path}: holds a run already; continue it with --resume, or choose another "
                 "--run-dir"
             )
+
+    def prepare(self, config: Config, resume: bool = False) -> None:
+        """Makes the folder and writes ``config.yaml``.
+
+        Raises:
+            ConfigError: as :meth:`check`.
+            TrainingError: the folder cannot be written.
+        """
+        self.check(resume)
         self.write(self.config_file, lambda path: path.write_text(config.to_yaml()))
 
     def prepare_stages(self, config: Config, resume: bool = False) -> None:

@@ -1,13 +1,23 @@
 """The commands as a user meets them: one message for a mistake, results where they belong."""
 
+import csv
 import json
+import subprocess
+import sys
 
+import numpy as np
 import pytest
+import tensorflow as tf
 from conftest import tiny_config
 from data_folder import write_voc
+from PIL import Image
 
 from keras_wsss import evaluate as evaluate_command
+from keras_wsss import load
 from keras_wsss import train as train_command
+from keras_wsss.__main__ import main
+from keras_wsss.inference.predict import ROWS
+from keras_wsss.prediction import Predictor, pixels
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +49,7 @@ def test_train_then_evaluate_on_another_list(run, config_file, tmp_path, capsys)
     scores = tmp_path / "scores.json"
     evaluate_command.main(
         ["--run", str(run), "--set", "data.shapes.val_images=3", "--scales", "1,1.25", "--flip"]
-        + ["--json", str(scores)]
+        + ["--output", str(scores), "--json"]
     )
     printed = capsys.readouterr().out
     report = json.loads(scores.read_text())
@@ -61,9 +71,10 @@ def test_dry_run_reports_what_a_run_needs(config_file, tmp_path, capsys):
         ["--config", str(config_file), "--run-dir", str(tmp_path / "run"), "--dry-run"]
     )
     printed = capsys.readouterr().out
-    report = json.loads(printed[printed.rindex("{") :])
-    assert report["parameters"] > 1000 and report["seconds_per_step"] > 0
-    assert report["peak_memory_mb"] > 100 and report["estimated_hours"] >= 0
+    lines = [line.rpartition("  ") for line in printed.splitlines()]
+    report = {name.strip(): float(value) for name, _, value in lines if name and value.isdigit()}
+    assert report["parameters"] > 1000 and report["steps"] == 4 and report["images"] > 1
+    assert report["peak memory mb"] > 100 and "seconds per step" in printed
     assert "backbone" in printed  # the model table
     assert not (tmp_path / "run").exists()
 
@@ -109,3 +120,81 @@ def test_weights_that_cannot_be_fetched_name_the_file_and_the_way_out(tmp_path, 
 
 def test_evaluating_what_is_no_run_is_one_message(tmp_path, capsys):
     assert "config.yaml" in fails(evaluate_command.main, ["--run", str(tmp_path)], capsys)
+
+
+# ---- predict -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Three photographs, one turned by its EXIF data and one in a sub-folder, and what is none."""
+    random = np.random.default_rng(0)
+    (tmp_path / "photos" / "inner").mkdir(parents=True)
+    for name, size in (("a.png", (80, 100)), ("turned.jpg", (96, 70)), ("inner/a.jpg", (100, 80))):
+        photo = Image.fromarray(random.integers(0, 255, (*size, 3), np.uint8))
+        turned = Image.Exif()
+        turned[274] = 6 if "turned" in name else 1
+        photo.save(tmp_path / "photos" / name, exif=turned)
+    (tmp_path / "photos" / "notes.txt").write_text("no photograph")
+    return tmp_path / "photos"
+
+
+def test_predict_writes_masks_overlays_and_rows(run, photos, tmp_path, capsys):
+    output = tmp_path / "out"
+    main(["predict", "--run", str(run), str(photos), "-o", str(output), "--batch", "2"])
+    assert "3 photographs segmented" in capsys.readouterr().out
+    rows = {row["name"]: row for row in map(json.loads, (output / ROWS).open())}
+    assert set(rows) == {"a", "inner/a", "turned"}
+    model = load(run)
+    for name, row in rows.items():
+        mask = np.asarray(Image.open(output / "masks" / f"{name}.png"))
+        np.testing.assert_array_equal(mask, model.segment(row["path"]))
+        assert Image.open(output / "overlays" / f"{name}.jpg").width == mask.shape[1]
+        shares = [np.mean(mask == c + 1) for c in range(len(model.class_names))]
+        np.testing.assert_allclose(list(row["coverage"].values()), shares, atol=1e-4)
+        assert row["classes"] == [n for n, s in row["coverage"].items() if s > 0]
+        logits = Predictor(model).answer(np.float32(pixels(row["path"]))[None])
+        wanted = np.max(tf.nn.softmax(logits["logits"]), axis=-1).mean()
+        assert row["confidence"] == pytest.approx(wanted, abs=1e-3)
+        scores = tf.sigmoid(logits["image_logits"])[0]
+        np.testing.assert_allclose(list(row["scores"].values()), scores, atol=1e-3)
+    assert rows["turned"]["path"].endswith("turned.jpg")
+    assert Image.open(output / "masks" / "turned.png").size == (96, 70)  # as displayed
+    table = list(csv.DictReader((output / "predictions.csv").open()))
+    assert len(table) == 3 and float(table[0]["confidence"]) == rows["a"]["confidence"]
+    page = (output / "index.html").read_text()
+    assert page.count("<figure>") == 3 and "overlays/inner/a.jpg" in page
+
+
+def test_predict_goes_on_where_it_stopped(run, photos, tmp_path, capsys):
+    output = tmp_path / "out"
+    command = ["predict", "--run", str(run), "-o", str(output), "--json"]
+    main([*command, str(photos / "a.png")])
+    assert json.loads(capsys.readouterr().out)["written"] == 1
+    with (output / ROWS).open("a") as file:
+        file.write('{"path": "cut o')  # what a kill leaves
+    (photos / "broken.jpg").write_bytes(b"\xff\xd8 nonsense")
+    with pytest.raises(SystemExit) as end:
+        main([*command, str(photos)])
+    assert end.value.code == 1
+    result = json.loads(capsys.readouterr().out)
+    assert (result["written"], result["kept"], len(result["failed"])) == (2, 1, 1)
+    assert "broken.jpg" in result["failed"][0]["reason"]
+    assert len((output / ROWS).read_text().splitlines()) == 3
+    with pytest.raises(SystemExit) as end:
+        main([*command, str(photos), "--flip"])
+    assert end.value.code == 2 and "--overwrite" in capsys.readouterr().err
+    main([*command, str(photos / "a.png"), "--threshold", "1", "--overwrite"])
+    (row,) = map(json.loads, (output / ROWS).open())
+    assert row["classes"] == [] and not np.any(Image.open(output / "masks" / "a.png"))
+
+
+def test_nothing_but_the_result_is_printed(run, photos, tmp_path):
+    """No noise that reads like a failure, and no TensorFlow for a mistake."""
+    command = [sys.executable, "-m", "keras_wsss", "predict", "--run", str(run), str(photos)]
+    done = subprocess.run([*command, "-o", str(tmp_path / "out")], capture_output=True, text=True)
+    assert done.returncode == 0 and done.stderr == ""
+    missing = [*command, "nowhere.jpg", "-o", str(tmp_path / "out")]
+    failed = subprocess.run(missing, capture_output=True, text=True)
+    assert failed.returncode == 2
+    assert failed.stderr == "error: nowhere.jpg: no such file, folder or pattern\n"

@@ -202,6 +202,17 @@ def test_a_failure_leaves_what_was_there(photos, tmp_path):
     assert sorted(out.rglob("*")) == before and list(tmp_path.iterdir()) == [out]
 
 
+def test_what_has_come_there_in_the_meantime_stays(photos, tmp_path):
+    def meanwhile():
+        yield photos[0]
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "thesis.txt").write_text("years of work")
+
+    with pytest.raises(ConfigError, match="not written by this command"):
+        write_labels(meanwhile(), CLASSES, "coco", tmp_path / "out", overwrite=True)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["thesis.txt"]
+
+
 def test_a_label_in_another_orientation_than_tools_show_is_refused(photos, tmp_path):
     turned = photos[5]
     lying = LabelledPhoto("lying", turned.path, turned.label.T.copy())

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_wsss.metrics import MeanIoU, multilabel_f1
+from keras_wsss.metrics import MeanIoU, average_precision, multilabel_f1
 
 
 def test_mean_over_the_classes_of_the_truth():
@@ -44,3 +44,11 @@ def test_f1():
     labels = [[1, 0, 1], [0, 0, 0], [1, 0, 0]]
     predictions = [[1, 1, 0], [0, 0, 0], [1, 0, 0]]
     assert multilabel_f1(labels, predictions) == pytest.approx((0.5 + 0 + 1) / 3)
+
+
+def test_average_precision():
+    tags = [[1, 1, 0], [0, 1, 0], [1, 0, 0], [0, 0, 0]]
+    scores = [[3.0, 0.5, 1.0], [2.0, 0.5, 2.0], [1.0, 0.5, 3.0], [0.0, 9.0, 4.0]]
+    # First class: at ranks 1 and 3; second: both with a third of equal score, behind a wrong one.
+    expected = [(1 + 2 / 3) / 2, 2 / 4, np.nan]
+    np.testing.assert_allclose(average_precision(tags, scores), expected)

@@ -20,8 +20,8 @@ from benchmarks.fuzz_serving import (
 )
 from keras_wsss.data.decode import decode_image
 from keras_wsss.data.headers import jpeg_header, png_header
+from keras_wsss.data.sizes import shrunk
 from keras_wsss.export.palette_png import encode_mask
-from keras_wsss.export.saved_model import shrunk
 from keras_wsss.palette import voc_palette
 
 

@@ -43,10 +43,9 @@ from tensorflow_serving.apis import (
 )
 
 from benchmarks import serving as serving_benchmark
+from keras_wsss.__main__ import main
 from keras_wsss.checksums import write_sums
 from keras_wsss.errors import DataError, ServingError
-from keras_wsss.export import client as client_command
-from keras_wsss.export import serve as serve_command
 from keras_wsss.export.client import GrpcClient, RestClient
 from keras_wsss.export.serving.json_tensors import parse_inputs
 from keras_wsss.export.serving.model_store import ModelStore, find_models
@@ -567,7 +566,7 @@ def test_unloaded_versions_free_their_memory(models):
 def test_nothing_to_serve_is_one_message(tmp_path, capsys, make, says):
     make(tmp_path / "models")
     with pytest.raises(SystemExit) as end:
-        serve_command.main([str(tmp_path / "models"), "--rest-port", "0"])
+        main(["serve", str(tmp_path / "models"), "--rest-port", "0"])
     assert end.value.code == 2
     output = capsys.readouterr().err
     assert output.count("error: ") == 1 and says in output and "Traceback" not in output
@@ -584,7 +583,7 @@ def test_nothing_to_serve_is_one_message(tmp_path, capsys, make, says):
 )
 def test_numbers_out_of_range_are_one_message(models, capsys, arguments):
     with pytest.raises(SystemExit) as end:
-        serve_command.main([str(models), *arguments])
+        main(["serve", str(models), *arguments])
     assert end.value.code == 2
     assert f"argument {arguments[0]}: {arguments[1]}: allowed: " in capsys.readouterr().err
 
@@ -593,19 +592,21 @@ def test_a_taken_port_is_one_message(models, server, capsys):
     for endpoint, address in (("--rest-port", server.rest), ("--grpc-port", server.grpc)):
         ports = ["--rest-port", "0", endpoint, address.rpartition(":")[2]]
         with pytest.raises(SystemExit):
-            serve_command.main([str(models), *ports])
+            main(["serve", str(models), *ports])
         assert "choose another port" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("module", ["serve", "client"])
-def test_a_missing_extra_is_one_message(models, capsys, monkeypatch, module):
-    if module == "serve":
+@pytest.mark.parametrize("command", ["serve", "ask"])
+def test_a_missing_extra_is_one_message(models, capsys, monkeypatch, tmp_path, command):
+    photo = tmp_path / "photo.png"
+    photo.write_bytes(png()[1])
+    if command == "serve":
         monkeypatch.setitem(sys.modules, "uvicorn", None)
         monkeypatch.delitem(sys.modules, "keras_wsss.export.serving.server", raising=False)
-        main, arguments = serve_command.main, [str(models)]
+        arguments = ["serve", str(models)]
     else:
         monkeypatch.setitem(sys.modules, "requests", None)
-        main, arguments = client_command.main, ["photo.jpg", "--model", "cats"]
+        arguments = ["ask", str(photo), "--model", "cats"]
     with pytest.raises(SystemExit):
         main(arguments)
     assert "pip install 'keras_wsss[serving]'" in capsys.readouterr().err
@@ -613,7 +614,7 @@ def test_a_missing_extra_is_one_message(models, capsys, monkeypatch, module):
 
 def start_command(folder, *arguments):
     """The server as a process of its own; its addresses, read from what it prints."""
-    command = [sys.executable, "-m", "keras_wsss.export.serve", str(folder), "--rest-port", "0"]
+    command = [sys.executable, "-m", "keras_wsss", "serve", str(folder), "--rest-port", "0"]
     process = subprocess.Popen(
         [*command, "--grpc-port", "0", *arguments], stdout=subprocess.PIPE, text=True,
         cwd=REPOSITORY,
@@ -648,7 +649,7 @@ def test_requests_in_flight_are_answered_before_the_end(models):
 
 def test_what_the_commands_import():
     code = (
-        "import sys, keras_wsss.export.serve, keras_wsss.export.client\n"
+        "import sys, keras_wsss.__main__, keras_wsss.export.client\n"
         "assert 'tensorflow' not in sys.modules and 'keras' not in sys.modules\n"
         "from keras_wsss.export.client import RestClient\n"
         "RestClient('http://localhost', 'cats')\n"
@@ -807,28 +808,36 @@ def test_nonsense_is_an_error(liar, body):
         RestClient(url, "cats").segment([b"x"])
 
 
-def test_client_command(server, tmp_path, capsys):
+def test_asking_from_the_command_line(server, tmp_path, capsys):
     image, contents = png()
-    path = tmp_path / "photo.png"
+    (tmp_path / "photos" / "inner").mkdir(parents=True)
+    path = tmp_path / "photos" / "photo.png"
     path.write_bytes(contents)
-    client_command.main([str(path), "--url", server.rest, "--model", "cats"])
-    printed = capsys.readouterr().out
-    assert "cat " in printed and "% of the image" in printed
-    assert Image.open(tmp_path / "photo_overlay.png").size == (30, 20)
-    output = tmp_path / "other.png"
-    client_command.main([str(path), "--grpc", server.grpc, "--model", "cats", "-o", str(output)])
-    assert output.exists()
     turned = Image.Exif()
     turned[274] = 6  # which nobody heeds in a PNG file
-    Image.open(io.BytesIO(contents)).save(path, exif=turned)
-    client_command.main([str(path), "--url", server.rest, "--model", "cats"])
-    assert Image.open(tmp_path / "photo_overlay.png").size == (30, 20)
-    path.write_bytes(b"")
-    for arguments in ([str(path)], [str(tmp_path / "nowhere.jpg")]):
-        with pytest.raises(SystemExit) as end:
-            client_command.main([*arguments, "--url", server.rest, "--model", "cats"])
-        assert end.value.code == 2
-        assert capsys.readouterr().err.count("error: ") == 1
+    Image.open(io.BytesIO(contents)).save(tmp_path / "photos" / "inner" / "turned.png", exif=turned)
+    output = tmp_path / "answers"
+    rest, rpc = ["--url", server.rest], ["--grpc", server.grpc]
+    for endpoint in (rest, rpc):
+        photos = str(tmp_path / "photos")
+        main(["ask", photos, *endpoint, "--model", "cats", "-o", str(output)])
+        printed = capsys.readouterr().out
+        assert printed.count("cat ") == 2 and "confidence" in printed
+        for name in ("photo", "inner/turned"):
+            mask = np.asarray(Image.open(output / "masks" / f"{name}.png"))
+            np.testing.assert_array_equal(mask, expected_mask(image))
+            assert Image.open(output / "overlays" / f"{name}.jpg").width == 30
+        shutil.rmtree(output)
+    path.write_bytes(b"nonsense")
+    with pytest.raises(SystemExit) as end:
+        main(["ask", str(path.parent), *rest, "--model", "cats", "-o", str(output), "--json"])
+    assert end.value.code == 1
+    rows = json.loads(capsys.readouterr().out)
+    assert sorted(row["status"] == "ok" for row in rows) == [False, True]
+    with pytest.raises(SystemExit) as end:
+        main(["ask", str(tmp_path / "nowhere.jpg"), *rest, "--model", "cats"])
+    assert end.value.code == 2
+    assert capsys.readouterr().err.count("error: ") == 1
 
 
 # ---- load --------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+import signal
 from dataclasses import replace
 
 import keras
@@ -11,9 +12,11 @@ import pytest
 import tensorflow as tf
 from conftest import random_batch, tiny_config
 from data_folder import write_voc
+from PIL import Image
 
+from keras_wsss.config import load_run_config
 from keras_wsss.data import load_split, training_dataset
-from keras_wsss.errors import ConfigError, TrainingError, WSSSError
+from keras_wsss.errors import ConfigError, InterruptionError, TrainingError, WSSSError
 from keras_wsss.inference import evaluate, load
 from keras_wsss.inference.evaluate_run import evaluate_run
 from keras_wsss.methods import build_model, new_model
@@ -42,6 +45,25 @@ def test_summary_says_what_was_scored_and_how(finished_run):
     assert summary["protocol"]["scales"] == [1.0] and summary["protocol"]["crf"] is False
     assert summary["step"] == 8 and summary["best"]["step"] in (4, 8)
     assert summary["seconds"] > 0 and summary["peak_memory_mb"] > 0
+
+
+def test_without_validation_masks_there_is_something_to_look_at(tmp_path):
+    config = tiny_config("data.val_list=null", "training.steps=4", "data.shapes.val_images=3")
+    summary = train(config, tmp_path)
+    assert summary == json.loads((tmp_path / "summary.json").read_text())
+    assert not {"decoder", "cam", "pseudo_label", "best"} & set(summary)
+    # Four columns in place of five: there is no truth.
+    assert Image.open(tmp_path / "contact_sheet.png").width == 4 * 196 + 4
+    # The agreement, from the outside.
+    model, split = load(tmp_path), load_split(config.data, "val")
+    assert set(summary["classifier"]["average_precision"]) == set(split.class_names)
+    equal = []
+    for position, tags in enumerate(split.labels):
+        image = split.read_image(position)
+        box = np.array([[0, image.shape[0], 0, image.shape[1]]], np.int32)
+        batch = {"image": np.float32(image[None]), "labels": tags[None], "valid_box": box}
+        equal.append(np.asarray(model.describe(batch).full)[0] == model.segment(image))
+    assert summary["agreement"]["pixels"] == pytest.approx(100 * np.mean(equal), abs=0.02)
 
 
 def test_run_folder_holds_what_is_promised(finished_run):
@@ -79,33 +101,35 @@ def test_evaluation_fuses_scales_and_flip(finished_run):
     assert report["protocol"]["scales"] == [0.75, 1.0] and report["protocol"]["flip"] is True
 
 
-def test_resumed_run_equals_the_uninterrupted_one(tmp_path, finished_run):
+def test_resumed_run_equals_the_uninterrupted_one(tmp_path, finished_run, monkeypatch):
     """Exact resume: same weights, with dropout and drawn points in play."""
     whole, halted = tmp_path / "whole", tmp_path / "halted"
-    overrides = ["heads.dropout=0.1", "backbone.drop_path_rate=0.1"]
-    train(tiny_config(*overrides), whole)
-    stopped = tiny_config(*overrides)
+    config = tiny_config("heads.dropout=0.1", "backbone.drop_path_rate=0.1")
+    train(config, whole)
 
     class KilledError(Exception):
         pass
 
-    fit = keras.Model.fit
+    class Blow(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if self.model.optimizer.iterations == 2:
+                signal.raise_signal(signal.SIGTERM)
+            if self.model.optimizer.iterations == 6:  # two steps after the checkpoint
+                raise KilledError
 
-    def killed_fit(self, dataset, callbacks, **kwargs):
-        class Killer(keras.callbacks.Callback):
-            def on_train_batch_end(self, batch, logs=None):
-                if batch == 5:  # two steps after the checkpoint
-                    raise KilledError
+    fit, handler = keras.Model.fit, signal.getsignal(signal.SIGTERM)
 
-        return fit(self, dataset, callbacks=[*callbacks, Killer()], **kwargs)
+    def blown_fit(self, dataset, callbacks, **options):
+        return fit(self, dataset, callbacks=[Blow(), *callbacks], **options)
 
-    keras.Model.fit = killed_fit
-    try:
-        with pytest.raises(KilledError):
-            train(stopped, halted)
-    finally:
-        keras.Model.fit = fit
-    train(stopped, halted, resume=True)
+    monkeypatch.setattr(keras.Model, "fit", blown_fit)
+    with pytest.raises(InterruptionError, match="after step 2, .*--resume --run-dir") as stop:
+        train(config, halted)
+    assert stop.value.exit_code == 143 and signal.getsignal(signal.SIGTERM) == handler
+    with pytest.raises(KilledError):
+        train(load_run_config(halted), halted, resume=True)
+    monkeypatch.undo()
+    train(config, halted, resume=True)
     one, two = load(whole), load(halted)
     assert one.trained_steps == two.trained_steps == 8
     for a, b in zip(one.weights, two.weights, strict=True):

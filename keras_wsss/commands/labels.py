@@ -1,28 +1,28 @@
-"""``keras-wsss labels``: a run's labels in the format of an annotation tool."""
+"""Writes labels of a run's photographs in the format of an annotation tool, to be corrected.
+
+The photographs whose labels are the most uncertain come first.
+"""
 
 from __future__ import annotations
 
-import argparse
-import json
+from argparse import ArgumentParser, Namespace
 from pathlib import Path
-from typing import Any
 
-from keras_wsss._command import add_override_argument, bounded
+from keras_wsss._command import add_override_argument, bounded, import_tensorflow, show
 from keras_wsss.config import load_run_config
 from keras_wsss.registry import LABEL_FORMATS
 from keras_wsss.run_folder import LABEL_MANIFEST, check_new_folder
 
-HELP = "write pseudo labels or predictions for an annotation tool"
-EPILOG = """\
-examples:
+HELP = "labels for an annotation tool"
+EXAMPLES = """\
   keras-wsss labels --run runs/photos --format label-studio -o to_correct
   keras-wsss labels --run runs/photos --format cvat --limit 50 -o to_correct
   keras-wsss labels --run runs/photos --format coco --list val --kind prediction -o predicted
 """
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the options of the command."""
+def add_arguments(parser: ArgumentParser) -> None:
+    """Adds the arguments of the command."""
     parser.add_argument("--run", required=True, help="folder of a trained run")
     parser.add_argument(
         "--format",
@@ -53,17 +53,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_override_argument(parser)
 
 
-def run(options: argparse.Namespace) -> int:
-    """Writes the labels.
-
-    Returns:
-        The exit status, 0.
-
-    Raises:
-        WSSSError: something the user can put right.
-    """
+def run(options: Namespace) -> None:
+    """Writes the labels."""
     config = load_run_config(options.run, options.overrides)
     check_new_folder(options.output, LABEL_MANIFEST, options.overwrite)
+    import_tensorflow()
     from keras_wsss.inference.label_photos import export_labels
 
     manifest = export_labels(
@@ -75,25 +69,20 @@ def run(options: argparse.Namespace) -> int:
         kind=options.kind,
         limit=options.limit,
         overwrite=options.overwrite,
+        verbose=not (options.quiet or options.json),
     )
-    if getattr(options, "json", False):
-        print(json.dumps({"output": str(options.output), **manifest}, ensure_ascii=False))
-    else:
-        print(_report(options.output.resolve(), manifest))
-    return 0
-
-
-def _report(output: Path, manifest: dict[str, Any]) -> str:
-    """A short table, what was written, and how the tool loads it."""
-    used = "made with their tags" if manifest["tags_used"] else "without tags"
+    folder = options.output.resolve()
     rows = [("class", "photographs"), *manifest["images_with"].items()]
     width = max(len(name) for name, _ in rows)
-    return "\n".join(
+    tags = "made with their tags" if manifest["tags_used"] else "without tags"
+    show(
+        options,
+        {"output": str(folder), **manifest},
         [
             *(f"{name:{width}}  {count:>11}" for name, count in rows),
-            "",
-            f"{manifest['images']} photographs of {manifest['list']}, labels {used}: {output}",
-            f"The most uncertain first, as in {output / 'order.csv'}",
-            f"Next: {LABEL_FORMATS[manifest['format']].next_step.format(folder=output)}",
-        ]
+            f"{manifest['images']} photographs of {manifest['list']}, labels {tags}",
+            f"labels    {folder}",
+            f"order     {folder}/order.csv, the most uncertain first",
+            f"next      {LABEL_FORMATS[options.format].next_step.format(folder=folder)}",
+        ],
     )

@@ -8,6 +8,7 @@ from keras_wsss.config.declarations import Method, Term, check_propagation
 from keras_wsss.config.files import load_config, load_run_config, shipped_configs
 from keras_wsss.config.identity import decisive, digest
 from keras_wsss.config.keys import known_keys
+from keras_wsss.config.length import of_length
 from keras_wsss.config.messages import impossible
 from keras_wsss.config.published import model_settings, published_config
 from keras_wsss.config.schema import Config, ModelConfig, config_class, model_config_class
@@ -52,6 +53,7 @@ __all__ = [
     "merge",
     "model_config_class",
     "model_settings",
+    "of_length",
     "published_config",
     "section",
     "shipped_configs",

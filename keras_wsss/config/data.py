@@ -31,12 +31,15 @@ class CropConfig(Section):
     scale: tuple[Positive, Positive] = (0.5, 2.0)
     flip: Fraction = 0.5
     warp: bool = False
+    working_size: Annotated[int, Field(ge=64)] | None = None
     jitter: JitterConfig = JitterConfig()
 
     @pydantic.model_validator(mode="after")
     def _scale_ordered(self) -> Self:
         if self.scale[0] > self.scale[1]:
             raise impossible("scale", list(self.scale), "[smallest, largest]")
+        if self.warp and self.working_size is not None:
+            raise impossible("working_size", self.working_size, "null: data.warp sets the size")
         return self
 
     @property
@@ -51,7 +54,7 @@ class DataConfig(CropConfig):
     kind: Annotated[str, AfterValidator(known(READERS))]
     root: Path | None = None
     train_list: str = "train_aug"
-    val_list: str = "val"
+    val_list: str | None = "val"
     labels: Path | None = None
     labels_key: Literal["labels_from_boxes", "labels"] = "labels_from_boxes"
     classes: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
@@ -68,8 +71,12 @@ class DataConfig(CropConfig):
         return self
 
     def lists(self, part: Literal["train", "val"]) -> list[str]:
-        """Names of the lists that make up the training or the validation images."""
-        return (self.train_list if part == "train" else self.val_list).split("+")
+        """Names of the lists that make up the training or the validation images.
+
+        Without a validation list, what is shown of a training is shown on its own images.
+        """
+        name = self.train_list if part == "train" else self.val_list
+        return (name or self.train_list).split("+")
 
 
 class ShapesConfig(Section):
@@ -86,6 +93,29 @@ class ShapesDataConfig(DataConfig):
     """The generated data set (``data.kind: shapes``)."""
 
     shapes: ShapesConfig = ShapesConfig()
+
+
+PhotosFormat = Literal[
+    "folders", "table", "coco", "voc", "yolo", "label-studio", "cvat", "cvat-masks"
+]
+Untagged = Literal["error", "negative", "drop"]
+
+
+class PhotosDataConfig(DataConfig):
+    """People's own photographs (``data.kind: photos``).
+
+    The lists ``train`` and ``val`` are those of an import, or made from ``val_fraction``.
+    """
+
+    train_list: str = "train"
+    val_list: str = "val"
+    images: Path | None = None
+    format: PhotosFormat | None = None
+    tags_column: str | None = None
+    untagged: Untagged = "error"
+    negative: tuple[str, ...] = ()
+    val_fraction: Annotated[float, Field(ge=0, le=0.9)] = 0.15
+    split_seed: StepNumber = 0
 
 
 @dataclass(frozen=True)
@@ -115,3 +145,4 @@ class Reader:
 VOC = Reader("keras_wsss.data.voc:read_voc")
 COCO = Reader("keras_wsss.data.coco:read_coco")
 SHAPES = Reader("keras_wsss.data.shapes:read_shapes", ShapesDataConfig, needs_root=False)
+PHOTOS = Reader("keras_wsss.data.photos.reader:read_photos", PhotosDataConfig)

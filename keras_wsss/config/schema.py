@@ -122,7 +122,8 @@ class Config(ModelConfig):
 
     @pydantic.model_validator(mode="after")
     def _fits_length(self) -> Self:
-        steps = self.training.steps
+        length_key = "steps" if self.training.recipe_steps is None else "recipe_steps"
+        length = getattr(self.training, length_key)
         starts = {self._start_key(name): self.start_of(name) for name in self.losses}
         if min(starts.values()) > 0:
             allowed = "0 for at least one term: nothing would be trained before"
@@ -130,10 +131,9 @@ class Config(ModelConfig):
         starts |= {key: self.event_starts()[event] for event, key in self.events().items()}
         starts["optimizer.warmup_steps"] = self.optimizer.warmup_steps
         for key, start in starts.items():
-            if start >= steps:
-                raise impossible(
-                    key, start, f"less than training.steps ({steps}); set one of the two"
-                )
+            if start >= length:
+                allowed = f"less than training.{length_key} ({length}); set one of the two"
+                raise impossible(key, start, allowed)
         if self.writes == "object_guided_labels":
             if self.labels_stage is None:
                 allowed = (

@@ -163,9 +163,15 @@ class OptimizerConfig(Section):
 
 
 class TrainingConfig(Section):
-    """Length, logging and devices."""
+    """Length, logging and devices.
 
-    steps: Count = 20000
+    With ``recipe_steps``, all that begins at a step is written for a training of that length, and
+    is brought to the length that the training has: ``steps``, or where that is null ``epochs``.
+    """
+
+    steps: Count | None = 20000
+    epochs: Positive | None = None
+    recipe_steps: Count | None = None
     validate_every: Count = 2000
     log_every: Count = 50
     pictures: StepNumber = 8
@@ -173,6 +179,14 @@ class TrainingConfig(Section):
     xla: Literal["auto", True, False] = "auto"
     mixed_precision: bool = False
     threads: Count | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _has_length(self) -> Self:
+        if self.steps is None and (self.epochs is None or self.recipe_steps is None):
+            raise impossible(
+                "steps", None, "a number, or null with training.epochs and recipe_steps"
+            )
+        return self
 
 
 class ScheduledTrainingConfig(TrainingConfig):

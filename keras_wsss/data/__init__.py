@@ -1,21 +1,33 @@
 """Data sets: readers, augmentation and batches.
 
 A reader makes a :class:`Split` (images and tags of one list), the pipeline makes batches of it.
+What needs TensorFlow is imported on first use: photographs are imported and checked without it.
 """
 
 from __future__ import annotations
 
+import importlib
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from keras_wsss.config import section
-from keras_wsss.data.checks import check_maps, explain_errors, find_broken
-from keras_wsss.data.pipeline import evaluation_dataset, step_ids, training_dataset
 from keras_wsss.data.split import Split
 from keras_wsss.registry import READERS
 
 if TYPE_CHECKING:
     from keras_wsss.config import DataConfig
+    from keras_wsss.data.checks import explain_errors, find_broken
+    from keras_wsss.data.pipeline import evaluation_dataset, step_ids, training_dataset
+
+# Names and the modules that import TensorFlow for them.
+_LAZY = {
+    "evaluation_dataset": "pipeline",
+    "explain_errors": "checks",
+    "find_broken": "checks",
+    "step_ids": "pipeline",
+    "training_dataset": "pipeline",
+}
 
 __all__ = [
     "Split",
@@ -27,6 +39,12 @@ __all__ = [
     "step_ids",
     "training_dataset",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def load(
@@ -76,7 +94,8 @@ def load_split(
     """Reads the training or validation list of a configuration and checks its files.
 
     Training masks are looked for only when required, and then in ``data.masks`` if that is set;
-    validation masks are used when there. Several lists are joined by ``+``.
+    validation masks are used when there. Several lists are joined by ``+``. Where there is no
+    validation list (``data.val_list: null``) it is the training list, whose masks stay closed.
 
     Args:
         data: the ``data`` section of a configuration.
@@ -95,10 +114,15 @@ def load_split(
     >>> len(load_split(load_config("animals5_tscd").data, "val"))
     125
     """
+    from keras_wsss.data.checks import check_maps  # which imports TensorFlow
+
     own_masks = data.masks if part == "train" and require_masks else None
-    masks = False if own_masks else require_masks or (None if part == "val" else False)
+    validates = part == "val" and data.val_list is not None
+    masks = False if own_masks else require_masks or (None if validates else False)
     split: Split = READERS[data.kind](data, part, masks=masks, saliency=require_saliency)
     if own_masks:
         split = split.with_masks(Path(own_masks))
+    elif part == "val" and not validates:
+        split = replace(split, mask_paths=None, read_mask=None)
     check_maps(split)
     return split

@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image
 
 from keras_wsss.errors import DataError
+from keras_wsss.photographs import IMAGE_SUFFIXES
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
 ORIENTATION_TAG = 0x0112
 TAIL = 64
 """Bytes at a file's end that are searched for the end marker; a few may follow it."""

@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from keras_wsss.data import augment
 from keras_wsss.data.decode import decode_image
+from keras_wsss.data.sizes import shrunk
 from keras_wsss.data.split import Split
 from keras_wsss.errors import DataError
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 WORKERS = os.cpu_count() or 1  # images that are read at once
 AHEAD = 2  # batches
+
 
 def training_dataset(
     split: Split,
@@ -199,7 +201,7 @@ def _epoch(seed: Any, epoch: Any, count: int) -> Any:
 def _augmented(split: Split, crops: CropConfig, seed: int, masks: bool, saliency: bool) -> Any:
     """Function: epoch and position -> augmented example."""
     _check_maps(split, masks, saliency)
-    read = _reader(split, masks, saliency)
+    read = _reader(split, masks, saliency, crops.working_size)
     labels, size = tf.constant(split.labels), crops.crop_size
 
     def example(epoch: Any, index: Any) -> dict[str, Any]:
@@ -225,7 +227,7 @@ def _augmented(split: Split, crops: CropConfig, seed: int, masks: bool, saliency
     return example
 
 
-def _reader(split: Split, masks: bool, saliency: bool) -> Any:
+def _reader(split: Split, masks: bool, saliency: bool, working_size: int | None = None) -> Any:
     """Function: position -> dict of uint8 image [H, W, 3], int32 mask and uint8 saliency [H, W]."""
     paths = tf.constant(split.image_paths)
 
@@ -238,9 +240,22 @@ def _reader(split: Split, masks: bool, saliency: bool) -> Any:
             raw["mask"] = _python(split.mask, index, tf.int32, [None, None])
         if saliency:
             raw["saliency"] = _python(split.saliency, index, tf.uint8, [None, None])
-        return raw
+        return raw if working_size is None else _at_working_size(raw, working_size)
 
     return read
+
+
+def _at_working_size(raw: dict[str, Any], working_size: int) -> dict[str, Any]:
+    image = shrunk(raw["image"][None], working_size)
+    small = {"image": tf.cast(tf.round(image[0]), tf.uint8)}
+    if "mask" in raw:
+        nearest = tf.image.ResizeMethod.NEAREST_NEIGHBOR
+        mask = tf.image.resize(raw["mask"][..., None], tf.shape(image)[1:3], nearest)
+        small["mask"] = mask[..., 0]
+    if "saliency" in raw:
+        saliency = shrunk(raw["saliency"][None, ..., None], working_size)
+        small["saliency"] = tf.cast(tf.round(saliency[0, ..., 0]), tf.uint8)
+    return small
 
 
 def _python(function: Any, index: Any, dtype: Any, shape: Any) -> Any:

@@ -1,82 +1,8 @@
-"""``python -m keras_wsss.export --run DIR --output DIR``: exports a trained run."""
+"""``python -m keras_wsss.export``: as ``keras-wsss export``."""
 
-from __future__ import annotations
+import sys
 
-import argparse
-from collections.abc import Sequence
-
-import pydantic
-
-from keras_wsss._command import add_override_argument, bounded, run_command
-from keras_wsss.config import load_run_config
-from keras_wsss.errors import ConfigError
-from keras_wsss.export.metadata import Limits
-from keras_wsss.registry import FORMATS
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Parses the command line and exports."""
-    parser = argparse.ArgumentParser(prog="python -m keras_wsss.export", description=__doc__)
-    parser.add_argument("--run", required=True, help="folder of a trained run")
-    parser.add_argument("--output", required=True, help="folder of the exported models")
-    parser.add_argument(
-        "--format",
-        type=lambda text: text.split(","),
-        default=tuple(FORMATS),
-        metavar="NAME,...",
-        help=f"some of {','.join(FORMATS)} (all)",
-    )
-    parser.add_argument("--name", help="of the model (that of the configuration)")
-    parser.add_argument("--checkpoint", choices=("last", "best"), default="last")
-    parser.add_argument(
-        "--size",
-        type=int,
-        nargs=2,
-        metavar=("HEIGHT", "WIDTH"),
-        help="the only size that ONNX and LiteRT files are to take (any)",
-    )
-    parser.add_argument(
-        "--images", type=bounded(1), default=100, help="validation images compared (100)"
-    )
-    parser.add_argument("--no-speed", action="store_true", help="measure neither speed nor memory")
-    admitted = parser.add_argument_group("what the SavedModel admits")
-    for name, field in Limits.model_fields.items():
-        flag = f"--{name.replace('_', '-')}"
-        admitted.add_argument(flag, type=int, default=field.default, help=f"({field.default})")
-    add_override_argument(parser)
-    options = parser.parse_args(arguments)
-
-    def command() -> None:
-        config = load_run_config(options.run, options.overrides)
-        limits = _limits(options)
-        from keras_wsss.export.comparison import table
-        from keras_wsss.export.run_export import export_run
-
-        compared = export_run(
-            options.run,
-            options.output,
-            options.format,
-            config=config,
-            name=options.name,
-            which=options.checkpoint,
-            size=options.size and tuple(options.size),
-            limits=limits,
-            images=options.images,
-            speed=not options.no_speed,
-        )
-        print(table(compared))
-
-    run_command(command)
-
-
-def _limits(options: argparse.Namespace) -> Limits:
-    try:
-        return Limits(**{name: getattr(options, name) for name in Limits.model_fields})
-    except pydantic.ValidationError as error:
-        detail = error.errors()[0]
-        flag = str(detail["loc"][0]).replace("_", "-")
-        raise ConfigError(f"--{flag} {detail['input']}: {detail['msg']}") from error
-
+from keras_wsss.__main__ import main
 
 if __name__ == "__main__":
-    main()
+    main(["export", *sys.argv[1:]])

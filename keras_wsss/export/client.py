@@ -1,11 +1,10 @@
-"""``python -m keras_wsss.export.client --url URL photo.jpg``: asks a served model for masks.
+"""Clients of a served model: images in, masks out.
 
 Works with TF Serving and with the local server, over REST or gRPC. Only gRPC needs TensorFlow.
 """
 
 from __future__ import annotations
 
-import argparse
 import base64
 import binascii
 import dataclasses
@@ -18,13 +17,11 @@ from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import Image
 
-from keras_wsss._command import bounded, run_command
 from keras_wsss.errors import DataError, ServingError
 from keras_wsss.export.files import import_extra
 from keras_wsss.export.metadata import SIGNATURE, Limits
-from keras_wsss.palette import overlay_labels
 
 MAX_IMAGE = Limits().max_bytes
 MAX_REQUEST = 20 * 2**20  # of images; a third more as base64
@@ -356,72 +353,3 @@ def _cause(error: BaseException) -> str:
     while error.__context__ is not None:
         error = error.__context__
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
-
-
-def save_overlay(image: Path, mask: npt.NDArray[np.uint8], path: Path) -> None:
-    """Paints a mask over its image, as displayed.
-
-    Args:
-        image: file that was segmented.
-        mask: uint8 `[H,W]`.
-        path: the picture to write.
-
-    Raises:
-        DataError: the image cannot be read, or the picture not be written.
-
-    Example:
-
-    >>> save_overlay(Path("photo.jpg"), segmentation.mask, Path("overlay.png"))
-    """
-    try:
-        with Image.open(image) as photo:
-            # As the model does: only cameras' files say how they are to be turned.
-            shown = ImageOps.exif_transpose(photo) if photo.format == "JPEG" else photo
-            pixels = np.asarray(shown.convert("RGB"))
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(f"{image} cannot be read for the overlay: {error}") from error
-    try:
-        Image.fromarray(overlay_labels(pixels, mask)).save(path)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be written: {error}") from error
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Parses the command line, asks and writes the overlay."""
-    parser = argparse.ArgumentParser(
-        prog="python -m keras_wsss.export.client",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("image", type=Path, help="JPEG or PNG file")
-    parser.add_argument("--url", default="http://localhost:8501", help="REST, of the server")
-    parser.add_argument("--grpc", metavar="HOST:PORT", help="ask over gRPC instead")
-    parser.add_argument("--model", required=True, help="its name on the server")
-    parser.add_argument(
-        "--max-bytes", type=bounded(1), default=MAX_IMAGE, help=f"of a file ({MAX_IMAGE})"
-    )
-    parser.add_argument("-o", "--output", type=Path, help="default: IMAGE_overlay.png")
-    options = parser.parse_args(arguments)
-    output = options.output or options.image.with_name(f"{options.image.stem}_overlay.png")
-
-    def command() -> None:
-        client: _Client
-        if options.grpc:
-            client = GrpcClient(options.grpc, options.model, max_image=options.max_bytes)
-        else:
-            client = RestClient(options.url, options.model, max_image=options.max_bytes)
-        (answer,) = client.segment([options.image])
-        if answer.mask is None:
-            raise DataError(f"{options.image}: {answer.status}: {answer.message}")
-        save_overlay(options.image, answer.mask, output)
-        for name in answer.found():
-            print(f"{name:20} {100 * answer.coverage[name]:5.1f} % of the image")
-        if not answer.found():
-            print("nothing but background")
-        print(f"confidence {answer.confidence:.2f}; {output}")
-
-    run_command(command)
-
-
-if __name__ == "__main__":
-    main()

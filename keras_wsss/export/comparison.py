@@ -17,12 +17,12 @@ import numpy as np
 import tensorflow as tf
 
 from keras_wsss.data.decode import decode_image
+from keras_wsss.data.sizes import shrunk
 from keras_wsss.data.split import Split
 from keras_wsss.errors import ExportError
 from keras_wsss.export.files import size_on_disk
 from keras_wsss.export.network import NetworkFunction
 from keras_wsss.export.readers import OpenedModel, open_model
-from keras_wsss.export.saved_model import shrunk
 from keras_wsss.metrics import MeanIoU
 
 Sample = tuple[np.ndarray, "np.ndarray | None"]

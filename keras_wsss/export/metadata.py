@@ -6,6 +6,8 @@ from typing import Literal
 
 import pydantic
 
+from keras_wsss.config import Config
+
 Checkpoint = Literal["last", "best"]
 
 SIGNATURE = "serving_default"  # the one that is meant where none is named
@@ -35,6 +37,23 @@ class Limits(pydantic.BaseModel):
     max_frames: pydantic.PositiveInt = 1
     max_scans: pydantic.PositiveInt = 100
     working_size: int = pydantic.Field(default=512, ge=64)
+
+
+def limits_of(config: Config, **given: int) -> Limits:
+    """What a SavedModel admits: photographs are seen at the size at which they were in training.
+
+    Args:
+        config: of the run.
+        **given: other values of :class:`Limits`.
+
+    Example:
+
+    >>> limits_of(load_config("photos", ["data.root=my_set"]), max_scans=10).working_size
+    448
+    """
+    if config.data.working_size is not None:
+        given = {"working_size": config.data.working_size, **given}
+    return Limits(**given)
 
 
 class Provenance(pydantic.BaseModel):

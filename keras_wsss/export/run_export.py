@@ -31,7 +31,7 @@ from keras_wsss.export.comparison import (
 )
 from keras_wsss.export.files import version_folders
 from keras_wsss.export.formats import ExportJob
-from keras_wsss.export.metadata import Checkpoint, Limits, Metadata, Provenance
+from keras_wsss.export.metadata import Checkpoint, Limits, Metadata, Provenance, limits_of
 from keras_wsss.export.network import network_of
 from keras_wsss.inference import load
 from keras_wsss.inference.checkpoints import class_names, stage_of_run
@@ -72,7 +72,7 @@ def export_run(
         name: of the model, letters, digits, ``_`` and ``-``; None: that of the configuration.
         which: checkpoint, ``last`` or ``best``.
         size: height and width of ONNX and LiteRT files that take nothing else; None: any size.
-        limits: what the SavedModel admits; None: the defaults.
+        limits: what the SavedModel admits; None: :func:`limits_of` the run.
         images: int, how many of the validation list are compared.
         speed: bool, also measure latency and memory, in a process for each model.
 
@@ -88,13 +88,14 @@ def export_run(
     >>> export_run("runs/photos", "exported")["models"]["photos.onnx"]["equal_pixels"]
     100.0
     """
-    output, limits = Path(output), limits or Limits()
+    output = Path(output)
     formats = tuple(FORMATS) if formats is None else formats
     if unknown := set(formats) - set(FORMATS):
         raise ConfigError(f"format {', '.join(unknown)}: not known; known: {', '.join(FORMATS)}")
     if size and min(size) < SMALLEST_SIDE:
         raise ConfigError(f"size {size[0]} {size[1]}: allowed: sides of {SMALLEST_SIDE} or more")
     stage, trained = stage_of_run(run)
+    limits = limits or limits_of(trained)
     data = stage_of_run(run, config)[1].data
     name = _checked_name(name or trained.name)
     model = load(run, which)

@@ -7,6 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from keras_wsss.data.sizes import shrunk
 from keras_wsss.export import guards
 from keras_wsss.export.guards import check, decode_or_empty, statuses
 from keras_wsss.export.metadata import SIGNATURE, Limits, Metadata
@@ -129,31 +130,6 @@ class ServedModel:
 
     def _outputs(self, images: Any) -> dict[str, Any]:
         return self._network(shrunk(images, self._limits.working_size))
-
-
-def shrunk(images: Any, working_size: int) -> Any:
-    """Images as a served network sees them: float32, the longer side at most ``working_size``.
-
-    Args:
-        images: uint8 `[N,H,W,3]`.
-        working_size: int.
-
-    Returns:
-        float32 `[N,h,w,3]`, shrunk with anti-aliasing where they were larger.
-
-    Example:
-
-    >>> shrunk(tf.zeros([1, 3000, 4000, 3], tf.uint8), 512).shape
-    TensorShape([1, 384, 512, 3])
-    """
-    size = tf.shape(images)[1:3]
-    factor = working_size / tf.reduce_max(size)
-    smaller = tf.cast(tf.round(tf.cast(size, tf.float64) * factor), tf.int32)
-    return tf.cond(
-        factor < 1,
-        lambda: tf.image.resize(images, tf.maximum(smaller, 1), antialias=True),
-        lambda: tf.cast(images, tf.float32),
-    )
 
 
 def enlarged(class_map: Any, size: Any) -> Any:

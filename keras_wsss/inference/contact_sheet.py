@@ -21,7 +21,7 @@ def contact_sheet(rows, class_names):
 
     Args:
         rows: list of (image `[H,W,3]` 0..255, tag-masked CAM `[H,W,C]`, pseudo label, prediction,
-            truth); label maps are int `[H,W]`.
+            and where there are masks the truth); label maps are int `[H,W]`.
         class_names: names of the C classes, for the legend.
 
     Returns:
@@ -31,12 +31,13 @@ def contact_sheet(rows, class_names):
 
     >>> contact_sheet(rows, ["cat", "dog"]).save("sheet.png")
     """
-    width = len(TITLES) * (TILE + GAP) + GAP
+    titles = TITLES[: len(rows[0])]
+    width = len(titles) * (TILE + GAP) + GAP
     places = legend_places(class_names, width)
     header = places[-1][1] + HEADER
     sheet = Image.new("RGB", (width, header + len(rows) * (TILE + GAP)), "white")
     draw = ImageDraw.Draw(sheet)
-    for column, title in enumerate(TITLES):
+    for column, title in enumerate(titles):
         draw.text((GAP + column * (TILE + GAP), 5), title, fill="black")
     for name, colour, (left, top) in zip(class_names, voc_palette()[1:], places, strict=False):
         draw.rectangle((left, top + 4, left + 12, top + 16), fill=tuple(colour))

@@ -2,13 +2,15 @@
 
 from pathlib import Path
 
+from rich.progress import track
+
 from keras_wsss.data import explain_errors, load_split
 from keras_wsss.inference.checkpoints import load, load_checkpoint, stage_of_run
 from keras_wsss.inference.evaluation import evaluate
 from keras_wsss.run_folder import RunDirectory
 
 
-def evaluate_run(path, config=None, scales=None, flip=None, sheet=False):
+def evaluate_run(path, config=None, scales=None, flip=None, sheet=False, verbose=False):
     """Scores of a run's last checkpoint, with the best checkpoint's decoder beside them.
 
     Args:
@@ -16,14 +18,13 @@ def evaluate_run(path, config=None, scales=None, flip=None, sheet=False):
         config: :class:`~keras_wsss.config.Config` to take the data from; None: the run's own.
         scales, flip: test-time views; None: those of the configuration.
         sheet: bool, write ``contact_sheet.png`` into the run folder.
+        verbose: bool, show a progress bar.
 
     Returns:
         dict as of :func:`~keras_wsss.inference.evaluate`, with ``step``, ``checkpoint``,
         ``supervision`` (what the network learned from) and, of a trained decoder, ``best``. The
-        best checkpoint was chosen on the validation list: report ``last``.
-
-    Raises:
-        DataError: the list has no masks.
+        best checkpoint was chosen on the validation list: report ``last``. A list without masks
+        gives what :func:`~keras_wsss.inference.evaluate` says of such.
 
     Example:
 
@@ -32,11 +33,15 @@ def evaluate_run(path, config=None, scales=None, flip=None, sheet=False):
     """
     path, config = stage_of_run(path, config)
     run = RunDirectory(path)
-    split = load_split(config.data, "val", require_masks=True)
+    split = load_split(config.data, "val")
     views = {
         "scales": config.evaluation.scales if scales is None else scales,
         "flip": config.evaluation.flip if flip is None else flip,
     }
+
+    def progress(batches):
+        return track(batches, f"scoring {split.name}", len(split), disable=not verbose)
+
     model = load(path)
     step = model.trained_steps
     best = {}
@@ -46,9 +51,10 @@ def evaluate_run(path, config=None, scales=None, flip=None, sheet=False):
             split,
             crf=config.evaluation.crf,
             sheet=run.contact_sheet if sheet else None,
+            progress=progress,
             **views,
         )
-        if model.settings.trains_decoder:
+        if "decoder" in scores:
             best_state, best_scores = load_checkpoint(model, run.checkpoint("best")), scores
             if best_state["step"] != step:
                 best_scores = evaluate(model, split, tags=False, **views)

@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from keras_wsss.data import evaluation_dataset
 from keras_wsss.inference.contact_sheet import contact_sheet
-from keras_wsss.metrics import MeanIoU, multilabel_f1
+from keras_wsss.metrics import MeanIoU, average_precision, multilabel_f1
 from keras_wsss.ops.cam import cam_to_label
 from keras_wsss.ops.crf import dense_crf
 from keras_wsss.ops.resize import resize
@@ -16,7 +16,16 @@ BACKGROUND_SCORES = tuple(round(0.05 * i, 2) for i in range(1, 20))
 
 
 def evaluate(
-    model, split, *, scales=(1.0,), flip=False, crf=False, tags=True, sheet=None, sheet_images=12
+    model,
+    split,
+    *,
+    scales=(1.0,),
+    flip=False,
+    crf=False,
+    tags=True,
+    sheet=None,
+    sheet_images=12,
+    progress=iter,
 ):
     """Scores the decoder, and with ``tags`` the classifier, CAM and pseudo labels beside it.
 
@@ -24,18 +33,23 @@ def evaluate(
     nor is what the classifier would give. CAM and pseudo labels are masked by each image's tags,
     which no user has for a new photograph; they show how good the supervision is, not the model.
 
+    Images without masks still say something: how well the classifier finds the tags, and how far
+    the decoder agrees with the pseudo labels.
+
     Args:
         model: built :class:`~keras_wsss.methods.WSSSModel`.
-        split: :class:`~keras_wsss.data.Split` with masks.
+        split: :class:`~keras_wsss.data.Split`; without masks nothing is held against masks.
         scales, flip: test-time views of the decoder.
         crf: bool, also score the decoder's probabilities after a dense CRF, as ``decoder_crf``.
         tags: bool, also score what needs tags (about eight network passes more).
         sheet: path of a contact sheet to write, or None.
         sheet_images: int, rows of the sheet.
+        progress: function that wraps the images while they are gone through.
 
     Returns:
-        dict: ``decoder.miou`` (percent) with ``per_class``, ``cam``, ``pseudo_label``,
-        ``classifier.f1``, and the ``protocol``.
+        dict: ``decoder.miou`` (percent) with ``per_class``, ``cam``, ``pseudo_label``; without
+        masks as well ``classifier`` (``f1``, and ``average_precision`` by class), ``agreement``
+        (of decoder and pseudo labels, made with the tags) and the ``protocol``.
 
     Example:
 
@@ -50,9 +64,9 @@ def evaluate(
     tags = tags and "classification" in model.settings.losses
     decoder, decoder_crf = MeanIoU(classes), MeanIoU(classes)
     cams = [MeanIoU(classes) for _ in BACKGROUND_SCORES]
-    pseudo, three_way = MeanIoU(classes), MeanIoU(classes)
-    labelled = valid = 0
-    predicted_tags, rows = [], []
+    pseudo, three_way, agreement = MeanIoU(classes), MeanIoU(classes), MeanIoU(classes)
+    labelled = valid = equal = pixels = 0
+    image_logits, rows = [], []
     describe = describe_function(model)
 
     @tf.function(autograph=False, reduce_retracing=True)
@@ -62,19 +76,27 @@ def evaluate(
 
     chosen = set(np.linspace(0, len(split.ids) - 1, sheet_images).astype(int))
 
-    for position, batch in enumerate(evaluation_dataset(split, masks=True)):
-        truth = batch["mask"]
-        prediction = tf.zeros_like(truth)
+    has_masks = split.mask_paths is not None
+    for position, batch in enumerate(progress(evaluation_dataset(split, masks=has_masks))):
+        image, truth = batch["image"], batch.get("mask")
+        shape = image.shape[:3]
+        prediction = tf.zeros(shape, tf.int32)
+        cam, label = tf.zeros((*shape, classes - 1)), tf.fill(shape, IGNORE_ID)
         if decoder_trained:
-            logits = predictor.logits(batch["image"])
+            logits = predictor.logits(image)
             prediction = tf.argmax(logits, axis=-1, output_type=tf.int32)
-            decoder.update_state(truth, prediction)
-        if crf:
-            decoder_crf.update_state(truth, crf_labels(batch["image"][0], logits[0])[None])
-        cam, label = tf.zeros((*truth.shape, classes - 1)), tf.fill(truth.shape, IGNORE_ID)
         if tags:
-            image_logits, cam, label, full = describe(batch["image"], batch["labels"])
-            predicted_tags.append(image_logits.numpy()[0] > 0)
+            found, cam, label, full = describe(image, batch["labels"])
+            image_logits.append(found.numpy()[0])
+        if tags and decoder_trained:
+            agreement.update_state(full, prediction)
+            equal += np.sum(full == prediction)
+            pixels += full.numpy().size
+        if has_masks and decoder_trained:
+            decoder.update_state(truth, prediction)
+        if has_masks and crf:
+            decoder_crf.update_state(truth, crf_labels(image[0], logits[0])[None])
+        if has_masks and tags:
             record_cam(truth, cam, batch["labels"])
             pseudo.update_state(truth, full)
             three_way.update_state(truth, label)
@@ -82,12 +104,13 @@ def evaluate(
             labelled += np.sum((truth != IGNORE_ID) & (label != IGNORE_ID))
         if sheet is not None and position in chosen:
             shown = cam * batch["labels"][:, None, None, :]
-            rows.append([t.numpy()[0] for t in (batch["image"], shown, label, prediction, truth)])
+            columns = [image, shown, label, prediction, *([truth] if has_masks else [])]
+            rows.append([column.numpy()[0] for column in columns])
 
     scores = {}
-    if decoder_trained:
+    if has_masks and decoder_trained:
         scores["decoder"] = report(decoder, names, tags_used=False)
-    if crf:
+    if has_masks and crf:
         scores["decoder_crf"] = report(decoder_crf, names, tags_used=False)
     scores |= {
         "protocol": {
@@ -100,7 +123,10 @@ def evaluate(
             "tags_used": "cam and pseudo_label only; never by decoder",
         },
     }
-    if tags:
+    if tags and decoder_trained:
+        share = percent(equal / max(pixels, 1))
+        scores["agreement"] = {"miou": percent(agreement.result()), "pixels": share}
+    if has_masks and tags:
         best = int(np.argmax([float(metric.result()) for metric in cams]))
         scores["cam"] = report(
             cams[best], names, tags_used=True, background_score=BACKGROUND_SCORES[best]
@@ -110,11 +136,28 @@ def evaluate(
             "miou": percent(three_way.result()),
             "coverage": percent(labelled / max(valid, 1)),
         }
-        f1 = multilabel_f1(np.asarray(split.labels), np.asarray(predicted_tags))
-        scores["classifier"] = {"f1": round(float(f1), 4)}
+    if tags:
+        scores["classifier"] = classifier_scores(split, np.asarray(image_logits))
     if sheet is not None:
         contact_sheet(rows, split.class_names).save(sheet)
     return scores
+
+
+def classifier_scores(split, image_logits):
+    """How well the classifier finds the tags of a list: F1, and average precision by class.
+
+    Args:
+        split: :class:`~keras_wsss.data.Split`.
+        image_logits: array `[N,C]`, positive where an image shows the class.
+    """
+    precisions = average_precision(split.labels, image_logits)
+    return {
+        "f1": round(multilabel_f1(split.labels, image_logits), 4),
+        "average_precision": {
+            name: None if np.isnan(each) else percent(each)
+            for name, each in zip(split.class_names, precisions, strict=True)
+        },
+    }
 
 
 def describe_function(model):
@@ -142,7 +185,7 @@ def describe_function(model):
     )
     def describe(image, labels):
         height, width = tf.unstack(tf.shape(image)[1:3])
-        image = as_trained(image, model.square)
+        image = as_trained(image, model.square, model.working_size)
         size = tf.shape(image)
         box = tf.stack([0, size[1], 0, size[2]])
         batch = {"image": image, "labels": labels, "valid_box": tf.tile(box[None], [size[0], 1])}

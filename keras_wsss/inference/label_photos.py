@@ -5,7 +5,6 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 from PIL import Image
-from rich.console import Console
 from rich.progress import track
 
 from keras_wsss.data import evaluation_dataset, explain_errors, load_split
@@ -31,6 +30,7 @@ def export_labels(
     kind="pseudo",
     limit=None,
     overwrite=False,
+    verbose=False,
 ):
     """Writes the labels of a run's photographs in the format of an annotation tool.
 
@@ -44,6 +44,7 @@ def export_labels(
             ``"prediction"``: what the decoder sees without tags, as the run is evaluated.
         limit: int, the most uncertain photographs only, so many; None: all.
         overwrite: bool, replace a folder with labels that is there.
+        verbose: bool, show a progress bar.
 
     Returns:
         dict: what ``label_manifest.json`` says.
@@ -74,9 +75,8 @@ def export_labels(
             scales=config.evaluation.scales,
             flip=config.evaluation.flip,
         )
-        shown = track(photos, split.name, len(split), console=Console(stderr=True), transient=True)
         return write_labels(
-            shown,
+            track(photos, f"labelling {split.name}", len(split), disable=not verbose),
             split.class_names,
             label_format,
             Path(output),

@@ -143,7 +143,8 @@ def _saliency_labels(model, split, config):
         autograph=False, input_signature=[tf.TensorSpec([None, None, None, 3], tf.float32)]
     )
     def raw_cam(image):
-        return model.outputs(as_trained(image, model.square), ("cam",), training=False)["cam"]
+        seen = as_trained(image, model.square, model.working_size)
+        return model.outputs(seen, ("cam",), training=False)["cam"]
 
     def make(position, image):
         attention = attention_map(raw_cam(image)[0], image.shape[1:3])

@@ -166,13 +166,14 @@ class WSSSModel(TrainingStep, KerasTraining, KerasInterface, Network):
     def test_step(self, batch):
         """Decoder mIoU on a batch with ``mask``, for which no tags are used, and the tags' loss.
 
-        Images are seen as the report and ``segment`` see them (``square``).
+        Images are seen as the report and ``segment`` see them (``square``, ``working_size``).
         """
         from keras_wsss.prediction import as_trained  # TensorFlow's, as this step is
 
         scored = self.settings.trains_decoder
         batch = self.checked_batch(batch, {"mask"} if scored else {"labels"})
-        outputs, logs = self(as_trained(batch["image"], self.square), training=False), {}
+        seen = as_trained(batch["image"], self.square, self.working_size)
+        outputs, logs = self(seen, training=False), {}
         if "labels" in batch and "classification" in self.trackers:
             loss = losses.multilabel_soft_margin(batch["labels"], outputs["image_logits"])
             self.trackers["classification"].update_state(loss)

@@ -22,6 +22,7 @@ def new_model(config, classes, **options):
             config.for_model(),
             classes,
             square=config.data.square,
+            working_size=config.data.working_size,
             steps=config.training.steps,
             **options,
         )

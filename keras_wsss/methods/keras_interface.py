@@ -25,6 +25,8 @@ class KerasInterface:
         synchronized: bool, whether the decoder's batch norm pools its statistics over replicas.
         square: int, side of the square to which every image is brought; None: images keep their
             proportions.
+        working_size: int, longer side to which larger images are brought; None: they keep their
+            size. Train on crops of that size too (``batches(working_size=...)``).
         steps: int, length of the training for which the start steps in ``sections`` are made;
             None: that of the published recipe.
         name: str, of the model.
@@ -45,6 +47,7 @@ class KerasInterface:
         *,
         synchronized=False,
         square=None,
+        working_size=None,
         steps=None,
         name=None,
         **sections,
@@ -71,7 +74,7 @@ class KerasInterface:
             name=name or type(self).__name__.lower(),
         )
         self.class_names = None if counted else tuple(classes)
-        self.square = square
+        self.square, self.working_size = square, working_size
         self.steps = self._given_steps = steps
         self.classifier_steps = None
         recipe = published_config(self.method)
@@ -85,7 +88,8 @@ class KerasInterface:
         Args:
             settings: :class:`~keras_wsss.config.ModelConfig`.
             classes, weights: as for the class.
-            **options: ``synchronized``, ``square``, ``steps`` and ``name`` as for the class.
+            **options: ``synchronized``, ``square``, ``working_size``, ``steps`` and ``name`` as
+                for the class.
         """
         sections = settings.model_dump(mode="json", exclude={"method"})
         return cls(classes, sections.pop("backbone"), weights, **options, **sections)
@@ -104,7 +108,7 @@ class KerasInterface:
         """Label maps of images at their own size; see :func:`keras_wsss.prediction.segment`."""
         from keras_wsss.prediction import segment  # TensorFlow's, as training is
 
-        self._refuse_untrained_decoder()
+        self.refuse_untrained_decoder()
         self.build()
         return segment(self, images, scales, flip)
 
@@ -123,6 +127,7 @@ class KerasInterface:
             "weights": None,  # come with the file
             "synchronized": self.synchronized,
             "square": self.square,
+            "working_size": self.working_size,
             "steps": self._given_steps,
             "name": self.name,
             **settings,
@@ -161,13 +166,14 @@ class KerasInterface:
 
         :func:`keras_wsss.export.export_run` adds decoding, limits and a comparison.
         """
-        self._refuse_untrained_decoder()
+        self.refuse_untrained_decoder()
         self.build()
         if input_signature is None:
             input_signature = [keras.InputSpec(shape=(None, None, None, 3), dtype="float32")]
         return super().export(filepath, format, input_signature=input_signature, **options)
 
-    def _refuse_untrained_decoder(self):
+    def refuse_untrained_decoder(self):
+        """Raises ConfigError where no loss term teaches the decoder."""
         if not self.settings.trains_decoder:
             raise ConfigError(
                 f"{self.name}: no loss term teaches its decoder, so it has no masks to give; its "

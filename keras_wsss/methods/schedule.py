@@ -62,6 +62,12 @@ class Schedule:
         """The phase in which everything counts."""
         return self._phase(self.terms, self.events)
 
+    @property
+    def decoder_start(self):
+        """The step from which the decoder is taught; infinite if it never is."""
+        teachers = [name for name, term in self.terms.items() if term.teaches == "decoder"]
+        return min((self.starts[name] for name in teachers), default=math.inf)
+
     def only(self, *terms, events=()):
         """A phase of the given terms alone, e.g. to look at one of them."""
         return self._phase(terms, events)

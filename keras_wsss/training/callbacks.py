@@ -1,6 +1,8 @@
 """What happens around the steps of ``fit``: logs, progress, validation, checkpoints, guards."""
 
 import math
+import signal
+import threading
 import time
 
 import keras
@@ -8,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from keras_wsss.errors import TrainingError
+from keras_wsss.errors import InterruptionError, TrainingError
 from keras_wsss.inference import Predictor, evaluate
 from keras_wsss.inference.checkpoints import save_checkpoint
 from keras_wsss.inference.contact_sheet import contact_sheet
@@ -60,16 +62,17 @@ class StepLog(StepCallback):
     Must come last among the callbacks that read step logs, since it resets the means.
     """
 
-    def __init__(self, run, every, total_steps, batch_size):
+    def __init__(self, run, every, total_steps, batch_size, verbose=True):
         super().__init__()
         self.run, self.every = run, every
-        self.total_steps, self.batch_size = total_steps, batch_size
+        self.total_steps, self.batch_size, self.verbose = total_steps, batch_size, verbose
 
     def on_train_begin(self, logs=None):
         super().on_train_begin()
         self.writer = tf.summary.create_file_writer(str(self.run.tensorboard))
         columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
-        self.progress = Progress(*columns, TextColumn("ETA"), TimeRemainingColumn())
+        columns = *columns, TextColumn("ETA"), TimeRemainingColumn()
+        self.progress = Progress(*columns, disable=not self.verbose)
         self.task = self.progress.add_task("", total=self.total_steps, completed=self.step)
         self.progress.start()
         self.since = time.perf_counter()
@@ -92,7 +95,8 @@ class StepLog(StepCallback):
         for name, value in record.items():
             line += f"  {name} {value:.4g}"
         self.progress.update(self.task, description=f"{record['images_per_second']:.1f} images/s")
-        self.progress.console.print(line, highlight=False, soft_wrap=True)
+        if self.verbose:
+            self.progress.console.print(line, highlight=False, soft_wrap=True)
         self.model.reset_metrics()
 
     def on_train_end(self, logs=None):
@@ -110,11 +114,12 @@ class Validation(StepCallback):
         every: int, steps.
         total_steps: int.
         best: float, best mIoU (percent) of the run so far.
+        verbose: bool, print the scores.
     """
 
-    def __init__(self, split, run, every, total_steps, best=-1.0):
+    def __init__(self, split, run, every, total_steps, best=-1.0, verbose=True):
         super().__init__()
-        self.split, self.run = split, run
+        self.split, self.run, self.verbose = split, run, verbose
         self.every, self.total_steps, self.best = every, total_steps, best
 
     def on_step(self, logs):
@@ -123,12 +128,68 @@ class Validation(StepCallback):
         improved = False
         if self.split.mask_paths is not None and self.model.settings.trains_decoder:
             miou = evaluate(self.model, self.split, tags=False)["decoder"]["miou"]
-            self.run.append_metrics({"step": self.step, "validation_miou": miou})
-            print(f"step {self.step}: decoder mIoU {miou:.2f}", flush=True)
+            self._tell(miou)
             improved, self.best = miou > self.best, max(miou, self.best)
-        save_checkpoint(self.model, self.run, "last", step=self.step, best=self.best)
+        self.save("last")
         if improved:
-            save_checkpoint(self.model, self.run, "best", step=self.step, best=self.best)
+            self.save("best")
+
+    def save(self, which):
+        """Writes the checkpoint ``last`` or ``best``."""
+        save_checkpoint(self.model, self.run, which, step=self.step, best=self.best)
+
+    def _tell(self, miou):
+        self.run.append_metrics({"step": self.step, "validation_miou": miou})
+        with tf.summary.create_file_writer(str(self.run.tensorboard)).as_default(self.step):
+            tf.summary.scalar("validation_miou", miou)
+        start = self.model.schedule.decoder_start
+        early = f" (masks are trained from step {start})" if self.step <= start else ""
+        if self.verbose:
+            print(f"step {self.step}: decoder mIoU {miou:.2f}{early}", flush=True)
+
+
+class StopOnSignal(StepCallback):
+    """Ctrl-C and SIGTERM: the step is finished, the state saved, and the training ends.
+
+    A second Ctrl-C ends at once. Must come after all others, which have to see the last step.
+
+    Args:
+        validation: :class:`Validation`, which writes the checkpoints.
+    """
+
+    SIGNALS = signal.SIGINT, signal.SIGTERM
+
+    def __init__(self, validation):
+        super().__init__()
+        self.validation, self.caught, self.before = validation, None, {}
+
+    def on_train_begin(self, logs=None):
+        super().on_train_begin()
+        if threading.current_thread() is threading.main_thread():  # others may not
+            self.before = {number: signal.signal(number, self._catch) for number in self.SIGNALS}
+
+    def on_train_end(self, logs=None):
+        self.release()
+
+    def release(self):
+        """Signals mean again what they meant before."""
+        while self.before:
+            signal.signal(*self.before.popitem())
+
+    def on_step(self, logs):
+        if self.caught is None or self.step == self.validation.total_steps:
+            return
+        self.validation.save("last")
+        error = InterruptionError(
+            f"stopped after step {self.step}, which is saved; go on with: "
+            f"keras-wsss train --resume --run-dir {self.validation.run.path}"
+        )
+        error.exit_code = 128 + self.caught
+        raise error
+
+    def _catch(self, number, frame):
+        self.caught = number
+        signal.signal(number, self.before[number])
 
 
 class Pictures(StepCallback):

@@ -5,7 +5,14 @@ import logging
 import time
 
 from keras_wsss._environment import described
-from keras_wsss.config import decisive, digest, load_run_config, stage_configs, stage_digests
+from keras_wsss.config import (
+    decisive,
+    digest,
+    load_run_config,
+    of_length,
+    stage_configs,
+    stage_digests,
+)
 from keras_wsss.data import explain_errors, load_split, step_ids, training_dataset
 from keras_wsss.errors import ConfigError
 from keras_wsss.inference.checkpoints import load_checkpoint
@@ -15,7 +22,7 @@ from keras_wsss.methods import build_model
 from keras_wsss.ops.crf import require_crf
 from keras_wsss.optimizers import build_optimizer
 from keras_wsss.run_folder import RunDirectory, peak_memory_mb
-from keras_wsss.training.callbacks import Pictures, StepLog, StopOnNaN, Validation
+from keras_wsss.training.callbacks import Pictures, StepLog, StopOnNaN, StopOnSignal, Validation
 from keras_wsss.training.distribution import (
     configure,
     precision_put_back,
@@ -29,7 +36,7 @@ DRY_STEPS = 4
 
 
 @precision_put_back()
-def train(config, run_dir, resume=False):
+def train(config, run_dir, resume=False, verbose=True):
     """Trains ``config`` into ``run_dir`` and evaluates the result.
 
     The stages of a multi-stage configuration run in order, each in a sub-folder of its name. A
@@ -41,10 +48,11 @@ def train(config, run_dir, resume=False):
         resume: bool, go on from the last checkpoint. Data order, augmentation and random draws
             continue as if the run had never stopped. Stages and label files that are complete
             are not made again.
+        verbose: bool, print progress and scores.
 
     Returns:
         The content of ``summary.json``: the scores of the last stage, with those of all of them in
-        ``stages`` where there are several. None where the validation list has no masks.
+        ``stages`` where there are several.
 
     Raises:
         WSSSError: anything the user can put right, in one message.
@@ -53,24 +61,25 @@ def train(config, run_dir, resume=False):
 
     >>> train(load_config("animals5_tscd", ["data.root=photos"]), "runs/animals")
     """
-    run, stages, digests = RunDirectory(run_dir), stage_configs(config), stage_digests(config)
     logger.info(described())
+    config = _of_length(config)
+    run, stages, digests = RunDirectory(run_dir), stage_configs(config), stage_digests(config)
     if any(_uses_crf(each) for _, each in stages):
         require_crf()
     if resume:
         _refuse_foreign(run, config)
     if not config.stages:
-        return _train_stage(config, run, digest(config), None, resume)
+        return _train_stage(config, run, digest(config), None, resume, verbose)
     _splits(stages[0][1])  # what is wrong with the data is said before anything is written
     run.prepare_stages(config, resume)
     runs, summaries = {}, {}
     for stage, stage_config in stages:
-        print(f"stage {stage}", flush=True)
+        if verbose:
+            print(f"stage {stage}", flush=True)
         runs[stage] = RunDirectory(run.path / stage)
         job = stage_config, runs[stage], digests[stage], runs.get(stage_config.labels_stage)
-        summaries[stage] = _finished(*job) or _train_stage(*job, resume and _has_begun(runs[stage]))
-    if summaries[stage] is None:
-        return None
+        goes_on = resume and _has_begun(runs[stage])
+        summaries[stage] = _finished(*job) or _train_stage(*job, goes_on, verbose)
     sources = (each["supervision"] for each in summaries.values())
     whole = {
         "method": config.method,
@@ -81,6 +90,17 @@ def train(config, run_dir, resume=False):
     summary = {**summaries[stage], **whole}
     run.write_json(run.summary_file, summary)
     return summary
+
+
+def _of_length(config):
+    """The configuration with its own number of steps, which may depend on the images."""
+    if config.training.recipe_steps is None:
+        return config
+    images = len(load_split(config.data, "train"))
+    config = of_length(config, images)
+    passes = config.training.steps * config.data.batch_size / images
+    logger.info("%d steps: %.1f passes over %d images", config.training.steps, passes, images)
+    return config
 
 
 def _uses_crf(config):
@@ -128,7 +148,7 @@ def _has_begun(run):
     return True
 
 
-def _train_stage(config, run, digest, source, resume):
+def _train_stage(config, run, digest, source, resume, verbose):
     """Trains one network; ``source`` is the run whose label files are its masks."""
     if config.labels_stage is not None and source is None:
         raise ConfigError(
@@ -156,29 +176,34 @@ def _train_stage(config, run, digest, source, resume):
         watched = validation.take(config.evaluation.max_images)
         callbacks = [
             StopOnNaN(ids_of_step, run),
-            Validation(watched, run, settings.validate_every, steps, state["best"]),
+            Validation(watched, run, settings.validate_every, steps, state["best"], verbose),
         ]
+        stop = StopOnSignal(callbacks[-1])
         if settings.pictures:
             batch = next(iter(_dataset(config, training, 1, 0)))
             batch = {name: value[: settings.pictures] for name, value in batch.items()}
             callbacks.append(Pictures(batch, training, run, settings.validate_every))
-        callbacks.append(StepLog(run, settings.log_every, steps, config.data.batch_size))
-        with explain_errors(training):
-            model.fit(dataset, callbacks=callbacks, verbose=0)
+        log = StepLog(run, settings.log_every, steps, config.data.batch_size, verbose)
+        if state["step"] < model.schedule.decoder_start < steps:
+            logger.info("masks are trained from step %d", model.schedule.decoder_start)
+        try:
+            with explain_errors(training):
+                model.fit(dataset, callbacks=[*callbacks, log, stop], verbose=0)
+        finally:
+            stop.release()
+            log.progress.stop()
     seconds = time.perf_counter() - started
     labels = None
     if config.writes != "none":
         labels = write_labels(run.path, config, digest, source and source.path)
-    if validation.mask_paths is None:
-        logger.warning("the validation list has no masks: no scores, no summary.json")
-        return None
     performance = {
         "seconds": round(seconds, 1),
         "images_per_second": round((steps - state["step"]) * config.data.batch_size / seconds, 2),
         "peak_memory_mb": peak_memory_mb(),
         "replicas": strategy.num_replicas_in_sync,
     }
-    summary = {**evaluate_run(run.path, sheet=True), **performance, "config_hash": digest}
+    scores = evaluate_run(run.path, sheet=True, verbose=verbose)
+    summary = {**scores, **performance, "config_hash": digest}
     if labels is not None:
         summary["written_labels"] = labels
     run.write_json(run.summary_file, summary)
@@ -186,19 +211,24 @@ def _train_stage(config, run, digest, source, resume):
 
 
 @precision_put_back()
-def dry_run(config):
+def dry_run(config, verbose=True):
     """Builds everything, runs four steps with all loss terms and reports what the run will need.
 
     Of a run with stages the first is tried: the later ones train on what it leaves.
 
+    Args:
+        config: :class:`~keras_wsss.config.Config`.
+        verbose: bool, print the model table.
+
     Returns:
-        dict with ``parameters``, ``seconds_per_step``, ``estimated_hours`` and
-        ``peak_memory_mb``; the model table is printed.
+        dict with ``parameters``, ``steps``, ``images``, ``epochs``, ``seconds_per_step``,
+        ``estimated_hours`` and ``peak_memory_mb``.
     """
-    _, config = stage_configs(config)[0]
+    _, config = stage_configs(_of_length(config))[0]
     training, _ = _splits(config)
     model, _ = _compiled_model(config, training.class_names)
-    model.summary()
+    if verbose:
+        model.summary()
     # At the end of the schedule every loss term is active.
     model.optimizer.iterations.assign(config.training.steps - DRY_STEPS)
     batches = _dataset(config, training, DRY_STEPS, 0)
@@ -208,6 +238,9 @@ def dry_run(config):
     seconds = (time.perf_counter() - started) / (DRY_STEPS - 1)
     return {
         "parameters": model.count_params(),
+        "steps": config.training.steps,
+        "images": len(training),
+        "epochs": round(config.training.steps * config.data.batch_size / len(training), 1),
         "seconds_per_step": round(seconds, 3),
         "estimated_hours": round(seconds * config.training.steps / 3600, 2),
         "peak_memory_mb": peak_memory_mb(),

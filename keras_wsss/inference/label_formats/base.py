@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from keras_wsss.errors import DataError
 from keras_wsss.palette import IGNORE_ID, voc_palette
@@ -112,14 +111,6 @@ def run_lengths(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     starts = np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1]]))
     return values[starts], np.diff(np.append(starts, len(values)))
-
-
-def save_palette_png(label: np.ndarray, path: Path) -> None:
-    """Writes a label uint8 [H, W] as a PNG whose values are the ids, coloured as VOC's."""
-    image = Image.fromarray(label).convert("P")
-    image.putpalette(voc_palette().tobytes())
-    path.parent.mkdir(parents=True, exist_ok=True)
-    image.save(path)
 
 
 def place(path: Path, folder: Path, name: str | None = None) -> Path:

@@ -11,15 +11,15 @@ from pathlib import Path
 from keras_wsss.inference.label_formats.base import (
     LabelFormat,
     LabelledPhoto,
-    save_palette_png,
     write_lines,
 )
+from keras_wsss.pictures import save_mask
 
 
 def write(photos: Iterable[LabelledPhoto], class_names: Sequence[str], folder: Path) -> None:
     """Writes the masks; see :class:`LabelFormat`."""
     for photo in photos:
-        save_palette_png(photo.label, folder / "masks" / f"{photo.path.stem}.png")
+        save_mask(photo.label, folder / "masks" / f"{photo.path.stem}.png")
     write_lines(folder / "classes.txt", class_names)
 
 

@@ -16,10 +16,10 @@ from keras_wsss.inference.label_formats.base import (
     check_names,
     place,
     present,
-    save_palette_png,
     write_lines,
 )
 from keras_wsss.palette import IGNORE_ID
+from keras_wsss.pictures import save_mask
 
 
 def write(photos: Iterable[LabelledPhoto], class_names: Sequence[str], folder: Path) -> None:
@@ -35,7 +35,7 @@ def write(photos: Iterable[LabelledPhoto], class_names: Sequence[str], folder: P
         table.writerow(("id", "tags"))
         for photo in photos:
             name = place(photo.path, folder / "JPEGImages").stem
-            save_palette_png(photo.label, folder / "SegmentationClass" / f"{name}.png")
+            save_mask(photo.label, folder / "SegmentationClass" / f"{name}.png")
             tags = [class_names[n - 1] for n in present(photo.label) if n != IGNORE_ID]
             table.writerow((name, ";".join(tags)))
             names.append(name)

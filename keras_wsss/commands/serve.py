@@ -1,4 +1,4 @@
-"""``python -m keras_wsss.export.serve DIR``: a local stand-in for TF Serving.
+"""Serves exported models on this machine: a stand-in for TF Serving.
 
 For development and tests. Production is TF Serving: this server has neither batching nor labels
 nor monitoring, and no comparison with a running TF Serving has been made.
@@ -9,11 +9,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from keras_wsss._command import bounded, run_command
+from keras_wsss._command import bounded, import_tensorflow
 from keras_wsss.export.files import import_extra
 
 if TYPE_CHECKING:
@@ -25,13 +24,15 @@ Production is TF Serving, which loads the same folder. Written after its documen
 interfaces; never compared with a running TF Serving."""
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Parses the command line and serves until SIGTERM or SIGINT."""
-    parser = argparse.ArgumentParser(
-        prog="python -m keras_wsss.export.serve",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+HELP = "serve exported models on this machine"
+EXAMPLES = """\
+  keras-wsss serve exported/saved_model
+  keras-wsss serve exported/saved_model --rest-port 9000 --grpc-port 9001
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of the command."""
     parser.add_argument(
         "folder", type=Path, metavar="DIR", help="NAME, which holds NAME/1 ..., or what holds NAME"
     )
@@ -62,27 +63,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
         default=1.0,
         help="between two looks for new versions",
     )
-    options = parser.parse_args(arguments)
 
-    def command() -> None:
-        (server,) = import_extra("keras_wsss.export.serving.server", extra="serving")
-        asyncio.run(
-            server.serve_until_signal(
-                server.Options(
-                    folder=options.folder,
-                    host=options.host,
-                    rest_port=options.rest_port,
-                    grpc_port=options.grpc_port,
-                    running=options.max_concurrent,
-                    waiting=options.max_waiting,
-                    max_body=options.max_body_mb * 2**20,
-                    poll_seconds=options.poll_seconds,
-                ),
-                _announce,
-            )
+
+def run(options: argparse.Namespace) -> None:
+    """Serves until SIGTERM or SIGINT."""
+    import_tensorflow()
+    (server,) = import_extra("keras_wsss.export.serving.server", extra="serving")
+    asyncio.run(
+        server.serve_until_signal(
+            server.Options(
+                folder=options.folder,
+                host=options.host,
+                rest_port=options.rest_port,
+                grpc_port=options.grpc_port,
+                running=options.max_concurrent,
+                waiting=options.max_waiting,
+                max_body=options.max_body_mb * 2**20,
+                poll_seconds=options.poll_seconds,
+            ),
+            _announce,
         )
-
-    run_command(command)
+    )
 
 
 def _announce(endpoints: Endpoints) -> None:
@@ -92,7 +93,3 @@ def _announce(endpoints: Endpoints) -> None:
         if endpoints.grpc:
             print(f"gRPC  {endpoints.grpc}  model {name}", flush=True)
     print("ready", flush=True)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,41 @@
+"""Scores a trained run, also on another list of images (--set data.val_list=NAME)."""
+
+from __future__ import annotations
+
+import json
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from keras_wsss._command import add_override_argument, import_tensorflow, several, show
+from keras_wsss.commands._tables import score_table
+from keras_wsss.config import load_run_config
+
+HELP = "score a trained run"
+EXAMPLES = """\
+  keras-wsss evaluate --run runs/photos
+  keras-wsss evaluate --run runs/photos --scales 0.75,1,1.25 --flip
+"""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Adds the arguments of the command."""
+    parser.add_argument("--run", required=True, help="folder of a trained run")
+    add_override_argument(parser)
+    parser.add_argument(
+        "--scales", type=several, help="test-time scales; the first is the reference grid"
+    )
+    parser.add_argument("--flip", action="store_true", default=None, help="average with mirror")
+    parser.add_argument("-o", "--output", type=Path, help="also write the scores to this JSON file")
+
+
+def run(options: Namespace) -> None:
+    """Scores, and shows or writes the scores."""
+    config = load_run_config(options.run, options.overrides)
+    import_tensorflow()
+    from keras_wsss.inference.evaluate_run import evaluate_run
+
+    verbose = not (options.quiet or options.json)
+    scores = evaluate_run(options.run, config, options.scales, options.flip, verbose=verbose)
+    if options.output:
+        options.output.write_text(json.dumps(scores, indent=2) + "\n")
+    show(options, scores, score_table(scores))

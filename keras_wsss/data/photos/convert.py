@@ -1,0 +1,172 @@
+"""Opening photographs of any kind, and saving as JPEG or PNG those that a training cannot read."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from keras_wsss.data.files import ORIENTATION_TAG
+from keras_wsss.data.photos.duplicates import fingerprint
+from keras_wsss.data.photos.scan import examples
+from keras_wsss.errors import DataError
+
+# Pillow's names of the formats that a training reads -> suffix.
+READABLE = {
+    "JPEG": ".jpg",
+    "MPO": ".jpg",
+    "PNG": ".png",
+    "GIF": ".gif",
+    "BMP": ".bmp",
+    "WEBP": ".webp",
+}
+HEIF_SUFFIXES = (".heic", ".heif")
+QUALITY = 95
+DRAFT = 64  # pixels; JPEG files are decoded no larger than needed
+INSTALL = "pip install 'keras_wsss[photos]'"
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What was found in a photograph's file.
+
+    Attributes:
+        suffix: that a training reads it under, or None: it has to be converted.
+        fingerprint: see :func:`~keras_wsss.data.photos.duplicates.fingerprint`.
+    """
+
+    suffix: str | None
+    fingerprint: int
+
+
+@functools.cache
+def _heif() -> bool:
+    """Whether Pillow reads HEIC files."""
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError:
+        return False
+    register_heif_opener()
+    return True
+
+
+def check_plugins(paths: Sequence[Path]) -> None:
+    """Looks for HEIC files that cannot be read for want of a package.
+
+    Raises:
+        DataError: there are some; names what to install.
+    """
+    heif = [path for path in paths if path.suffix.lower() in HEIF_SUFFIXES]
+    if heif and not _heif():
+        raise DataError(
+            f"{len(heif)} photographs are HEIC files ({examples(path.name for path in heif)}), "
+            f"which need a package: {INSTALL}"
+        )
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Image.Image]:
+    """A photograph's file, opened by its content whatever its suffix.
+
+    Raises:
+        DataError: it cannot be decoded, also within the ``with`` block.
+    """
+    _heif()
+    try:
+        with Image.open(path) as image:
+            yield image
+    except UnidentifiedImageError as error:
+        head = path.read_bytes()[:12]
+        if head[4:8] == b"ftyp":
+            raise DataError(f"{path}: is a HEIC or AVIF file, which needs {INSTALL}") from error
+        reason = "the file is empty (0 bytes)" if not head else "is no photograph"
+        raise DataError(f"{path}: {reason}; replace the file") from error
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"{path}: cannot be decoded ({error}); replace the file") from error
+
+
+def examine(path: Path) -> Examined:
+    """Decodes a photograph, in a small size where its format allows it.
+
+    Raises:
+        DataError: it cannot be decoded.
+
+    Example:
+
+    >>> examine(Path("photos/cat/1.heic")).suffix is None
+    True
+    """
+    with opened(path) as image:
+        suffix = READABLE.get(image.format or "")
+        orientation = image.getexif().get(ORIENTATION_TAG, 1)
+        if suffix == ".bmp" and image.mode != "RGB":
+            suffix = None  # TensorFlow takes the indices of a palette for grey values
+        if suffix != ".jpg" and orientation != 1:
+            suffix = None  # it reads the orientation of JPEG files only
+        image.draft("L", (DRAFT, DRAFT))
+        image.load()
+        return Examined(suffix, fingerprint(eight_bits(image, path)))
+
+
+@functools.lru_cache(maxsize=100_000)
+def _examined(path: Path, size: int, changed: int) -> Examined:
+    return examine(path)
+
+
+def examined(path: Path) -> Examined:
+    """As :func:`examine`, once for each state of the file."""
+    state = path.stat()
+    return _examined(path, state.st_size, state.st_mtime_ns)
+
+
+def eight_bits(image: Image.Image, path: Path) -> Image.Image:
+    """The image with 8 bits a channel; of 16 bits the upper 8 are kept, as in training.
+
+    Raises:
+        DataError: its values are of no known range.
+    """
+    if image.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        raise DataError(f"{path}: has 32 bits a pixel; save it with 8 bits a channel")
+    return image
+
+
+def save_converted(path: Path, target: Path) -> Path:
+    """Saves a photograph upright as JPEG, or as PNG where it has transparent pixels.
+
+    Args:
+        path: the photograph.
+        target: path without suffix.
+
+    Returns:
+        The file that was written.
+
+    Raises:
+        DataError: the photograph cannot be decoded.
+
+    Example:
+
+    >>> save_converted(Path("IMG_0001.HEIC"), Path("my_set/photos/IMG_0001"))
+    PosixPath('my_set/photos/IMG_0001.jpg')
+    """
+    with opened(path) as image:
+        picture = ImageOps.exif_transpose(eight_bits(image, path))
+        # The profile says which colours the numbers mean; all else of a camera is left out.
+        kept = {key: picture.info[key] for key in ("icc_profile",) if picture.info.get(key)}
+        if picture.has_transparency_data:
+            picture = picture.convert("RGBA")
+            if np.asarray(picture)[..., 3].min() < 255:
+                file = target.with_name(f"{target.name}.png")
+                picture.save(file, **kept)
+                return file
+        file = target.with_name(f"{target.name}.jpg")
+        if picture.mode == "CMYK":
+            kept = {}  # its profile is not one of RGB
+        picture.convert("RGB").save(file, quality=QUALITY, subsampling=0, **kept)
+        return file

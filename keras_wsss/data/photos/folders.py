@@ -1,0 +1,107 @@
+"""One folder a class: ``photos/cat/001.jpg``."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+
+from keras_wsss.data.photos.scan import PhotoFiles, examples, folded, is_ignored, visible_files
+from keras_wsss.data.photos.source import Classes, Source, photographs
+from keras_wsss.errors import DataError
+
+# Folders of a division made before; the classes are below them.
+DIVISIONS = frozenset("train training val valid validation test testing".split())
+
+
+def read_folders(path: Path, images: Path | None = None) -> Source:
+    """The tag of a photograph is the folder that it is in.
+
+    The classes are the folders on the first level, or below ``train``, ``val`` and ``test``; deeper
+    ones only order the photographs of a class. A photograph of the same name and content in several
+    folders has several tags. One that is in no folder has none.
+
+    Args:
+        path: folder of the folders.
+        images: is not used: the folders hold the photographs.
+
+    Returns:
+        :class:`~keras_wsss.data.photos.source.Source`.
+
+    Raises:
+        DataError: there is no folder with a photograph.
+
+    Example:
+
+    >>> read_folders(Path("photos")).class_names
+    ('cat', 'dog')
+    """
+    files = PhotoFiles(path)
+    inside = {photo: files.relative(photo).split("/")[:-1] for photo in files.paths}
+    # One folder around all others is no class.
+    around = 0
+    while len({parts[around : around + 1][0] for parts in inside.values() if parts[around:]}) == 1:
+        if not all(len(parts) > around + 1 for parts in inside.values()):
+            break
+        around += 1
+    tops = {folded(parts[around]) for parts in inside.values() if len(parts) > around}
+    deep = any(len(parts) > around + 1 for parts in inside.values())
+    divided = deep and bool(tops) and tops <= DIVISIONS
+    level = around + divided
+    classes = Classes()
+    tags: dict[Path, tuple[str, ...] | None] = {}
+    below: dict[str, set[str]] = defaultdict(set)
+    for photo, parts in inside.items():
+        tags[photo] = None
+        if len(parts) > level:
+            name = classes.name(parts[level], str(photo))
+            tags[photo] = (name,)
+            below[name].update(parts[level + 1 :])
+    if not classes.names:
+        raise DataError(f"{path}: holds no folder of a class; it needs one for each")
+    warnings = classes.warnings()
+    if around:
+        names = "/".join(next(iter(inside.values()))[:around])
+        warnings.append(f"the folder {names} is around all others and so no class")
+    if divided:
+        warnings.append(f"the folders {examples(sorted(tops))} are no classes; {_DIVIDED_ANEW}")
+    for name, deeper in below.items():
+        if deeper:
+            warnings.append(f"the folders {examples(sorted(deeper))} count as {name!r}")
+    for folder in _empty_folders(path, level):
+        warnings.append(f"the folder {folder} holds no photograph")
+    if files.others:
+        warnings.append(f"files that are no photographs: {examples(sorted(files.others))}")
+    return Source(
+        kind="folders",
+        path=path,
+        photographs=photographs(files, _joined(tags)),
+        class_names=classes.names,
+        warnings=tuple(warnings),
+    )
+
+
+_DIVIDED_ANEW = "training and validation images are divided anew"
+
+
+def _joined(tags: dict[Path, tuple[str, ...] | None]) -> dict[Path, tuple[str, ...] | None]:
+    """Files of one name and one content are one photograph, with the tags of all of them."""
+    alike: dict[tuple[str, int], list[Path]] = defaultdict(list)
+    for path in tags:
+        alike[folded(path.name), path.stat().st_size].append(path)
+    first: dict[tuple[str, bytes], Path] = {}
+    joined: dict[Path, tuple[str, ...] | None] = {}
+    for path, own in tags.items():
+        same = path
+        if len(alike[folded(path.name), path.stat().st_size]) > 1:
+            same = first.setdefault((folded(path.name), path.read_bytes()), path)
+        joined[same] = tuple(dict.fromkeys((*(joined.get(same) or ()), *(own or ())))) or own
+    return joined
+
+
+def _empty_folders(path: Path, level: int) -> list[str]:
+    filled = {folder for file in visible_files(path) for folder in file.parents}
+    return sorted(
+        folder.relative_to(path).as_posix()
+        for folder in path.glob("*/" * (level + 1))
+        if folder not in filled and not is_ignored(folder.name)
+    )

@@ -1,0 +1,260 @@
+"""From people's photographs to a data set that trains without a second look."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from keras_wsss.config.data import Untagged
+from keras_wsss.data.files import read_values
+from keras_wsss.data.labels import mask_lookup
+from keras_wsss.data.photos.convert import check_plugins, examined, save_converted
+from keras_wsss.data.photos.cvat import read_colours
+from keras_wsss.data.photos.division import for_validation
+from keras_wsss.data.photos.imported import CLASSES, MASKS, PHOTOS, SEPARATOR, TABLE
+from keras_wsss.data.photos.labels import Labelled, label
+from keras_wsss.data.photos.reader import THREADS, TRAIN, VAL, groups_of
+from keras_wsss.data.photos.recognise import find_source
+from keras_wsss.data.photos.sheet import sheet_of
+from keras_wsss.data.photos.source import Dropped, Photograph, Source
+from keras_wsss.errors import DataError
+from keras_wsss.palette import IGNORE_ID, voc_palette
+
+SUMMARY, SHEET = "import.json", "sheet.jpg"
+
+
+def import_photos(
+    source: Path,
+    output: Path,
+    *,
+    images: Path | None = None,
+    format: str | None = None,
+    tags_column: str | None = None,
+    classes: Sequence[str] | None = None,
+    untagged: Untagged = "error",
+    negative: Sequence[str] = (),
+    val_fraction: float = 0.15,
+    seed: int = 0,
+    link: bool = False,
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Copies tagged photographs into a folder that ``data.kind: photos`` reads.
+
+    Photographs that a training cannot read (TIFF, HEIC, AVIF) are saved as JPEG or PNG. The folder
+    appears when it is complete, or not at all.
+
+    Args:
+        source: file or folder with the tags, see
+            :func:`~keras_wsss.data.photos.recognise.find_source`.
+        output: folder to write: ``photos``, ``tags.csv``, ``classes.txt``, ``train.txt``,
+            ``val.txt``, ``masks`` where the source has some, ``import.json`` and ``sheet.jpg``.
+        images: folder of the photographs, if it is elsewhere.
+        format: kind of the source, where it is not recognised.
+        tags_column: column or control that holds the tags, likewise.
+        classes: the classes wanted; None: all.
+        untagged: what photographs without a tag are, see
+            :func:`~keras_wsss.data.photos.labels.label`.
+        negative: tags that say that nothing is there.
+        val_fraction: of the photographs that are for validation.
+        seed: of the division.
+        link: make hard links in place of copies.
+        overwrite: replace ``output`` if it is there.
+
+    Returns:
+        The summary, which ``import.json`` holds as well.
+
+    Raises:
+        DataError: the source or the output cannot be used.
+
+    Example:
+
+    >>> import_photos(Path("photos"), Path("my_set"))["images"]
+    300
+    """
+    _check_output(source, output, overwrite)
+    found = find_source(source, images=images, format=format, tags_column=tags_column)
+    found = _without_unreadable(found)
+    labelled = label(
+        found,
+        classes=classes,
+        negative=negative,
+        untagged="negative" if found.kind == "imported" else untagged,
+    )
+    if odd := [name for name in labelled.class_names if SEPARATOR in name]:
+        raise DataError(
+            f"{source}: the class {odd[0]!r} has a {SEPARATOR!r}, which separates tags; rename it"
+        )
+    prints = [examined(photo.path).fingerprint for photo in labelled.photographs]
+    groups, notes = groups_of(prints)
+    labelled = replace(labelled, warnings=(*labelled.warnings, *notes))
+    for_val = for_validation(labelled.labels, groups, val_fraction, seed)
+
+    output.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = output.with_name(f".{output.name}.{os.getpid()}")
+    try:
+        unfinished.mkdir()
+        converted = _write_photos(labelled.photographs, unfinished / PHOTOS, link)
+        masks = _write_masks(found, labelled, unfinished / MASKS)
+        _write_lists(labelled, for_val, unfinished)
+        sheet_of(labelled, unfinished / PHOTOS).save(unfinished / SHEET, quality=90)
+        summary = _summary(found, labelled, for_val, source, output)
+        summary |= {"converted": converted, "masks": masks}
+        (unfinished / SUMMARY).write_text(
+            json.dumps(summary, indent=2, ensure_ascii=False) + "\n", "utf-8"
+        )
+        if output.exists():
+            old = output.with_name(f".{output.name}.{os.getpid()}.old")
+            output.rename(old)
+            unfinished.rename(output)
+            shutil.rmtree(old)
+        else:
+            unfinished.rename(output)
+    except OSError as error:
+        raise DataError(
+            f"{error.filename or output}: cannot be written ({error.strerror})"
+        ) from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return summary
+
+
+def _check_output(source: Path, output: Path, overwrite: bool) -> None:
+    if not source.exists():
+        raise DataError(f"{source}: no such file or folder")
+    inner, outer = output.resolve(), source.resolve()
+    if source.is_file():
+        outer = outer.parent
+    if inner == outer or inner in outer.parents or outer in inner.parents and source.is_dir():
+        raise DataError(
+            f"{output}: lies in {source}, or the other way round; choose a folder beside it"
+        )
+    if output.exists() and not overwrite:
+        raise DataError(f"{output}: is there already; choose another folder, or say --overwrite")
+
+
+def _without_unreadable(source: Source) -> Source:
+    """The source without photographs that cannot be decoded, which are listed."""
+    spoken_of = [photo for photo in source.photographs if photo.tags is not None]
+    check_plugins([photo.path for photo in spoken_of])
+
+    def fault(photo: Photograph) -> Dropped | None:
+        try:
+            examined(photo.path)
+        except DataError as error:
+            reason = str(error).removeprefix(f"{photo.path}: ").partition("; ")[0]
+            return Dropped(photo.path.name, reason)
+        return None
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        faults = list(pool.map(fault, spoken_of))
+    broken = {photo.id for photo, found in zip(spoken_of, faults, strict=True) if found}
+    if len(broken) == len(spoken_of) > 0:
+        first = next(found for found in faults if found)
+        raise DataError(f"{source.path}: no photograph can be read; {first.name}: {first.reason}")
+    return replace(
+        source,
+        photographs=tuple(photo for photo in source.photographs if photo.id not in broken),
+        dropped=(*source.dropped, *filter(None, faults)),
+    )
+
+
+def _write_photos(photographs: Sequence[Photograph], folder: Path, link: bool) -> int:
+    """Copies, links or converts; returns how many were converted."""
+    folder.mkdir()
+
+    def write(photo: Photograph) -> bool:
+        suffix = examined(photo.path).suffix
+        if suffix is None:
+            save_converted(photo.path, folder / photo.id)
+            return True
+        target = folder / f"{photo.id}{suffix}"
+        if not link:
+            shutil.copyfile(photo.path, target)
+            return False
+        try:
+            os.link(photo.path.resolve(), target)
+        except OSError as error:
+            raise DataError(
+                f"{photo.path}: cannot be linked ({error.strerror}); leave --link out"
+            ) from error
+        return False
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        return sum(pool.map(write, photographs))
+
+
+def _write_masks(source: Source, labelled: Labelled, folder: Path) -> int:
+    """Masks as ids in the order of the classes, with VOC's palette; returns how many."""
+    masked = [photo for photo in labelled.photographs if photo.mask]
+    if masked:
+        folder.mkdir()
+    lookup = mask_lookup(source.class_names, labelled.class_names, IGNORE_ID)
+    for photo in masked:
+        path = Path(str(photo.mask))
+        colours = source.mask_colours
+        values = read_colours(path, colours) if colours else read_values(str(path))[0]
+        mask = lookup[values]
+        if mask.min() < 0:
+            raise DataError(
+                f"{path}: holds the id {values[mask < 0][0]}, which is in no class list; correct "
+                "the mask, or add the class"
+            )
+        image = Image.fromarray(mask.astype(np.uint8))
+        image.putpalette(voc_palette().ravel().tolist())
+        image.save(folder / f"{photo.id}.png")
+    return len(masked)
+
+
+def _write_lists(labelled: Labelled, for_val: np.ndarray, folder: Path) -> None:
+    ids = [photo.id for photo in labelled.photographs]
+    with (folder / TABLE).open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(("id", "tags"))
+        for name, row in zip(ids, labelled.labels, strict=True):
+            tags = [labelled.class_names[number] for number in np.flatnonzero(row)]
+            table.writerow((name, SEPARATOR.join(tags)))
+    lists = {
+        CLASSES: labelled.class_names,
+        f"{TRAIN}.txt": [name for name, val in zip(ids, for_val, strict=True) if not val],
+        f"{VAL}.txt": [name for name, val in zip(ids, for_val, strict=True) if val],
+    }
+    for name, lines in lists.items():
+        (folder / name).write_text("".join(f"{line}\n" for line in lines), "utf-8")
+
+
+def _summary(
+    source: Source, labelled: Labelled, for_val: np.ndarray, path: Path, output: Path
+) -> dict[str, Any]:
+    labels = labelled.labels > 0
+
+    def counts(chosen: np.ndarray) -> dict[str, int]:
+        parts = {"images": chosen, "train": chosen & ~for_val, "val": chosen & for_val}
+        return {name: int(part.sum()) for name, part in parts.items()}
+
+    return {
+        "source": str(path),
+        "kind": source.kind,
+        "taken": source.taken,
+        "output": str(output),
+        **counts(np.ones(len(labels), bool)),
+        "negatives": counts(np.asarray(~labels.any(axis=1))),
+        "classes": {
+            name: counts(column)
+            for name, column in zip(labelled.class_names, labels.T, strict=True)
+        },
+        "dropped": [
+            {"name": each.name, "reason": each.reason, "asked": each.asked}
+            for each in labelled.dropped
+        ],
+        "warnings": list(labelled.warnings),
+    }

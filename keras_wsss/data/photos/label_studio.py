@@ -1,0 +1,256 @@
+"""Label Studio: its JSON, JSON-MIN and CSV exports."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from keras_wsss.data.photos.rows import read_rows
+from keras_wsss.data.photos.scan import PHOTO_SUFFIXES, PhotoFiles, examples
+from keras_wsss.data.photos.source import Entry, Source, assemble
+from keras_wsss.data.photos.table import TAG_COLUMNS
+from keras_wsss.data.text import read_json
+from keras_wsss.errors import DataError
+
+# Keys that JSON-MIN and CSV add to the data and the results of a task.
+BOOKKEEPING = frozenset(
+    "id annotator annotation_id created_at updated_at lead_time agreement sentiment_id".split()
+)
+UPLOAD_PREFIX = re.compile(r"^[0-9a-f]{8}-")
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """What one annotator says about one image.
+
+    Attributes:
+        image: values of the task that may name the image.
+        tags: control (``from_name``) -> labels; None: no annotation that counts.
+        where: for messages.
+        ground_truth: whether it is marked as the truth, before which others do not count.
+    """
+
+    image: tuple[str, ...]
+    tags: Mapping[str, tuple[str, ...]] | None
+    where: str
+    ground_truth: bool = False
+
+
+def is_label_studio(content: Any) -> bool:
+    """Whether a JSON file's content, or the header of a table, is an export of Label Studio."""
+    if isinstance(content, list) and content and isinstance(content[0], Mapping):
+        keys = content[0].keys()
+        if isinstance(content[0].get("data"), Mapping):
+            return bool({"annotations", "completions", "predictions"} & keys)
+        return "annotation_id" in keys
+    return False
+
+
+def read_label_studio(
+    path: Path, images: Path | None = None, tags_column: str | None = None
+) -> Source:
+    """Reads choices, and the labels of rectangles, brushes, polygons and the like.
+
+    Skipped annotations do not count. Of several annotators of an image, a tag counts that at least
+    half of them gave; an annotation marked as ground truth counts alone.
+
+    Args:
+        path: the export.
+        images: folder of the photographs; None: that of the file.
+        tags_column: the control (``name`` in the labelling interface) whose labels are the tags;
+            None: all of them.
+
+    Returns:
+        :class:`~keras_wsss.data.photos.source.Source`; an annotated image without labels has no
+        tag, one that nobody annotated is one about which nothing is said.
+
+    Raises:
+        DataError: the file cannot be read, or names no photograph.
+
+    Example:
+
+    >>> read_label_studio(Path("project-1.json")).photographs[0].tags
+    ('cat',)
+    """
+    files = PhotoFiles(images or path.parent)
+    if path.suffix.lower() == ".json":
+        content = read_json(path)
+        full = isinstance(content[0].get("data"), Mapping)
+        try:
+            annotations = list(_of_tasks(path, content) if full else _of_records(path, content))
+        except (KeyError, TypeError, AttributeError) as error:
+            raise DataError(
+                f"{path}: not as Label Studio exports it ({type(error).__name__}: {error}); export "
+                "the project as JSON"
+            ) from error
+    else:
+        _, rows = read_rows(path)
+        annotations = list(_of_records(path, [dict(row.cells) for row in rows]))
+    controls = list(dict.fromkeys(name for each in annotations for name in each.tags or ()))
+    if tags_column and tags_column not in controls:
+        raise DataError(
+            f"{path}: has no control {tags_column!r}; it has {', '.join(controls)}; change "
+            "data.tags_column (--tags-column)"
+        )
+    chosen = [tags_column] if tags_column else controls
+    warnings = []
+    if len(chosen) > 1:
+        warnings.append(
+            f"the labels of {' and '.join(chosen)} are taken together; data.tags_column "
+            "(--tags-column) chooses one"
+        )
+    find = _finder(files)
+    by_image: dict[str, list[Annotation]] = defaultdict(list)
+    written: dict[str, str] = {}
+    for annotation in annotations:
+        image, name = find(annotation.image)
+        if written.setdefault(name, image) != image:
+            raise DataError(
+                f"{annotation.where}: {image!r} and {written[name]!r} are two images, but there is "
+                f"only one photograph {name}; name the files as Label Studio does"
+            )
+        by_image[name].append(annotation)
+    entries, disputed = [], []
+    for name, given in by_image.items():
+        sets = _counting(given, chosen)
+        entries.append(Entry(name, _agreed(sets), given[0].where))
+        if any(set(each) != set(sets[0]) for each in sets):
+            disputed.append(name)
+    if disputed:
+        warnings.append(
+            f"annotators disagree about {len(disputed)} images ({examples(disputed)}): a tag "
+            "counts that at least half of them gave"
+        )
+    return assemble("Label Studio", path, files, entries, called="its images", warnings=warnings)
+
+
+def _counting(given: Sequence[Annotation], controls: Iterable[str]) -> list[tuple[str, ...]]:
+    """The tags that each annotator of an image gave."""
+    done = [each for each in given if each.tags is not None]
+    done = [each for each in done if each.ground_truth] or done
+    names = list(controls)
+    return [tuple(tag for name in names for tag in (a.tags or {}).get(name, ())) for a in done]
+
+
+def _agreed(sets: Sequence[tuple[str, ...]]) -> tuple[str, ...] | None:
+    votes = Counter(tag for tags in sets for tag in dict.fromkeys(tags))
+    return tuple(tag for tag, count in votes.items() if 2 * count >= len(sets)) if sets else None
+
+
+def _of_tasks(path: Path, tasks: Sequence[Any]) -> Iterable[Annotation]:
+    """Annotations of the JSON export; tasks of versions before 1.0 call them completions."""
+    for task in tasks:
+        where = f"{path}, task {task.get('id')}"
+        image = tuple(value for value in task["data"].values() if isinstance(value, str))
+        image += tuple(filter(None, [task.get("file_upload")]))
+        given = task.get("annotations", task.get("completions")) or ()
+        counting = [
+            each for each in given if not each.get("was_cancelled") and not each.get("skipped")
+        ]
+        for annotation in counting:
+            tags: dict[str, tuple[str, ...]] = {}
+            for result in annotation["result"]:
+                name = str(result.get("from_name", "labels"))
+                tags[name] = (*tags.get(name, ()), *_labels(result.get("value", {})))
+            named = {name: own for name, own in tags.items() if own}
+            yield Annotation(image, named, where, bool(annotation.get("ground_truth")))
+        if not counting:
+            yield Annotation(image, None, where)
+
+
+def _labels(value: Any) -> tuple[str, ...]:
+    """Labels of one result: ``choices``, ``rectanglelabels``, ``brushlabels``, ``taxonomy`` ..."""
+    found: list[str] = []
+    for key, content in value.items() if isinstance(value, Mapping) else ():
+        if key == "choices" or key.endswith("labels"):
+            found += [content] if isinstance(content, str) else map(str, content)
+        elif key == "taxonomy":  # a list of paths through the tree
+            found += [str(way[-1] if isinstance(way, list) else way) for way in content]
+    return tuple(found)
+
+
+def _of_records(path: Path, records: Sequence[Mapping[str, Any]]) -> Iterable[Annotation]:
+    """Annotations of JSON-MIN and CSV, a record for each: data and results side by side."""
+    parsed = [{name: _parsed(cell) for name, cell in record.items()} for record in records]
+    columns = dict.fromkeys(name for record in parsed for name in record)
+    controls = []
+    for name in columns:
+        values = [record[name] for record in parsed if record.get(name) not in (None, "")]
+        structured = any(isinstance(value, list | Mapping) for value in values)
+        if name not in BOOKKEEPING and (structured or name.casefold() in TAG_COLUMNS | {"choice"}):
+            controls.append(name)
+    if not controls:
+        rest = [n for n in columns if n not in BOOKKEEPING and not _may_be_image(n, parsed)]
+        if len(rest) != 1:
+            raise DataError(
+                f"{path}: cannot tell which of {', '.join(columns)} holds the tags; export the "
+                "project as JSON"
+            )
+        controls = rest
+    for record in parsed:
+        data = {n: v for n, v in record.items() if n not in {*controls, *BOOKKEEPING}}
+        image = tuple(value for value in data.values() if isinstance(value, str))
+        tags = {}
+        for name in controls:
+            value = record.get(name)
+            several = value if isinstance(value, list) else [value]
+            found = [
+                text
+                for each in several
+                for text in ([each] if isinstance(each, str) else _labels(each))
+            ]
+            if any(found):
+                tags[name] = tuple(text for text in found if text)
+        yield Annotation(image, tags, f"{path}, annotation {record.get('annotation_id')}")
+
+
+def _parsed(cell: Any) -> Any:
+    """CSV has results as JSON in a cell."""
+    if isinstance(cell, str) and cell[:1] in ("[", "{"):
+        try:
+            return json.loads(cell)
+        except ValueError:
+            return cell
+    return cell
+
+
+def _may_be_image(name: str, records: Iterable[Mapping[str, Any]]) -> bool:
+    return any(
+        isinstance(r.get(name), str) and r[name].lower().endswith(PHOTO_SUFFIXES) for r in records
+    )
+
+
+def _finder(files: PhotoFiles) -> Callable[[tuple[str, ...]], tuple[str, str]]:
+    """A function from the values of a task to the one that is its image, and the name meant by it.
+
+    Uploaded files have eight digits before their name, and blanks in it have become ``_``.
+    """
+    uploaded = {
+        re.sub(r"[^-\w.]", "", path.name.strip().replace(" ", "_")): files.relative(path)
+        for path in files.paths
+    }
+
+    def forms(value: str) -> list[str]:
+        address = urlsplit(value)
+        local = parse_qs(address.query).get("d", [])
+        name = local[0] if local else unquote(address.path)
+        last = name.replace("\\", "/").split("/")[-1]
+        short = UPLOAD_PREFIX.sub("", last)
+        return [value, name, last, short, uploaded.get(short, short)]
+
+    def find(values: tuple[str, ...]) -> tuple[str, str]:
+        ranked = sorted(values, key=lambda v: not urlsplit(v).path.lower().endswith(PHOTO_SUFFIXES))
+        for value in ranked:
+            for name in forms(value):
+                if name and files.called(name):
+                    return value, name
+        value = (ranked or ("a task without an image",))[0]
+        return value, value
+
+    return find

@@ -1,0 +1,198 @@
+"""Photographs with tags as a data set: of any source, or as an import has written it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from keras_wsss.data.files import (
+    check_image_file,
+    check_map_size,
+    displayed_size,
+    find_saliency,
+    upright,
+)
+from keras_wsss.data.labels import mask_lookup
+from keras_wsss.data.photos.convert import examined
+from keras_wsss.data.photos.cvat import read_colours
+from keras_wsss.data.photos.division import for_validation
+from keras_wsss.data.photos.duplicates import groups_alike
+from keras_wsss.data.photos.labels import Labelled, label, reasons
+from keras_wsss.data.photos.recognise import find_source
+from keras_wsss.data.photos.scan import examples, folded
+from keras_wsss.data.photos.source import Photograph, Source
+from keras_wsss.data.split import ReadArray, Split, by_lists
+from keras_wsss.data.text import read_lines
+from keras_wsss.errors import DataError
+from keras_wsss.palette import IGNORE_ID
+
+if TYPE_CHECKING:
+    from keras_wsss.config.data import PhotosDataConfig
+
+logger = logging.getLogger(__name__)
+
+THREADS = 8
+TRAIN, VAL = "train", "val"
+
+
+def load_photos(
+    data: PhotosDataConfig, name: str, *, masks: bool | None = None, saliency: bool | None = False
+) -> Split:
+    """Reads one part of people's photographs.
+
+    Args:
+        data: configuration; ``root`` is a file or folder that
+            :func:`~keras_wsss.data.photos.recognise.find_source` recognises.
+        name: ``train`` or ``val``: as the import has divided, or as it would; another name: the
+            list of ids ``NAME.txt`` in the folder.
+        masks: True: they must be there; None: used when all are there; False: not even looked for.
+        saliency: likewise for saliency maps.
+
+    Returns:
+        :class:`~keras_wsss.data.Split`.
+
+    Raises:
+        DataError: tags, lists, photographs or masks cannot be used.
+
+    Example:
+
+    >>> load_photos(config.data, "train").class_names
+    ('cat', 'dog')
+    """
+    root = Path(data.root or ".")
+    source = find_source(root, images=data.images, format=data.format, tags_column=data.tags_column)
+    imported = source.kind == "imported"
+    labelled = label(
+        source,
+        classes=data.classes,
+        untagged="negative" if imported else data.untagged,
+        negative=data.negative,
+        all_classes=imported,
+    )
+    folder = root if root.is_dir() else root.parent
+    file = folder / f"{name}.txt"
+    if name not in (TRAIN, VAL) or (imported and file.is_file()):
+        chosen = _listed(file, source, labelled)
+        notes: list[str] = []
+    else:
+        for_val, notes = divided(labelled, data.val_fraction, data.split_seed)
+        chosen = np.flatnonzero(for_val if name == VAL else ~for_val).tolist()
+    if name in data.lists("train"):  # once is enough
+        logger.info("%s: %s %s", source.path, source.kind, source.taken)
+        for warning in (*labelled.warnings, *notes):
+            logger.warning("%s: %s", source.path, warning)
+    if not chosen:
+        raise DataError(
+            f"{source.path}: {len(labelled.photographs)} photographs are too few to divide; the "
+            f"list {name} is empty. Add some, or change data.val_fraction"
+        )
+    photos = [labelled.photographs[number] for number in chosen]
+    for photo in photos:
+        check_image_file(str(photo.path))
+    ids = tuple(photo.id for photo in photos)
+    wanted = masks is not False and _has_masks(source, photos, bool(masks))
+    dropped = reasons(labelled.dropped)
+    if labelled.other_tags:
+        dropped["tags outside data.classes, left out"] = labelled.other_tags
+    return Split(
+        name=name,
+        ids=ids,
+        class_names=labelled.class_names,
+        labels=labelled.labels[chosen],
+        image_paths=tuple(str(photo.path) for photo in photos),
+        mask_paths=tuple(str(photo.mask) for photo in photos) if wanted else None,
+        saliency_paths=find_saliency(data.saliency or folder / "Saliency", ids, saliency),
+        mask_map=mask_lookup(source.class_names, labelled.class_names, IGNORE_ID),
+        dropped=dropped,
+        read_mask=_mask_reader(source, photos) if wanted and source.mask_colours else None,
+    )
+
+
+read_photos = by_lists(load_photos)
+
+
+def divided(labelled: Labelled, fraction: float, seed: int) -> tuple[np.ndarray, list[str]]:
+    """Divides photographs into training and validation; those that look alike stay together.
+
+    Args:
+        labelled: the photographs.
+        fraction: that is for validation.
+        seed: of the division.
+
+    Returns:
+        bool [N], those for validation, and what the user should know.
+
+    Raises:
+        DataError: a photograph cannot be decoded, or has to be converted first.
+    """
+    paths = [photo.path for photo in labelled.photographs]
+    with ThreadPoolExecutor(THREADS) as pool:
+        found = list(pool.map(examined, paths))
+    strange = [path for path, each in zip(paths, found, strict=True) if each.suffix is None]
+    if strange:
+        raise DataError(
+            f"{len(strange)} photographs ({examples(path.name for path in strange)}) are of a kind "
+            "that a training cannot read; `keras-wsss import` converts them"
+        )
+    groups, notes = groups_of([each.fingerprint for each in found])
+    return for_validation(labelled.labels, groups, fraction, seed), notes
+
+
+def groups_of(fingerprints: Sequence[int]) -> tuple[np.ndarray, list[str]]:
+    """Groups of photographs that look alike, unless nearly all do; and what to say about them."""
+    groups = groups_alike(fingerprints)
+    sizes = np.bincount(groups, minlength=1)
+    alike = int(sizes[sizes > 1].sum())
+    if 2 * sizes.max() > len(groups) > 1:
+        # A camera that never moves: together they would all be for training.
+        return np.arange(len(groups)), [
+            f"{sizes.max()} of {len(groups)} photographs look alike; they are divided one by one, "
+            "so validation is easier than new photographs will be"
+        ]
+    if not alike:
+        return groups, []
+    return groups, [f"{alike} photographs look like another one; they stay in one list with it"]
+
+
+def _listed(file: Path, source: Source, labelled: Labelled) -> list[int]:
+    """Positions of the photographs of a list: ids, one a line."""
+    position = {folded(photo.id): number for number, photo in enumerate(labelled.photographs)}
+    known = {folded(photo.id) for photo in source.photographs}
+    lines = read_lines(file)
+    if missing := [line for line in lines if folded(line) not in known]:
+        raise DataError(
+            f"{file}: {examples(missing)}: no such photograph; take it out of the list, or add it "
+            f"(ids are {examples(sorted(known))})"
+        )
+    return list(dict.fromkeys(position[folded(line)] for line in lines if folded(line) in position))
+
+
+def _has_masks(source: Source, photos: Sequence[Photograph], needed: bool) -> bool:
+    missing = [photo.path.name for photo in photos if photo.mask is None]
+    if missing and needed:
+        raise DataError(
+            f"{source.path}: {len(missing)} photographs have no mask ({examples(missing)}), which "
+            "this method needs"
+        )
+    if 0 < len(missing) < len(photos):
+        logger.warning("%s: masks are not used, %d are missing", source.path, len(missing))
+    return not missing
+
+
+def _mask_reader(source: Source, photos: Sequence[Photograph]) -> ReadArray:
+    colours = source.mask_colours or {}
+
+    def read_mask(position: int) -> np.ndarray:
+        photo = photos[position]
+        values = read_colours(Path(str(photo.mask)), colours)
+        size = (values.shape[1], values.shape[0])
+        check_map_size(str(photo.mask), size, str(photo.path))
+        shown, orientation = displayed_size(str(photo.path))
+        return values if size == shown else upright(values, orientation)
+
+    return read_mask

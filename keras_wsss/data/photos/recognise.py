@@ -1,0 +1,235 @@
+"""Which kind of source a file or folder is."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from keras_wsss.data.photos.coco import folder_of, is_coco, read_coco
+from keras_wsss.data.photos.cvat import read_cvat, read_cvat_masks
+from keras_wsss.data.photos.folders import read_folders
+from keras_wsss.data.photos.imported import is_imported, read_imported
+from keras_wsss.data.photos.label_studio import is_label_studio, read_label_studio
+from keras_wsss.data.photos.rows import TABLE_SUFFIXES, read_rows
+from keras_wsss.data.photos.scan import PHOTO_SUFFIXES, PhotoFiles, examples, visible_files
+from keras_wsss.data.photos.source import Source
+from keras_wsss.data.photos.table import read_table
+from keras_wsss.data.photos.voc import read_voc, read_xml
+from keras_wsss.data.photos.yolo import label_files, read_yolo, yolo_names
+from keras_wsss.data.text import read_json
+from keras_wsss.errors import DataError
+
+logger = logging.getLogger(__name__)
+
+# A folder of this name around all photographs is no class.
+PLAIN_FOLDERS = frozenset("images image img photos pictures jpegimages data".split())
+MOST_JSON = 50
+LOOKED_FOR = (
+    "folders of classes (cat/1.jpg), a table (CSV, TSV, XLSX, JSONL), COCO JSON, exports of Label "
+    "Studio and CVAT, VOC's XML, YOLO's labels/*.txt with data.yaml or classes.txt"
+)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Something in a folder that may be meant.
+
+    Attributes:
+        format: as ``data.format`` names it.
+        path: what would be read, for messages.
+        read: reads it.
+    """
+
+    format: str
+    path: Path
+    read: Callable[[], Source]
+
+
+def find_source(
+    path: Path,
+    *,
+    images: Path | None = None,
+    format: str | None = None,
+    tags_column: str | None = None,
+) -> Source:
+    """Recognises what tagged photographs are kept in, and reads it.
+
+    Args:
+        path: a file, or a folder that holds one; a file wins over folders that are classes.
+        images: folder of the photographs, if it is elsewhere.
+        format: one of :data:`FORMATS`; None: recognised.
+        tags_column: column of a table, or control of Label Studio, that holds the tags.
+
+    Returns:
+        :class:`~keras_wsss.data.photos.source.Source`.
+
+    Raises:
+        DataError: nothing is recognised, or several things are.
+
+    Example:
+
+    >>> find_source(Path("photos")).kind
+    'folders'
+    """
+    if not path.exists():
+        raise DataError(f"{path}: no such file or folder")
+    look = _in_file if path.is_file() else _in_folder
+    candidates = look(path, images, tags_column)
+    found = ", ".join(f"{each.path} ({each.format})" for each in candidates)
+    if format:
+        candidates = [each for each in candidates if each.format == format]
+        if not candidates:
+            raise DataError(f"{path}: holds no {format}; found: {found or 'nothing'}")
+    folders = [each for each in candidates if each.format == "folders"]
+    files = [each for each in candidates if each.format != "folders"]
+    if not candidates:
+        raise DataError(f"{path}: holds no tags; looked for: {LOOKED_FOR}")
+    if len(files) > 1:
+        raise DataError(
+            f"{path}: several things may hold the tags: {found}. Name one file of them, or choose "
+            "with data.format (--format)"
+        )
+    chosen = (files or folders)[0]
+    if files and folders:
+        logger.info("%s: tags are taken from %s, not from the folders", path, chosen.path)
+    return chosen.read()
+
+
+def _in_file(path: Path, images: Path | None, column: str | None) -> list[Candidate]:
+    suffix = path.suffix.lower()
+    if suffix in (*TABLE_SUFFIXES, ".xls"):
+        header, _ = read_rows(path)
+        if {"annotation_id", "lead_time"} <= set(header):
+            return [_label_studio(path, images, column)]
+        return [Candidate("table", path, lambda: read_table(path, images, column))]
+    if suffix == ".json":
+        return _json(path, images, column)
+    if suffix == ".xml":
+        if read_xml(path).tag == "annotation":
+            return [_voc([path], images or folder_of(path), path.parent)]
+        return [Candidate("cvat", path, lambda: read_cvat(path, images))]
+    if suffix in (".yaml", ".yml", ".names") or path.name.lower() == "classes.txt":
+        return [Candidate("yolo", path, lambda: read_yolo(path, path.parent, images))]
+    if suffix == ".zip":
+        raise DataError(f"{path}: is an archive; unpack it and name the folder")
+    raise DataError(f"{path}: is of no kind that is known; looked for: {LOOKED_FOR}")
+
+
+def _json(path: Path, images: Path | None, column: str | None) -> list[Candidate]:
+    content = read_json(path)
+    if is_coco(content):
+        return [Candidate("coco", path, lambda: read_coco([path], images))]
+    if is_label_studio(content):
+        return [_label_studio(path, images, column)]
+    if isinstance(content, list) and content and isinstance(content[0], dict):
+        return [Candidate("table", path, lambda: read_table(path, images, column))]
+    return []
+
+
+def _label_studio(path: Path, images: Path | None, column: str | None) -> Candidate:
+    return Candidate("label-studio", path, lambda: read_label_studio(path, images, column))
+
+
+def _voc(paths: list[Path], images: Path, annotations: Path) -> Candidate:
+    return Candidate("voc", annotations, lambda: read_voc(paths, images, annotations))
+
+
+def _in_folder(path: Path, images: Path | None, column: str | None) -> list[Candidate]:
+    if is_imported(path):
+        return [Candidate("imported", path, lambda: read_imported(path))]
+    files = list(visible_files(path))
+    return [
+        *_tables(path, images, column),
+        *_json_files(path, files, images, column),
+        *_xml_files(path, files, images),
+        *_masks(path, images),
+        *_boxes(path, images),
+        *_folders(path),
+    ]
+
+
+def _tables(path: Path, images: Path | None, column: str | None) -> list[Candidate]:
+    found = []
+    for file in sorted(path.iterdir()):
+        if file.suffix.lower() in TABLE_SUFFIXES and not file.name.startswith((".", "~$")):
+            found += _in_file(file, images, column)
+    return found
+
+
+def _json_files(
+    path: Path, files: list[Path], images: Path | None, column: str | None
+) -> list[Candidate]:
+    near = [f for f in files if f.suffix.lower() == ".json" and len(f.relative_to(path).parts) < 3]
+    found = [each for file in near[:MOST_JSON] for each in _json(file, images or path, column)]
+    coco = [each.path for each in found if each.format == "coco"]
+    if len(coco) > 1:  # one for each part of a division
+        logger.info("%s: %s are read together", path, examples(coco, 5))
+        found = [each for each in found if each.format != "coco"]
+        found.append(Candidate("coco", path, lambda: read_coco(coco, images or path)))
+    return found
+
+
+def _xml_files(path: Path, files: list[Path], images: Path | None) -> list[Candidate]:
+    by_folder: dict[Path, list[Path]] = {}
+    for file in files:
+        if file.suffix.lower() == ".xml":
+            by_folder.setdefault(file.parent, []).append(file)
+    found, annotations = [], []
+    for folder, paths in by_folder.items():
+        tag = read_xml(paths[0]).tag
+        if tag == "annotations":
+            found.append(_cvat(paths[0], images or path))
+        elif tag == "annotation":
+            annotations += [(folder, each) for each in paths]
+    if annotations:
+        folders = {folder for folder, _ in annotations}
+        top = folders.pop() if len(folders) == 1 else path
+        found.append(_voc([each for _, each in annotations], images or path, top))
+    return found
+
+
+def _cvat(path: Path, images: Path) -> Candidate:
+    return Candidate("cvat", path, lambda: read_cvat(path, images))
+
+
+def _masks(path: Path, images: Path | None) -> list[Candidate]:
+    if (path / "labelmap.txt").is_file() and any((path / "SegmentationClass").rglob("*.png")):
+        return [Candidate("cvat-masks", path, lambda: read_cvat_masks(path, images))]
+    return []
+
+
+def _boxes(path: Path, images: Path | None) -> list[Candidate]:
+    labels = label_files(path)
+    if not any("labels" in (part.casefold() for part in file.parts) for file in labels):
+        if not any(
+            file.with_suffix(suffix).exists() for file in labels for suffix in PHOTO_SUFFIXES
+        ):
+            return []
+    tables = [path / "obj.names", path / "classes.txt", path / "labels" / "classes.txt"]
+    names = [
+        *(f for f in sorted(path.glob("*.y*ml")) if yolo_names(f)),
+        *filter(Path.is_file, tables),
+    ]
+    if not names:
+        raise DataError(
+            f"{labels[0]}: the classes of boxes have no names; add data.yaml or "
+            f"classes.txt to {path}"
+        )
+    return [Candidate("yolo", names[0], lambda: read_yolo(names[0], path, images))]
+
+
+def _folders(path: Path) -> list[Candidate]:
+    try:
+        files = PhotoFiles(path)
+    except DataError:
+        return []
+    tops = {
+        files.relative(photo).split("/")[0].casefold()
+        for photo in files.paths
+        if "/" in files.relative(photo)
+    }
+    if tops <= PLAIN_FOLDERS:
+        return []
+    return [Candidate("folders", path, lambda: read_folders(path))]

@@ -1,0 +1,230 @@
+"""What every kind of source yields: photographs with tags, and what was left out."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from keras_wsss.data.labels import BACKGROUND, nearest
+from keras_wsss.data.photos.scan import PhotoFiles, examples, folded, unique_ids
+from keras_wsss.data.text import read_lines
+from keras_wsss.errors import DataError
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """A photograph and what is said about it.
+
+    Attributes:
+        id: is unique in the data set whatever the case, and can be a file name.
+        path: its file.
+        tags: names of classes; () where it has none; None: nothing is said about it.
+        mask: its mask, see :attr:`Source.mask_colours`.
+    """
+
+    id: str
+    path: Path
+    tags: tuple[str, ...] | None
+    mask: Path | None = None
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """Something that was left out.
+
+    Attributes:
+        name: of the image.
+        reason: why.
+        asked: whether the user asked for it.
+    """
+
+    name: str
+    reason: str
+    asked: bool = False
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a source says about one image.
+
+    Attributes:
+        name: of the image, as the source writes it.
+        tags: as the source writes them; None: nothing is said.
+        where: file and line, for messages.
+    """
+
+    name: str
+    tags: tuple[str, ...] | None
+    where: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """Tagged photographs, read from one source.
+
+    Attributes:
+        kind: what it is.
+        path: file or folder that was read.
+        photographs: in the order of their ids, so that a copy is divided like its original.
+        class_names: the source's own list, or the tags in the order of their first mention.
+        dropped: what was left out.
+        warnings: what the user should look at.
+        taken: what in it was taken for names and tags, where that had to be guessed.
+        mask_colours: of masks in colours: RGB -> id of the training; None: masks hold the ids
+            0 (background), 1.. in the order of ``class_names`` and 255.
+    """
+
+    kind: str
+    path: Path
+    photographs: tuple[Photograph, ...]
+    class_names: tuple[str, ...]
+    dropped: tuple[Dropped, ...] = ()
+    warnings: tuple[str, ...] = ()
+    taken: str = ""
+    mask_colours: Mapping[tuple[int, int, int], int] | None = field(default=None, repr=False)
+
+
+def is_background(name: str) -> bool:
+    """Whether a name means the background, or what is ignored: neither is a class.
+
+    Example:
+
+    >>> is_background("_background_"), is_background("backdrop")
+    (True, False)
+    """
+    return re.sub(r"[\W_]", "", name).casefold() in (BACKGROUND, "ignore", "ignored")
+
+
+def class_list(path: Path) -> list[str]:
+    """The classes of a ``classes.txt``, one a line; none where there is no such file."""
+    return [name for name in read_lines(path) if not is_background(name)] if path.is_file() else []
+
+
+class Classes:
+    """Names of classes, compared without case, blanks and Unicode's composition.
+
+    Args:
+        names: the source's own list; empty: every new tag is a class.
+
+    Raises:
+        DataError: a tag is not in the source's list (:meth:`name`).
+
+    Example:
+
+    >>> classes = Classes()
+    >>> classes.name(" Cat", "line 2"), classes.name("cat", "line 3"), classes.names
+    ('Cat', 'Cat', ('Cat',))
+    """
+
+    def __init__(self, names: Iterable[str] = ()):
+        self._names: dict[str, str] = {}
+        self._spellings: dict[str, set[str]] = {}
+        self._closed = False
+        for name in names:
+            self.name(name, "class list")
+        self._closed = bool(self._names)
+
+    def name(self, tag: str, where: str) -> str:
+        """The class that a tag means; the background is none, and called ``background``."""
+        if is_background(tag):
+            return BACKGROUND
+        text = re.sub(r"\s+", " ", unicodedata.normalize("NFC", tag)).strip()
+        if self._closed and folded(text) not in self._names:
+            raise DataError(
+                f"{where}: the tag {tag!r} is in no class list{nearest(text, self.names)} "
+                "Correct the tag, or add the class to the list"
+            )
+        known = self._names.setdefault(folded(text), text)
+        self._spellings.setdefault(known, set()).add(text)
+        return known
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All classes."""
+        return tuple(self._names.values())
+
+    def warnings(self) -> list[str]:
+        """Classes that are written in several ways."""
+        return [
+            f"{' and '.join(map(repr, sorted(spellings)))} are one class, {name!r}"
+            for name, spellings in self._spellings.items()
+            if len(spellings) > 1
+        ]
+
+
+def assemble(
+    kind: str,
+    path: Path,
+    files: PhotoFiles,
+    entries: Sequence[Entry],
+    class_names: Iterable[str] = (),
+    *,
+    called: str = "its images",
+    taken: str = "",
+    warnings: Iterable[str] = (),
+) -> Source:
+    """Joins what a source says about images with the photographs on the disk.
+
+    Args:
+        kind: what the source is.
+        path: file or folder of the source.
+        files: the photographs.
+        entries: what is said; several about one image are joined.
+        class_names: the source's own list of classes, if it has one.
+        called: where the names of images stand, for messages.
+        taken: see :class:`Source`.
+        warnings: of the source so far.
+
+    Returns:
+        :class:`Source`; photographs that no entry names have the tags None.
+
+    Raises:
+        DataError: no entry has a photograph, a name means several, or a tag is in no class list.
+
+    Example:
+
+    >>> assemble("table", path, PhotoFiles(path.parent), [Entry("1", ("cat",), "line 2")])
+    """
+    found = files.match({entry.name: entry.where for entry in entries})
+    if not found:
+        names = dict.fromkeys(entry.name for entry in entries)
+        raise DataError(
+            f"{path}: none of {called} ({examples(map(repr, names))}) is a photograph of "
+            f"{files.root} ({examples(map(files.relative, files.paths))}); correct the names, or "
+            "name the folder of the photographs with data.images (--images)"
+        )
+    classes = Classes(class_names)
+    tags: dict[Path, dict[str, None] | None] = dict.fromkeys(files.paths)
+    dropped: dict[Dropped, None] = {}
+    for entry in entries:
+        named = [classes.name(tag, entry.where) for tag in entry.tags or () if tag.strip()]
+        if entry.name not in found:
+            dropped[Dropped(entry.name, f"no such photograph ({entry.where})")] = None
+        elif entry.tags is not None:
+            photograph = found[entry.name]
+            tags[photograph] = (tags[photograph] or {}) | dict.fromkeys(named)
+    others = [f"{count} {suffix}" for suffix, count in files.others.items()]
+    unread = [f"files that are no photographs: {', '.join(others)}"] if others else []
+    return Source(
+        kind=kind,
+        path=path,
+        photographs=photographs(
+            files, {each: None if own is None else tuple(own) for each, own in tags.items()}
+        ),
+        class_names=classes.names,
+        dropped=tuple(dropped),
+        taken=taken,
+        warnings=(*warnings, *classes.warnings(), *unread),
+    )
+
+
+def photographs(
+    files: PhotoFiles, tags: Mapping[Path, tuple[str, ...] | None]
+) -> tuple[Photograph, ...]:
+    """Photographs with ids, in their order."""
+    ids = unique_ids([files.relative(path) for path in tags])
+    found = [Photograph(name, path, tags[path]) for name, path in zip(ids, tags, strict=True)]
+    return tuple(sorted(found, key=lambda photo: (folded(photo.id), photo.id)))

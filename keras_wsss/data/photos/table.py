@@ -1,0 +1,179 @@
+"""Tables: one row an image, or one row for each tag of an image."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from keras_wsss.data.photos.rows import Row, read_rows
+from keras_wsss.data.photos.scan import PHOTO_SUFFIXES, PhotoFiles, examples
+from keras_wsss.data.photos.source import Entry, Source, assemble, class_list
+from keras_wsss.errors import DataError
+
+ID_COLUMNS = frozenset(
+    "id file filename file_name image image_id image_name image_path img path name photo".split()
+)
+TAG_COLUMNS = frozenset("tags tag labels label class classes category categories".split())
+YES = frozenset(("1", "1.0", "true", "yes", "y", "x"))
+NO = frozenset(("", "0", "0.0", "false", "no", "n", "-"))
+SEPARATORS = (";", "|", ",")
+
+
+def read_table(
+    path: Path,
+    images: Path | None = None,
+    tags_column: str | None = None,
+    separator: str | None = None,
+) -> Source:
+    """Reads a CSV, TSV, XLSX or JSONL table.
+
+    The column of the images is the one called ``id``, ``file``, ``image`` ... whose cells are
+    photographs; that of the tags is called ``tags``, ``labels``, ``class`` ..., or there is one
+    column for each class with 0 and 1. A ``classes.txt`` beside it is the list of classes.
+
+    Args:
+        path: the table.
+        images: folder of the photographs; None: that of the table.
+        tags_column: the column of the tags; None: recognised.
+        separator: of tags in a cell; None: recognised, one of ``;``, ``|`` and ``,``.
+
+    Returns:
+        :class:`~keras_wsss.data.photos.source.Source`.
+
+    Raises:
+        DataError: no such columns, or no row has a photograph.
+
+    Example:
+
+    >>> read_table(Path("photos/tags.csv")).photographs[0].tags
+    ('cat',)
+    """
+    header, rows = read_rows(path)
+    files = PhotoFiles(images or path.parent)
+    id_column = _id_column(path, header, rows, files)
+    warnings: list[str] = []
+    if tags_column or (tags_column := _tags_column(path, header, id_column)):
+        if tags_column not in header:
+            raise DataError(
+                f"{path}: has no column {tags_column!r}; it has {', '.join(header)}; change "
+                "data.tags_column (--tags-column)"
+            )
+        tags = _separated([row.cells[tags_column] for row in rows], separator, warnings)
+        taken = f"tags: column {tags_column!r}"
+    else:
+        columns = [name for name in header if name != id_column and _is_class(name, rows)]
+        if not columns:
+            raise DataError(
+                f"{path}: no column of tags ({', '.join(sorted(TAG_COLUMNS))}), and none that "
+                f"holds only 0 and 1; it has {', '.join(header)}; name one with data.tags_column "
+                "(--tags-column)"
+            )
+        tags = [tuple(n for n in columns if text_of(row.cells[n]).lower() in YES) for row in rows]
+        taken = f"classes: columns {', '.join(columns)}"
+        if ignored := [name for name in header if name not in (id_column, *columns)]:
+            taken += f" (not {', '.join(ignored)}, which hold more than 0 and 1)"
+    named = [
+        Entry(text_of(row.cells[id_column]), own, row.where)
+        for row, own in zip(rows, tags, strict=True)
+    ]
+    if empty := [entry.where for entry in named if not entry.name]:
+        warnings.append(f"rows without an image: {examples(empty)}")
+    return assemble(
+        "table",
+        path,
+        files,
+        [entry for entry in named if entry.name],
+        class_list(path.parent / "classes.txt"),
+        called=f"the names in column {id_column!r}",
+        taken=f"images: column {id_column!r}; {taken}",
+        warnings=warnings,
+    )
+
+
+def _id_column(path: Path, header: Sequence[str], rows: Sequence[Row], files: PhotoFiles) -> str:
+    """The column whose cells are most often photographs; one with a known name comes first."""
+
+    def fit(name: str) -> tuple[int, int]:
+        cells = [text_of(row.cells[name]) for row in rows]
+        # Of two that fit, file names say more than numbers.
+        whole = sum(cell.lower().endswith(PHOTO_SUFFIXES) for cell in cells)
+        return sum(bool(files.called(cell)) for cell in cells), whole
+
+    named = [name for name in header if _plain(name) in ID_COLUMNS]
+    if named and fit(best := max(named, key=fit))[0]:
+        return best
+    best = max(header, key=fit)
+    if 2 * fit(best)[0] >= len(rows):
+        return best
+    if named:
+        return named[0]  # the message will show what is in it
+    raise DataError(
+        f"{path}: no column names photographs of {files.root}; it has {', '.join(header)}, and "
+        f"none is called {', '.join(sorted(ID_COLUMNS))}. The first line must name the columns"
+    )
+
+
+def _tags_column(path: Path, header: Sequence[str], id_column: str) -> str | None:
+    found = [name for name in header if name != id_column and _plain(name) in TAG_COLUMNS]
+    if len(found) > 1:
+        raise DataError(
+            f"{path}: the columns {' and '.join(found)} may hold the tags; choose one with "
+            "data.tags_column (--tags-column)"
+        )
+    return found[0] if found else None
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s-]+", "_", name.strip()).casefold()
+
+
+def _is_class(name: str, rows: Sequence[Row]) -> bool:
+    cells = {text_of(row.cells[name]).lower() for row in rows}
+    return cells <= YES | NO and cells != {""}
+
+
+def text_of(cell: Any) -> str:
+    """A cell as text: Excel and JSON have numbers where people mean names (1.0 is ``1``)."""
+    if cell is None or cell != cell:  # not a number
+        return ""
+    if isinstance(cell, float) and cell.is_integer():
+        cell = int(cell)
+    return str(cell).strip()
+
+
+def _separated(
+    cells: Sequence[Any], separator: str | None, warnings: list[str]
+) -> list[tuple[str, ...]]:
+    """Tags of each cell. One character separates in the whole column: others may be in a name."""
+    listed = [_listed(cell) for cell in cells]
+    texts = [text_of(cell) for cell, own in zip(cells, listed, strict=True) if own is None]
+    used = [each for each in SEPARATORS if any(each in text for text in texts)]
+    if separator:
+        used = [separator]
+    if len(used) > 1:
+        odd = [text for text in texts if used[1] in text]
+        warnings.append(
+            f"tags are separated by {used[0]!r}; {used[1]!r} is taken as a part of names: "
+            f"{examples(map(repr, odd))}"
+        )
+    pattern = "|".join(map(re.escape, (*used[:1], "\n")))
+    found = []
+    for cell, own in zip(cells, listed, strict=True):
+        tags = own if own is not None else re.split(pattern, text_of(cell))
+        found.append(tuple(dict.fromkeys(tag.strip() for tag in tags if tag.strip())))
+    return found
+
+
+def _listed(cell: Any) -> list[str] | None:
+    """Tags of a list, also of one written as text (``['cat', 'dog']``); None: it is no list."""
+    if isinstance(cell, str) and re.fullmatch(r"\s*\[.*\]\s*", cell, re.DOTALL):
+        try:
+            cell = ast.literal_eval(cell.strip())
+        except (ValueError, SyntaxError):
+            return [part.strip("\"' ") for part in cell.strip()[1:-1].split(",")]
+    if isinstance(cell, Mapping):  # {"cat": 1, "dog": 0}
+        return [str(name) for name, value in cell.items() if text_of(value).lower() in YES]
+    return [text_of(each) for each in cell] if isinstance(cell, list | tuple) else None

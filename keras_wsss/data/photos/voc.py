@@ -1,0 +1,67 @@
+"""Folders of VOC annotations: one XML file an image."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Sequence
+from pathlib import Path
+
+from keras_wsss.data.photos.scan import PhotoFiles
+from keras_wsss.data.photos.source import Entry, Source, assemble, class_list
+from keras_wsss.data.text import read_text
+from keras_wsss.errors import DataError
+
+
+def read_xml(path: Path) -> ElementTree.Element:
+    """The root of an XML file.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        return ElementTree.fromstring(read_text(path))
+    except (ElementTree.ParseError, ValueError) as error:
+        raise DataError(f"{path}: not readable as XML ({error}); replace the file") from error
+
+
+def read_voc(paths: Sequence[Path], images: Path, annotations: Path) -> Source:
+    """Reads the names of the objects of every image.
+
+    An XML file belongs to the photograph that is called like itself, or else to the one that its
+    ``filename`` names.
+
+    Args:
+        paths: XML files.
+        images: folder of the photographs.
+        annotations: folder that holds all the XML files.
+
+    Returns:
+        :class:`~keras_wsss.data.photos.source.Source`; a photograph without XML file is one about
+        which nothing is said, a file without objects one without tags.
+
+    Raises:
+        DataError: a file cannot be read, or none has a photograph.
+
+    Example:
+
+    >>> folder = Path("photos/Annotations")
+    >>> read_voc(sorted(folder.glob("*.xml")), Path("photos"), folder).class_names
+    ('cat', 'dog')
+    """
+    files = PhotoFiles(images)
+    entries = []
+    for path in paths:
+        root = read_xml(path)
+        name = path.relative_to(annotations).with_suffix("").as_posix()
+        if not files.called(name):
+            name = (root.findtext("filename") or name).strip()
+        tags = tuple((item.findtext("name") or "").strip() for item in root.iter("object"))
+        entries.append(Entry(name, tags, str(path)))
+    return assemble(
+        "VOC annotations",
+        annotations,
+        files,
+        entries,
+        class_list(images / "classes.txt"),
+        called="the XML files",
+    )

@@ -1,0 +1,122 @@
+"""Text files as people have them: made on Windows, by Excel, by PowerShell."""
+
+from __future__ import annotations
+
+import codecs
+import json
+import logging
+import re
+from pathlib import Path
+from typing import Any
+
+from keras_wsss.errors import DataError
+
+logger = logging.getLogger(__name__)
+
+# UTF-32 before UTF-16, whose mark it starts with.
+BYTE_ORDER_MARKS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+XML_ENCODING = re.compile(rb"<\?xml[^>]*?\sencoding\s*=\s*[\"']([^\"']+)[\"']")
+NOT_IN_TEXT = re.compile("[\0-\b\x0e-\x1f\x7f\ufffe\uffff]")
+
+
+def read_text(path: Path) -> str:
+    """Reads a text file in the encoding that it names, or most likely has.
+
+    A byte order mark decides, then an XML declaration. A file without either is UTF-8, or else
+    Windows-1252, which is said in the log.
+
+    Args:
+        path: a list, a table, JSON or XML.
+
+    Returns:
+        The text without a byte order mark; every line ends in ``\\n``.
+
+    Raises:
+        DataError: the file cannot be read, or is no text.
+
+    Example:
+
+    >>> read_text(Path("photos/classes.txt"))
+    'cat\\ndog\\n'
+    """
+    try:
+        data = path.read_bytes()
+    except (OSError, ValueError) as error:  # the latter: a zero byte in the path
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{path}: cannot be read ({reason})") from error
+    try:
+        text = _decoded(path, data)
+    except (UnicodeError, LookupError) as error:
+        raise DataError(f"{path}: no readable text ({error}); {_SAVE}") from error
+    if found := NOT_IN_TEXT.search(text):
+        raise DataError(f"{path}: no text file (it holds the character {found[0]!r}); {_SAVE}")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+_SAVE = "save it as UTF-8 text"
+
+
+def _decoded(path: Path, data: bytes) -> str:
+    for mark, encoding in BYTE_ORDER_MARKS.items():
+        if data.startswith(mark):
+            return data.decode(encoding)
+    if declared := XML_ENCODING.match(data):
+        return data.decode(declared[1].decode("ascii"))
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        text = data.decode("cp1252")
+        line = text.split("\n")[data.count(b"\n", 0, error.start)].strip()
+        logger.warning(
+            "%s: is not UTF-8, read as Windows-1252: %.60r; if that looks wrong, %s",
+            *(path, line, _SAVE),
+        )
+        return text
+
+
+def read_lines(path: Path) -> list[str]:
+    """Lines of a text file without surrounding blanks; empty ones are left out.
+
+    Raises:
+        DataError: the file cannot be read, or is no text.
+
+    Example:
+
+    >>> read_lines(Path("photos/classes.txt"))
+    ['cat', 'dog']
+    """
+    return [line.strip() for line in read_text(path).split("\n") if line.strip()]
+
+
+def read_json(path: Path) -> Any:
+    """Content of a JSON file.
+
+    Raises:
+        DataError: the file cannot be read, is no JSON, or has a key twice in one object, of which
+            all values but the last would be lost.
+
+    Example:
+
+    >>> read_json(Path("photos/labels.json"))["classes"]
+    ['background', 'cat', 'dog']
+    """
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            keys = [key for key, _ in pairs]
+            twice = next(key for key in found if keys.count(key) > 1)
+            raise DataError(f"{path}: has the key {twice!r} twice; join what they hold")
+        return found
+
+    text = read_text(path)
+    try:
+        return json.loads(text, object_pairs_hook=unique)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not readable as JSON ({error}); correct the file") from error

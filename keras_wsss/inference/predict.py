@@ -1,0 +1,238 @@
+"""Masks of photographs as files: what ``keras-wsss predict`` writes."""
+
+import csv
+import html
+import json
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+import tensorflow as tf
+
+from keras_wsss.errors import ConfigError, DataError
+from keras_wsss.inference.checkpoints import load
+from keras_wsss.inference.evaluation import crf_labels
+from keras_wsss.ops.crf import require_crf
+from keras_wsss.photographs import find_photographs
+from keras_wsss.pictures import overlay, save_mask
+from keras_wsss.prediction import Predictor, pixels
+
+ROWS, TABLE, SETTINGS = "predictions.jsonl", "predictions.csv", "predictions.json"
+
+
+def predict_files(
+    model,
+    sources,
+    output,
+    *,
+    scales=(1.0,),
+    flip=False,
+    crf=False,
+    threshold=0.0,
+    batch=1,
+    overwrite=False,
+    progress=iter,
+):
+    """Segments photographs and writes what a person, and what a program, wants to see of them.
+
+    ``output`` then holds ``masks/NAME.png`` (palette PNG at the size of the photograph),
+    ``overlays/NAME.jpg``, a row for each photograph in ``predictions.jsonl`` and
+    ``predictions.csv``, and ``index.html``. Photographs that have their row already are not
+    segmented again, so that an interrupted call goes on where it stopped.
+
+    Args:
+        model: folder of a run or preset, or ``.keras`` file, see :func:`keras_wsss.load`.
+        sources: see :func:`~keras_wsss.photographs.find_photographs`.
+        output: folder.
+        scales, flip: test-time views, see :class:`~keras_wsss.prediction.Predictor`.
+        crf: bool, sharpen with a dense CRF (extra ``crf``).
+        threshold: float in 0..1; classes whose image score is below leave the mask.
+        batch: int, photographs of one size that go through the network at once.
+        overwrite: bool, begin anew where the folder holds predictions of other settings.
+        progress: function that wraps the list of photographs while it is gone through.
+
+    Returns:
+        dict: ``images``, ``written``, ``kept`` (from an earlier call) and ``failed``, a list of
+        those that could not be read, with the reason.
+
+    Raises:
+        DataError: a source is missing.
+        ConfigError: the folder holds predictions of other settings.
+        WeightsError: there is no model.
+
+    Example:
+
+    >>> predict_files("runs/photos", ["new_photos/"], "masks")["written"]
+    12
+    """
+    if crf:
+        require_crf()
+    output, photographs = Path(output), find_photographs(sources)
+    settings = {
+        "model": str(Path(model).resolve()),
+        "scales": list(scales),
+        "flip": flip,
+        "crf": crf,
+        "threshold": threshold,
+    }
+    rows = _rows_so_far(output, settings, overwrite)
+    todo = [each for each in photographs if str(each.path) not in rows]
+    failed = []
+    if todo:
+        network = load(model)
+        network.refuse_untrained_decoder()
+        names = network.class_names or [f"class {c + 1}" for c in range(network.num_classes)]
+        segment = _segmenter(Predictor(network, scales, flip), crf, threshold)
+        with (output / ROWS).open("a", encoding="utf-8") as file:
+            for photographs_of_size, images in _batches(progress(todo), batch, failed):
+                for photograph, image, found in zip(
+                    photographs_of_size, images, segment(images), strict=True
+                ):
+                    row = _write(output, photograph, image, names, *found)
+                    rows[str(photograph.path)] = row
+                    file.write(json.dumps(row, ensure_ascii=False) + "\n")
+                    file.flush()
+    asked = [rows[str(each.path)] for each in photographs if str(each.path) in rows]
+    _write_table(output / TABLE, asked)
+    (output / "index.html").write_text(_page(asked, failed), encoding="utf-8")
+    written = len(todo) - len(failed)
+    return {
+        "images": len(photographs),
+        "written": written,
+        "kept": len(photographs) - len(todo),
+        "failed": failed,
+    }
+
+
+def _rows_so_far(output, settings, overwrite):
+    """Rows of an earlier call by path, if it had the same settings."""
+    rows_file, settings_file = output / ROWS, output / SETTINGS
+    rows = {}
+    if rows_file.exists() and not overwrite:
+        before = json.loads(settings_file.read_text()) if settings_file.exists() else None
+        if before != settings:
+            raise ConfigError(
+                f"{output}: holds predictions of other settings; choose another folder, or "
+                "--overwrite to begin anew"
+            )
+        for line in rows_file.read_text("utf-8").splitlines():
+            if line.endswith("}"):  # the last one may be cut off
+                row = json.loads(line)
+                rows[row["path"]] = row
+    output.mkdir(parents=True, exist_ok=True)
+    lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows.values())
+    rows_file.write_text("".join(lines), encoding="utf-8")
+    settings_file.write_text(json.dumps(settings, indent=2) + "\n")
+    return rows
+
+
+def _batches(photographs, size, failed):
+    """Photographs of one size with their pixels; what cannot be read goes to ``failed``."""
+    waiting, images = [], []
+    for photograph in photographs:
+        try:
+            image = np.asarray(pixels(photograph.path))
+        except DataError as error:
+            failed.append({"path": str(photograph.path), "reason": str(error)})
+            continue
+        if images and (len(images) == size or image.shape != images[0].shape):
+            yield waiting, images
+            waiting, images = [], []
+        waiting.append(photograph)
+        images.append(image)
+    if images:
+        yield waiting, images
+
+
+def _segmenter(predictor, crf, threshold):
+    """Function of images `[H,W,3]` of one size to (mask, confidence, class scores) of each."""
+
+    @tf.function(
+        autograph=False, input_signature=[tf.TensorSpec([None, None, None, 3], tf.float32)]
+    )
+    def answer(images):
+        found = predictor.answer(images)
+        scores = tf.sigmoid(found["image_logits"])
+        # The background always stays.
+        absent = tf.pad(scores < threshold, [[0, 0], [1, 0]])
+        logits = tf.where(absent[:, None, None], found["logits"].dtype.min, found["logits"])
+        mask = tf.argmax(logits, axis=-1, output_type=tf.int32)
+        largest = 1 / tf.reduce_sum(
+            tf.exp(logits - tf.reduce_max(logits, axis=-1, keepdims=True)), axis=-1
+        )
+        return mask, tf.reduce_mean(largest, axis=[1, 2]), scores, logits
+
+    def segment(images):
+        mask, confidence, scores, logits = answer(np.float32(np.stack(images)))
+        masks = mask.numpy()
+        if crf:
+            masks = [crf_labels(image, each) for image, each in zip(images, logits, strict=True)]
+        return zip(masks, confidence.numpy(), scores.numpy(), strict=True)
+
+    return segment
+
+
+def _write(output, photograph, image, names, mask, confidence, scores):
+    """Writes mask and overlay, and returns the row of a photograph."""
+    legend = dict(enumerate(names, start=1))
+    save_mask(mask, output / "masks" / f"{photograph.name}.png")
+    picture = output / "overlays" / f"{photograph.name}.jpg"
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    overlay(np.uint8(image), mask, legend).save(picture, quality=90)
+    coverage = {name: float(np.mean(mask == number)) for number, name in legend.items()}
+    return {
+        "path": str(photograph.path),
+        "name": photograph.name,
+        "classes": [name for name, share in coverage.items() if share > 0],
+        "confidence": round(float(confidence), 4),
+        "scores": {name: round(float(s), 4) for name, s in zip(names, scores, strict=True)},
+        "coverage": {name: round(share, 4) for name, share in coverage.items()},
+    }
+
+
+def _write_table(path, rows):
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        names = list(rows[0]["coverage"]) if rows else []
+        heads = [f"{kind}: {name}" for kind in ("score", "coverage") for name in names]
+        writer.writerow(["path", "classes", "confidence", *heads])
+        for row in rows:
+            numbers = [*row["scores"].values(), *row["coverage"].values()]
+            writer.writerow([row["path"], ";".join(row["classes"]), row["confidence"], *numbers])
+
+
+PAGE = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>Predictions</title>
+<style>
+body {{ font: 16px/1.4 sans-serif; margin: 1rem }}
+main {{ display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(18rem, 1fr)) }}
+figure {{ margin: 0 }}
+img {{ width: 100% }}
+figcaption {{ overflow-wrap: anywhere }}
+</style>
+<h1>{count} photographs</h1>
+{failed}
+<main>
+{figures}
+</main>
+</html>
+"""
+
+
+def _page(rows, failed):
+    figures = "\n".join(
+        f'<figure><a href="masks/{_url(row)}.png"><img loading="lazy" alt="" '
+        f'src="overlays/{_url(row)}.jpg"></a><figcaption>{html.escape(row["name"])}: '
+        f"{html.escape(', '.join(row['classes']) or 'nothing but background')}, confidence "
+        f"{row['confidence']:.2f}</figcaption></figure>"
+        for row in rows
+    )
+    reasons = "\n".join(f"<p>Left out: {html.escape(each['reason'])}</p>" for each in failed)
+    return PAGE.format(count=len(rows), failed=reasons, figures=figures)
+
+
+def _url(row):
+    return html.escape(quote(row["name"]))

@@ -1,0 +1,80 @@
+"""Photographs that a command is given: files, folders, patterns, lists. Knows no TensorFlow."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from keras_wsss.errors import DataError
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """A file, and the name of what is made of it.
+
+    Attributes:
+        path: of the file.
+        name: path without suffix, relative to the folder that was asked for, with ``/``; no two
+            photographs of a list share it.
+    """
+
+    path: Path
+    name: str
+
+
+def find_photographs(sources: Iterable[str | Path]) -> list[Photograph]:
+    """The photographs that ``sources`` name, each once, in their order.
+
+    Args:
+        sources: an image file; a folder, which is searched with all its sub-folders; a pattern
+            such as ``photos/*.jpg``; or a text file ``*.txt`` that names one of these a line.
+
+    Raises:
+        DataError: a source is not there, or holds no image.
+
+    Example:
+
+    >>> [each.name for each in find_photographs(["holiday/"])]
+    ['beach', 'day2/boat']
+    """
+    found: dict[Path, str] = {}
+    for source in sources:
+        before = len(found)
+        for path, name in _paths(str(source)):
+            found.setdefault(path.resolve(), name)
+        if len(found) == before and not _is_known(source, found):
+            raise DataError(f"{source}: holds no image ({', '.join(IMAGE_SUFFIXES)})")
+    names = list(found.values())
+    return [
+        Photograph(path, name if names.count(name) == 1 else f"{name}_{path.suffix[1:].lower()}")
+        for path, name in found.items()
+    ]
+
+
+def _is_known(source: str | Path, found: dict[Path, str]) -> bool:
+    """Whether all of a source was named before."""
+    return any(path.resolve() in found for path, _ in _paths(str(source)))
+
+
+def _paths(source: str) -> Iterator[tuple[Path, str]]:
+    path = Path(source)
+    if path.is_dir():
+        for file in sorted(path.rglob("*")):
+            hidden = any(part.startswith(".") for part in file.relative_to(path).parts)
+            if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file() and not hidden:
+                yield file, file.relative_to(path).with_suffix("").as_posix()
+    elif path.suffix.lower() == ".txt" and path.is_file():
+        for line in path.read_text("utf-8-sig").splitlines():
+            if line.strip():
+                yield from _paths(str(path.parent / line.strip()))
+    elif path.is_file():
+        yield path, path.stem
+    elif matches := sorted(glob.glob(source, recursive=True)):
+        for match in matches:
+            yield from _paths(match)
+    else:
+        raise DataError(f"{source}: no such file, folder or pattern")

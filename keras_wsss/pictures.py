@@ -1,0 +1,88 @@
+"""Masks as files, and pictures that show them. Knows no TensorFlow, as the client does not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from keras_wsss.palette import overlay_labels, voc_palette
+
+MARGIN, LARGEST = 6, 1600
+
+
+def save_mask(mask: Any, path: Path) -> None:
+    """Writes a palette PNG: ids as they are, in VOC's colours.
+
+    Args:
+        mask: int `[H,W]`, 0..255.
+        path: the file; its folder is made.
+    """
+    image = Image.fromarray(np.asarray(mask, np.uint8)).convert("P")
+    image.putpalette(voc_palette().tobytes())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path)
+
+
+def overlay(image: Any, mask: Any, legend: Mapping[int, str]) -> Image.Image:
+    """A photograph with its mask: colour, outlines, and a legend of the classes that it shows.
+
+    Args:
+        image: uint8 `[H,W,3]`.
+        mask: int `[H,W]`.
+        legend: class names by mask id, without the background.
+
+    Returns:
+        RGB, the longer side at most 1600 pixels, with the legend below.
+
+    Example:
+
+    >>> overlay(photo, mask, {1: "cat"}).save("overlay.jpg")
+    """
+    mask = np.asarray(mask, np.uint8)
+    painted = overlay_labels(np.asarray(image), mask, opacity=0.5)
+    shown = Image.fromarray(painted)
+    shown.thumbnail((LARGEST, LARGEST))
+    small = Image.fromarray(mask).resize(shown.size, Image.Resampling.NEAREST)
+    pixels, ids = np.array(shown), np.asarray(small)
+    # White outlines are seen on every class colour.
+    pixels[outlines(ids)] = 255
+    return _with_legend(Image.fromarray(pixels), ids, legend)
+
+
+def outlines(mask: Any) -> np.ndarray:
+    """bool `[H,W]`: the pixels on whose right or lower side another class begins."""
+    edges = np.zeros(mask.shape, bool)
+    edges[:, :-1] |= mask[:, :-1] != mask[:, 1:]
+    edges[:-1] |= mask[:-1] != mask[1:]
+    return edges
+
+
+def _with_legend(image: Image.Image, ids: np.ndarray, legend: Mapping[int, str]) -> Image.Image:
+    height = max(14, min(28, image.height // 20))
+    font = ImageFont.load_default(height)
+    shares = {number: float(np.mean(ids == number)) for number in legend}
+    found = [number for number in legend if shares[number] > 0]
+    texts = [f"{legend[number]} {100 * shares[number]:.0f} %" for number in found]
+    line, left, top = height + MARGIN, MARGIN, MARGIN
+    places = []
+    for text in texts or ["nothing but background"]:
+        needed = height + 2 * MARGIN + int(font.getlength(text))
+        if left > MARGIN and left + needed > image.width:
+            left, top = MARGIN, top + line
+        places.append((left, top))
+        left += needed + MARGIN
+    sheet = Image.new("RGB", (image.width, image.height + top + line), "white")
+    sheet.paste(image, (0, 0))
+    draw = ImageDraw.Draw(sheet)
+    if not found:
+        draw.text((MARGIN, image.height + MARGIN), "nothing but background", "black", font)
+    for number, text, (left, top) in zip(found, texts, places, strict=False):
+        top += image.height
+        colour = tuple(voc_palette()[number].tolist())
+        draw.rectangle((left, top, left + height, top + height), fill=colour)
+        draw.text((left + height + MARGIN, top), text, "black", font)
+    return sheet
