@@ -189,8 +189,9 @@ def test_predict_goes_on_where_it_stopped(run, photos, tmp_path, capsys):
     assert row["classes"] == [] and not np.any(Image.open(output / "masks" / "a.png"))
 
 
-def test_nothing_but_the_result_is_printed(run, photos, tmp_path):
+def test_nothing_but_the_result_is_printed(run, photos, tmp_path, monkeypatch):
     """No noise that reads like a failure, and no TensorFlow for a mistake."""
+    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)  # as users have it
     command = [sys.executable, "-m", "keras_wsss", "predict", "--run", str(run), str(photos)]
     done = subprocess.run([*command, "-o", str(tmp_path / "out")], capture_output=True, text=True)
     assert done.returncode == 0 and done.stderr == ""
