@@ -113,8 +113,9 @@ def _place(content: Any, keys: Sequence[int | str]) -> str:
             content = content[key]
         except (KeyError, TypeError):  # it is missing
             content = None
-        named = isinstance(key, int) and isinstance(content, dict) and "id" in content
-        words.append(f"id {content['id']!r:.40}" if named else str(key))
+        number = content.get("id") if isinstance(content, dict) else None
+        named = isinstance(key, int) and isinstance(number, int | str)
+        words.append(f"id {number}" if named else str(key))
     return ", ".join(words) or "the file"
 
 
@@ -159,11 +160,11 @@ def _check_run_lengths(outline: Mapping[str, Any], height: int, width: int) -> N
     lengths = decompressed(counts) if isinstance(counts, str) else counts
     if not isinstance(lengths, list) or not all(type(n) is int and n >= 0 for n in lengths):
         raise ValueError("has run lengths that are no list of whole numbers, nor COCO's text")
-    size = outline.get("size", [height, width])
-    if size != [height, width] or sum(lengths) != height * width:
+    if outline.get("size", [height, width]) != [height, width]:
+        raise ValueError(f"has run lengths whose size is not its image's, [{height}, {width}]")
+    if sum(lengths) != height * width:
         raise ValueError(
-            f"has run lengths of {sum(lengths)} pixels, size {size!r:.40}, in an image of height "
-            f"{height} and width {width}"
+            f"has run lengths of {sum(lengths)} pixels in an image of {height * width}"
         )
 
 

@@ -112,7 +112,7 @@ def read_json(path: Path) -> Any:
         if len(found) < len(pairs):
             keys = [key for key, _ in pairs]
             twice = next(key for key in found if keys.count(key) > 1)
-            raise DataError(f"{path}: has the key {twice!r} twice; join what they hold")
+            raise DataError(f"{path}: has the key {twice!r:.60} twice; join what they hold")
         return found
 
     text = read_text(path)
