@@ -78,6 +78,8 @@ def test_folders_of_a_division_and_around_all_are_no_classes(tmp_path):
     write_photos(tmp_path, "set/train/cat/1.jpg", "set/val/cat/2.jpg", "set/val/train/3.jpg")
     source = find_source(tmp_path)
     assert source.class_names == ("cat", "train") and len(source.warnings) == 2
+    write_photos(tmp_path / "plain", "images/cat/1.jpg", "images/dog/2.jpg")
+    assert find_source(tmp_path / "plain").class_names == ("cat", "dog")
     # A class may have such a name.
     write_photos(tmp_path / "other", "train/1.jpg", "test/2.jpg")
     assert find_source(tmp_path / "other").class_names == ("test", "train")
@@ -129,6 +131,10 @@ def test_table_of_json_lines(flat):
     text = "\n".join(map(json.dumps, lines))
     assert tags_of(read(flat, text, "metadata.jsonl")) == WANTED
     assert tags_of(read(flat, json.dumps(lines), "list.json")) == WANTED
+    (flat / "metadata.jsonl").unlink()
+    (flat / "other.json").write_text('[{"width": 3}]')
+    assert tags_of(find_source(flat)) == WANTED
+    assert tags_of(read(flat, "id\ttags\n1\tcat\n2\tcat|dog\n3\t\n", "tags.txt")) == WANTED
 
 
 def excel(path, rows, *others):
@@ -181,6 +187,15 @@ def test_ids_of_any_folder_and_composition(tmp_path):
     }
 
 
+def test_files_that_differ_in_case(tmp_path):
+    write_photos(tmp_path, "a.jpg", "A.jpg")
+    if len(list(tmp_path.iterdir())) == 1:
+        pytest.skip("the file system ignores case")
+    source = read(tmp_path, "id,tags\nA,cat\na,dog\n")
+    assert tags_of(source) == {"A.jpg": ("cat",), "a.jpg": ("dog",)}
+    assert len({photo.id.casefold() for photo in source.photographs}) == 2
+
+
 def test_what_a_table_leaves_out(flat):
     source = read(flat, "id,tags\n1,cat\n7,dog\n8.jpg,dog\n")
     assert [each.name for each in source.dropped] == ["7", "8.jpg"]
@@ -230,6 +245,12 @@ BAD_TABLES = {
 def test_bad_tables(flat, text, message):
     with pytest.raises(DataError, match=message):
         read(flat, text)
+
+
+def test_zeros_that_excel_has_dropped(tmp_path):
+    write_photos(tmp_path, "0001.jpg", "0002.jpg")
+    with pytest.raises(DataError, match=r"\('1', '2'\).*Excel drops leading zeros"):
+        read(tmp_path, "id,tags\n1,cat\n2,dog\n")
 
 
 def test_names_that_mean_two_photographs(tmp_path):
@@ -430,6 +451,18 @@ def test_label_studio(tmp_path):
     assert tags_of(find_source(tmp_path, tags_column="label"))["my_photo_1.jpg"] == ("dog",)
     with pytest.raises(DataError, match="no control 'labels'; it has choice, label"):
         find_source(tmp_path, tags_column="labels")
+
+
+def test_label_studio_folders(tmp_path):
+    """The same file name in two folders, as its local storage serves them."""
+    write_photos(tmp_path, "a b/1.jpg", "ä/1.jpg")
+    tasks = [task(1, "/data/local-files/?d=set/a%20b/1.jpg", [choice("cat")]),
+             task(2, "/data/local-files/?d=set/%C3%A4/1.jpg", [choice("dog")])]  # fmt: skip
+    (tmp_path / "export.json").write_text(json.dumps(tasks))
+    assert tags_of(find_source(tmp_path, images=tmp_path)) == {
+        "a b/1.jpg": ("cat",),
+        "ä/1.jpg": ("dog",),
+    }
 
 
 def test_label_studio_uploads_of_one_name(tmp_path):
@@ -662,6 +695,14 @@ def test_division_of_few(images, classes):
         chosen = for_validation(labels, np.arange(images), 0.15, seed)
         assert labels[~chosen].any(0).all()
         assert 2 <= chosen.sum() <= 3 or images == 4
+
+
+def test_division_leaves_no_class_without_training():
+    """Also where most images are for validation and a class has one."""
+    labels = np.array([[1, 0], *[[0, 0]] * 5, [0, 1]], np.float32)
+    for seed in range(5):
+        chosen = for_validation(labels, np.arange(7), 0.6, seed)
+        assert labels[~chosen].any(0).all() and chosen.sum() >= 2
 
 
 def test_division_keeps_groups_together():

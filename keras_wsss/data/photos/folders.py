@@ -14,7 +14,7 @@ from keras_wsss.errors import DataError
 DIVISIONS = frozenset("train training val valid validation test testing".split())
 
 
-def read_folders(path: Path, images: Path | None = None) -> Source:
+def read_folders(path: Path) -> Source:
     """The tag of a photograph is the folder that it is in.
 
     The classes are the folders on the first level, or below ``train``, ``val`` and ``test``; deeper
@@ -23,7 +23,6 @@ def read_folders(path: Path, images: Path | None = None) -> Source:
 
     Args:
         path: folder of the folders.
-        images: is not used: the folders hold the photographs.
 
     Returns:
         :class:`~keras_wsss.data.photos.source.Source`.
@@ -40,8 +39,8 @@ def read_folders(path: Path, images: Path | None = None) -> Source:
     inside = {photo: files.relative(photo).split("/")[:-1] for photo in files.paths}
     # One folder around all others is no class.
     around = 0
-    while len({parts[around : around + 1][0] for parts in inside.values() if parts[around:]}) == 1:
-        if not all(len(parts) > around + 1 for parts in inside.values()):
+    while all(len(parts) > around + 1 for parts in inside.values()):
+        if len({parts[around] for parts in inside.values()}) > 1:
             break
         around += 1
     tops = {plain(parts[around]) for parts in inside.values() if len(parts) > around}

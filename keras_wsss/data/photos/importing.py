@@ -121,7 +121,7 @@ def import_photos(
             unfinished.rename(output)
     except OSError as error:
         raise DataError(
-            f"{error.filename or output}: cannot be written ({error.strerror})"
+            f"{error.filename or output}: cannot be written ({error.strerror or error})"
         ) from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)

@@ -233,11 +233,14 @@ def _finder(files: PhotoFiles) -> Callable[[tuple[str, ...]], tuple[str, str]]:
 
     def forms(value: str) -> list[str]:
         address = urlsplit(value)
-        local = parse_qs(address.query).get("d", [])
-        name = local[0] if local else unquote(address.path)
+        name = value
+        if local := parse_qs(address.query).get("d", []):
+            name = local[0]
+        elif address.scheme or value.startswith("/data/"):
+            name = unquote(address.path)
         last = name.replace("\\", "/").split("/")[-1]
         short = UPLOAD_PREFIX.sub("", last)
-        return [value, name, last, short, uploaded.get(short, short)]
+        return [name, last, short, uploaded.get(short, short)]
 
     def find(values: tuple[str, ...]) -> tuple[str, str]:
         ranked = sorted(values, key=lambda v: not urlsplit(v).path.lower().endswith(PHOTO_SUFFIXES))

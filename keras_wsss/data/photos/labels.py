@@ -110,7 +110,7 @@ def label(
     counts = labels.sum(0).astype(int)
     used = [number for number, count in enumerate(counts) if count or all_classes or classes]
     unused = [name for number, name in enumerate(names) if number not in used]
-    labels, counts = labels[:, used], counts[used]
+    labels = labels[:, used]
     names = tuple(names[number] for number in used)
     if not labels.any():
         raise DataError(

@@ -111,6 +111,8 @@ def _in_file(path: Path, images: Path | None, column: str | None) -> list[Candid
         return [Candidate("cvat", path, lambda: read_cvat(path, images))]
     if suffix in (".yaml", ".yml", ".names") or path.name.lower() == "classes.txt":
         return [Candidate("yolo", path, lambda: read_yolo(path, path.parent, images))]
+    if suffix == ".txt":
+        return [_of_rows(path, *read_rows(path), images, column)]
     if suffix == ".zip":
         raise DataError(f"{path}: is an archive; unpack it and name the folder")
     raise DataError(f"{path}: is of no kind that is known; looked for: {LOOKED_FOR}")
@@ -124,6 +126,15 @@ def _of_json(path: Path, content: Any, images: Path | None, column: str | None) 
     if isinstance(content, list) and content and isinstance(content[0], dict):
         return [_of_rows(path, *rows_of_objects(path, content), images, column)]
     return []
+
+
+def _is_table(content: Any) -> bool:
+    return (
+        isinstance(content, list)
+        and bool(content)
+        and isinstance(content[0], dict)
+        and any(is_known_column(name) for name in content[0])
+    )
 
 
 def _of_rows(
@@ -182,7 +193,7 @@ def _json_files(
         content = read_json(file)
         if is_coco(content):
             coco[file] = content
-        else:
+        elif is_label_studio(content) or _is_table(content):
             found += _of_json(file, content, images or path, column)
     if coco:
         if len(coco) > 1:  # one for each part of a division
@@ -245,11 +256,7 @@ def _folders(path: Path) -> list[Candidate]:
         files = PhotoFiles(path)
     except DataError:
         return []
-    tops = {
-        files.relative(photo).split("/")[0].casefold()
-        for photo in files.paths
-        if "/" in files.relative(photo)
-    }
-    if tops <= PLAIN_FOLDERS:
+    folders = {part for photo in files.paths for part in files.relative(photo).split("/")[:-1]}
+    if {name.casefold() for name in folders} <= PLAIN_FOLDERS:
         return []
     return [Candidate("folders", path, lambda: read_folders(path))]
