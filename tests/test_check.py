@@ -295,12 +295,40 @@ def test_lists_that_cannot_be_read(root):
     assert "nowhere.txt" in report.findings[0].message
 
 
-def test_tags_that_cannot_be_read_do_not_hide_the_rest(root):
-    (root / "labels.csv").unlink()
-    content = {"classes": ["background", *CLASSES], "images": {A: {"labels_from_boxes": [9]}}}
+def write_json(root, ids_of):
+    (root / "labels.csv").unlink(missing_ok=True)
+    entries = {
+        name: {"labels_from_boxes": ids_of.get(name, [CLASSES.index(tags[0]) + 1])}
+        for name, _, tags in rows()
+    }
+    content = {"classes": ["background", *CLASSES], "images": entries}
     (root / "labels.json").write_text(json.dumps(content))
+
+
+def test_tags_of_other_files(root):
+    write_json(root, {})
+    assert kinds(data_of(root)) == {}
+    write_json(root, {A: [1, 9]})
+    assert kinds(data_of(root)) == {"unknown-tag": {A}}
+    (root / "labels.json").unlink()
+    (root / "Annotations").mkdir()
+    for name, _, tags in rows():
+        xml = f"<annotation><object><name>{tags[0]}</name></object></annotation>"
+        (root / f"Annotations/{name}.xml").write_text(xml)
+    assert kinds(data_of(root)) == {}
+    for name, tag in ((A, "zebra"), (B, "zebra"), (C, "cow")):
+        xml = f"<annotation><object><name>{tag}</name></object></annotation>"
+        (root / f"Annotations/{name}.xml").write_text(xml)
+    found = kinds(data_of(root))
+    assert found.pop("mask-not-in-tags") == found.pop("unknown-tag") == {A, B, C}
+    assert set(found) == {"rare-class"}  # of the cats only four are left
+
+
+def test_tags_that_cannot_be_read_do_not_hide_the_rest(root):
+    write_json(root, {})
+    (root / "labels.json").write_text((root / "labels.json").read_text()[:-9])
     image(root, B).unlink()
-    assert kinds(data_of(root)) == {"tags-unreadable": set(), "missing-image": {B}}
+    assert kinds(data_of(root)) == {"unreadable-tags": set(), "missing-image": {B}}
 
 
 # ---- photographs -----------------------------------------------------------------------------

@@ -15,7 +15,8 @@ from keras_wsss.data.checking import (
     faults_of_pictures,
     faults_of_tags,
 )
-from keras_wsss.data.checking.contents import Contents, Fault, Finding
+from keras_wsss.data.checking.contents import Contents, Fault
+from keras_wsss.data.checking.finding import Finding
 from keras_wsss.data.checking.looking import look_at_all
 from keras_wsss.data.checking.reading import read_contents
 

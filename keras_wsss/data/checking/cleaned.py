@@ -9,12 +9,12 @@ from pathlib import Path
 
 from keras_wsss.data.checking.check import Report
 from keras_wsss.data.checking.contents import Contents, Item
-from keras_wsss.data.checking.reading import IMAGES, LISTS, MASKS
+from keras_wsss.data.checking.voc import IMAGES, LISTS, MASKS
 from keras_wsss.data.photos import imported
 from keras_wsss.errors import DataError
 
 NOTE = "left_out.csv"
-BEYOND_LISTS = ("missing-list", "unreadable-list", "empty-list", "tags-unreadable")
+BEYOND_LISTS = ("missing-list", "unreadable-list", "empty-list", "unreadable-tags")
 
 
 def write_cleaned(report: Report, folder: Path) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What a check has read of a data set, and what it has found in it."""
+"""What a check has read of a data set."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import numpy as np
 
-from keras_wsss.data.photos.scan import examples
+from keras_wsss.config.data import DataConfig
 from keras_wsss.data.split import Part
-
-Severity = Literal["error", "warning", "info"]
+from keras_wsss.palette import IGNORE_ID
 
 
 @dataclass(frozen=True)
@@ -123,63 +122,7 @@ class ImageList:
     fault: Fault | None = None
 
 
-@dataclass(frozen=True)
-class Finding:
-    """Something that is wrong, or that the user should know.
-
-    Attributes:
-        kind: of fault, e.g. ``truncated``.
-        severity: an ``error`` stops a training or makes its result false, a ``warning`` makes it
-            worse, an ``info`` is no fault.
-        message: for people, with the fix.
-        items: images that it is about.
-        left_out: those without which it is mended; None: all of an error's.
-    """
-
-    kind: str
-    severity: Severity
-    message: str
-    items: tuple[Item, ...] = ()
-    left_out: tuple[Item, ...] | None = None
-
-    @property
-    def to_leave_out(self) -> tuple[Item, ...]:
-        """Images that cleaned lists lack."""
-        if self.left_out is not None:
-            return self.left_out
-        return self.items if self.severity == "error" else ()
-
-
-def found(
-    kind: str,
-    severity: Severity,
-    what: str,
-    items: Iterable[Item],
-    fix: str,
-    left_out: tuple[Item, ...] | None = None,
-) -> list[Finding]:
-    """A finding about images, or none where there are none.
-
-    Example:
-
-    >>> found("empty-file", "error", "empty files", items, "replace them")[0].message
-    '2 empty files: a.jpg, b.jpg; replace them'
-    """
-    images = tuple(items)
-    if not images:
-        return []
-    message = f"{len(images)} {what}: {examples(map(name_of, images))}; {fix}"
-    return [Finding(kind, severity, message, images, left_out)]
-
-
-def name_of(item: Item) -> str:
-    """An image for messages: its file with the folder, or what names it where there is none."""
-    if item.path is None:
-        return f"{item.id} ({item.where})" if item.where else item.id
-    return f"{item.path.parent.name}/{item.path.name}"
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Contents:
     """What was read of a data set.
 
@@ -210,7 +153,7 @@ class Contents:
     lists: tuple[ImageList, ...]
     crop: int
     working_size: int | None
-    ignore_id: int
+    ignore_id: int = IGNORE_ID
     mask_colours: Mapping[tuple[int, int, int], int] | None = field(default=None, repr=False)
     unlisted: tuple[Path, ...] = ()
     unknown: Mapping[str, str] = field(default_factory=dict)
@@ -219,9 +162,22 @@ class Contents:
     faults: tuple[Fault, ...] = ()
     notes: tuple[str, ...] = ()
 
+    @classmethod
+    def of(cls, data: DataConfig, **facts: Any) -> Contents:
+        """What was read of the data of a configuration."""
+        working_size = data.crop_size if data.warp else data.working_size
+        return cls(kind=data.kind, crop=data.crop_size, working_size=working_size, **facts)
+
     def ids(self, part: Part) -> set[str]:
         """Ids of the images of a part."""
-        return {name for each in self.lists if each.part == part for name in each.ids}
+        return self._ids[part]
+
+    @cached_property
+    def _ids(self) -> dict[Part, set[str]]:
+        found: dict[Part, set[str]] = {"train": set(), "val": set()}
+        for each in self.lists:
+            found[each.part].update(each.ids)
+        return found
 
     @cached_property
     def present(self) -> tuple[Item, ...]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from PIL import Image
 
-from keras_wsss.data.checking.contents import Contents, Fault, Finding, found
+from keras_wsss.data.checking.contents import Contents, Fault
+from keras_wsss.data.checking.finding import Finding, found
 from keras_wsss.data.photos.scan import examples
 
 BROKEN = {

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections import defaultdict
 from collections.abc import Iterable
 
 import numpy as np
 
-from keras_wsss.data.checking.contents import Contents, Finding, Item, Picture, found
+from keras_wsss.data.checking.contents import Contents, Item, Picture
+from keras_wsss.data.checking.finding import Finding, found
 from keras_wsss.data.photos.duplicates import groups_alike
 
 ALIKE = 0.9
@@ -93,6 +95,7 @@ def same_files(contents: Contents) -> list[list[Item]]:
     return [items for items in groups.values() if len(items) > 1]
 
 
+@functools.lru_cache(maxsize=1)
 def look_alikes(contents: Contents) -> list[list[Item]]:
     """Groups of images of more than one file that look the same, copies included."""
     # Of one colour all look alike.

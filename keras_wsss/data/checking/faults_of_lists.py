@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from keras_wsss.data.checking.contents import Contents, Finding, found
+from keras_wsss.data.checking.contents import Contents
+from keras_wsss.data.checking.finding import Finding, found
 
 
 def unreadable_lists(contents: Contents) -> list[Finding]:
@@ -39,8 +40,8 @@ def repeated_ids(contents: Contents) -> list[Finding]:
 
 def overlapping_lists(contents: Contents) -> list[Finding]:
     """Images that are trained on and scored."""
-    validation = contents.ids("val")
-    both = [name for name in contents.items if name in contents.ids("train") & validation]
+    ids = contents.ids("train") & contents.ids("val")
+    both = [name for name in contents.items if name in ids]
     return found(
         "overlapping-lists",
         "error",

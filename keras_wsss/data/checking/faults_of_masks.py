@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from keras_wsss.data.checking.contents import Contents, Fault, Finding, Item, Picture, found
+from keras_wsss.data.checking.contents import Contents, Fault, Item, Picture
+from keras_wsss.data.checking.finding import Finding, found
 from keras_wsss.data.photos.scan import examples
 
 

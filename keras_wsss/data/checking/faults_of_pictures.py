@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
-from keras_wsss.data.checking.contents import Contents, Finding, Item, Picture, found
+from keras_wsss.data.checking.contents import Contents, Item, Picture
+from keras_wsss.data.checking.finding import Finding, found
 
 SMALL, LARGE = 0.25, 5  # sides, as a part of that of the crop
 LONG = 4  # times as long as wide

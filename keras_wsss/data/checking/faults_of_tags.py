@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 
-from keras_wsss.data.checking.contents import Contents, Finding, Item, found
+from keras_wsss.data.checking.contents import Contents, Item
+from keras_wsss.data.checking.finding import Finding, found
 from keras_wsss.data.photos.labels import FEW
 from keras_wsss.data.photos.scan import examples
 from keras_wsss.registry import closest, did_you_mean

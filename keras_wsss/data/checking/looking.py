@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -36,7 +37,8 @@ def look_at_all(contents: Contents) -> Contents:
         mask = look_at_mask(item.mask_path, contents.mask_colours) if item.mask_path else None
         return replace(item, picture=look_at_image(item.path), mask=mask)
 
-    with ThreadPoolExecutor(THREADS) as pool:
+    with warnings.catch_warnings(), ThreadPoolExecutor(THREADS) as pool:
+        warnings.simplefilter("ignore")  # of Pillow, about metadata that nobody needs
         looked_at = list(pool.map(look, contents.items.values()))
     return replace(contents, items={item.id: item for item in looked_at})
 
@@ -60,7 +62,7 @@ def look_at_image(path: Path) -> Picture | Fault:
             image.load()
             upright = ImageOps.exif_transpose(eight_bits(image, path)).convert("RGB")
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    except DataError as error:
+    except Exception as error:  # there is no end to how decoders fail on broken files
         return _fault(path, error)
     values = np.asarray(upright.resize((SIDE, SIDE), Image.Resampling.BOX)).reshape(-1, 3)
     tone = _tone(values)
@@ -89,8 +91,8 @@ def _tone(values: np.ndarray) -> str | None:
     return "one colour" if (high - low).max() < FLAT else None
 
 
-def _fault(path: Path, error: DataError) -> Fault:
-    reason = str(error).removeprefix(f"{path}: ").partition("; ")[0]
+def _fault(path: Path, error: Exception) -> Fault:
+    reason = _reason(path, error)
     cause = str(error.__cause__).casefold()
     if path.is_file() and path.stat().st_size == 0:
         return Fault("empty-file", reason)
@@ -99,6 +101,10 @@ def _fault(path: Path, error: DataError) -> Fault:
         begins = path.read_bytes()[:4].startswith(STARTS)
         return Fault("truncated" if begins else "not-an-image", reason)
     return Fault("truncated" if "truncated" in cause else "unreadable", reason)
+
+
+def _reason(path: Path, error: Exception) -> str:
+    return str(error).removeprefix(f"{path}: ").partition("; ")[0]
 
 
 def look_at_mask(
@@ -123,10 +129,9 @@ def look_at_mask(
                 if image.mode not in ("P", "L", "1"):
                     return Fault("mask-colour", image.mode)
                 values = np.asarray(image, np.uint8)
-    except DataError as error:
-        # A colour that the label map lacks is nobody's fault but the mask's.
-        kind = "mask-unreadable" if error.__cause__ else "mask-unknown-id"
-        return Fault(kind, str(error).removeprefix(f"{path}: ").partition("; ")[0])
+    except Exception as error:
+        strange = isinstance(error, DataError) and error.__cause__ is None
+        return Fault("mask-unknown-id" if strange else "mask-unreadable", _reason(path, error))
     counts = np.bincount(values.ravel(), minlength=256)
     height, width = values.shape
     return Mask((width, height), frozenset(np.flatnonzero(counts).tolist()))

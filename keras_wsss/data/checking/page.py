@@ -10,7 +10,8 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from keras_wsss.data.checking.check import Report
-from keras_wsss.data.checking.contents import Finding, Item, Mask, Picture, name_of
+from keras_wsss.data.checking.contents import Item, Mask, Picture
+from keras_wsss.data.checking.finding import Finding, name_of
 from keras_wsss.data.photos.convert import eight_bits, opened
 from keras_wsss.errors import DataError
 from keras_wsss.palette import overlay_labels

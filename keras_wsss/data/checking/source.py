@@ -7,7 +7,7 @@ from typing import Any
 
 from keras_wsss.config import section
 from keras_wsss.config.data import DataConfig, PhotosDataConfig
-from keras_wsss.data.checking.reading import IMAGES, LISTS
+from keras_wsss.data.checking.voc import IMAGES, LISTS
 from keras_wsss.errors import DataError
 
 CROP = 224  # of the shipped configurations for small data sets; with --config it is the user's
