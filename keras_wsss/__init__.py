@@ -30,6 +30,7 @@ _NAMES = {
     "register_backbone": "registry",
     "register_decoder": "registry",
     "register_format": "registry",
+    "register_label_format": "registry",
     "register_method": "registry",
     "register_reader": "registry",
     "training_dataset": "data",

@@ -66,7 +66,7 @@ def _with_legend(image: Image.Image, ids: np.ndarray, legend: Mapping[int, str])
     font = ImageFont.load_default(height)
     shares = {number: float(np.mean(ids == number)) for number in legend}
     found = [number for number in legend if shares[number] > 0]
-    texts = [f"{legend[number]} {100 * shares[number]:.0f} %" for number in found]
+    texts = [f"{legend[number]} {_percent(shares[number])}" for number in found]
     line, left, top = height + MARGIN, MARGIN, MARGIN
     places = []
     for text in texts or ["nothing but background"]:
@@ -86,3 +86,7 @@ def _with_legend(image: Image.Image, ids: np.ndarray, legend: Mapping[int, str])
         draw.rectangle((left, top, left + height, top + height), fill=colour)
         draw.text((left + height + MARGIN, top), text, "black", font)
     return sheet
+
+
+def _percent(share: float) -> str:
+    return "<1 %" if share < 0.01 else f"{100 * share:.0f} %"

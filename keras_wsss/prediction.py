@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from keras_wsss.data.decode import decode_image
+from keras_wsss.data.decode import read_image
 from keras_wsss.data.sizes import shrunk
 from keras_wsss.errors import DataError
 from keras_wsss.ops.resize import resize, resize_smooth
@@ -201,7 +201,4 @@ def pixels(image):
                 f"an image is an array [H,W,3], RGB 0..255, not {list(np.shape(image))}"
             )
         return np.asarray(image)
-    try:
-        return decode_image(tf.io.read_file(str(image)))
-    except tf.errors.OpError as error:
-        raise DataError(f"{image}: cannot be read as an image ({error.message})") from error
+    return read_image(str(image))

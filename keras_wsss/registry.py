@@ -1,4 +1,4 @@
-"""What configurations name: methods, backbones, decoders, data readers and export formats.
+"""What users name: methods, backbones, decoders, data readers, formats of exports and of labels.
 
 Ours stand here as ``module:attribute`` and are imported when they are first asked for, so that a
 name can be checked without TensorFlow. One's own are added by the ``register_*`` functions, from
@@ -163,9 +163,22 @@ FORMATS = Registry(
         "weights": "keras_wsss.export.formats:weights",
     },
 )
+LABEL_FORMATS = Registry(
+    "label format",
+    {
+        "voc": "keras_wsss.inference.label_formats.voc:VOC",
+        "coco": "keras_wsss.inference.label_formats.coco:COCO",
+        "coco-polygons": "keras_wsss.inference.label_formats.coco:COCO_POLYGONS",
+        "label-studio": "keras_wsss.inference.label_formats.label_studio:LABEL_STUDIO",
+        "cvat": "keras_wsss.inference.label_formats.cvat:CVAT",
+        "yolo-seg": "keras_wsss.inference.label_formats.yolo_seg:YOLO_SEG",
+        "png": "keras_wsss.inference.label_formats.png:PNG",
+    },
+)
 
 register_method = METHODS.register
 register_backbone = BACKBONES.register
 register_decoder = DECODERS.register
 register_reader = READERS.register
 register_format = FORMATS.register
+register_label_format = LABEL_FORMATS.register

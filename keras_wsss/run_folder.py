@@ -4,13 +4,18 @@ import json
 import os
 import re
 import resource
+import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from keras_wsss.config import Config
-from keras_wsss.errors import ConfigError, TrainingError
+from keras_wsss.errors import ConfigError, DataError, TrainingError
+
+LABEL_MANIFEST = "label_manifest.json"
+"""In a folder of labels for an annotation tool: what they are."""
 
 
 class RunDirectory:
@@ -47,13 +52,12 @@ class RunDirectory:
         """Path of the checkpoint ``last`` or ``best``."""
         return self.path / "checkpoints" / f"{which}.weights.h5"
 
-    def prepare(self, config: Config, resume: bool = False) -> None:
-        """Makes the folder and writes ``config.yaml``.
+    def check(self, resume: bool = False) -> None:
+        """Whether a training can begin here, or go on.
 
         Raises:
             ConfigError: a run is there already and is not to be resumed, or is to be resumed and
                 is not there.
-            TrainingError: the folder cannot be written.
         """
         if resume and not self.checkpoint("last").exists():
             raise ConfigError(
@@ -65,6 +69,15 @@ class RunDirectory:
                 f"{self.path}: holds a run already; continue it with --resume, or choose another "
                 "--run-dir"
             )
+
+    def prepare(self, config: Config, resume: bool = False) -> None:
+        """Makes the folder and writes ``config.yaml``.
+
+        Raises:
+            ConfigError: as :meth:`check`.
+            TrainingError: the folder cannot be written.
+        """
+        self.check(resume)
         self.write(self.config_file, lambda path: path.write_text(config.to_yaml()))
 
     def prepare_stages(self, config: Config, resume: bool = False) -> None:
@@ -124,6 +137,70 @@ class RunDirectory:
                 f"{self.metrics_file}: cannot be written ({error.strerror or error}); free some "
                 "space or make the folder writable, then go on with --resume"
             ) from error
+
+
+def check_new_folder(target: Path, mark: str, overwrite: bool = False) -> None:
+    """Checks that :func:`new_folder` may write ``target``, before the work is done.
+
+    Args:
+        target: folder; an empty one counts as none.
+        mark: name of a file that tells a folder of the same kind: nothing else is overwritten.
+        overwrite: bool, whether such a folder may be replaced.
+
+    Raises:
+        ConfigError: something is there that may not be replaced.
+    """
+    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
+        return
+    if not (target / mark).is_file():
+        raise ConfigError(
+            f"{target}: is there already and was not written by this command, so it is not "
+            "touched; choose another output"
+        )
+    if not overwrite:
+        raise ConfigError(f"{target}: is there already; replace it with --overwrite")
+
+
+@contextmanager
+def new_folder(target: Path, mark: str, overwrite: bool = False) -> Iterator[Path]:
+    """A folder that appears as a whole when the ``with`` block ends, and not at all if it fails.
+
+    Args:
+        target, mark, overwrite: as for :func:`check_new_folder`.
+
+    Yields:
+        A temporary folder beside ``target`` to write into.
+
+    Raises:
+        ConfigError: something is there that may not be replaced.
+        DataError: a file cannot be read or written.
+
+    Example:
+
+    >>> with new_folder(Path("masks"), LABEL_MANIFEST) as folder:
+    ...     (folder / LABEL_MANIFEST).write_text("{}")
+    """
+    target = target.absolute()
+    check_new_folder(target, mark, overwrite)
+    temporary = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=".partial-"))
+        folder = temporary / target.name
+        folder.mkdir()
+        yield folder
+        check_new_folder(target, mark, overwrite)
+        if target.exists():
+            target.rename(temporary / ".replaced")
+        folder.rename(target)
+    except OSError as error:
+        raise DataError(
+            f"{error.filename or target}: cannot be read or written ({error.strerror or error}); "
+            "free some space, make the file readable or the folder writable, and start again"
+        ) from error
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def peak_memory_mb() -> int:

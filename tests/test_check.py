@@ -440,6 +440,8 @@ def test_coco(tmp_path):
     (tmp_path / "val/val1.jpg").write_bytes(b"")
     found = kinds(data.model_copy(update={"crop_size": 64}))
     assert found == {"missing-image": {"train3"}, "empty-file": {"val1"}}
+    (tmp_path / "annotations/instances_val.json").write_text("{")
+    assert kinds(data)["unreadable-list"] == set()
 
 
 # ---- the command -----------------------------------------------------------------------------

@@ -1029,6 +1029,13 @@ def without_tensorflow(code):
         "with contextlib.suppress(WSSSError): load_config('shapes_tscd', ['data.rot=x'])\n"
         "pass",
         "import keras_wsss.train, keras_wsss.evaluate",
+        "import keras_wsss.__main__, importlib\n"
+        "for name in keras_wsss.__main__.COMMANDS:\n"
+        "    importlib.import_module(f'keras_wsss.commands.{name}'.replace('import', 'import_'))",
+        "import contextlib; from keras_wsss.train import main\n"
+        "with contextlib.suppress(SystemExit):\n"
+        "    main(['--config', 'photos', '--set', 'data.root=nowhere'])\n"
+        "pass",
     ],
 )
 def test_tensorflow_is_not_imported(code):

@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import ImageFont
 
-from keras_wsss.data.labels import VOC_CLASSES
+from keras_wsss.data.classes import VOC_CLASSES
 from keras_wsss.inference.contact_sheet import HEADER, contact_sheet, legend_places
 
 

@@ -106,9 +106,221 @@ def test_missing_files(folder):
 
 def test_mask_of_another_size(folder):
     Image.new("RGB", (5, 5)).save(folder / "val2014" / "COCO_9.jpg")
-    split = load_split(config(folder), "val")
     with pytest.raises(DataError, match="image COCO_9: is 30x20 pixels, its image .* is 5x5"):
-        split.mask(1)
+        load_split(config(folder), "val")
+
+
+def spoil(folder, change):
+    path = folder / "annotations" / "instances_val2014.json"
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def runs(counts, **size):
+    return {"counts": counts, "size": [HEIGHT, WIDTH], **size}
+
+
+OUTLINES = {
+    "list not nested": ([1, 1, 5, 1, 5, 5], "neither polygons"),
+    "nested too deeply": ([[[1, 1], [5, 1], [5, 5]]], "neither polygons"),
+    "two corners nested too deeply": ([[[1, 1], [5, 5]]], "neither polygons"),
+    "text": (["abc"], "neither polygons"),
+    "texts": ([["1", "1", "5", "1", "5", "5"]], "neither polygons"),
+    "a number": (7, "neither polygons"),
+    "nothing inside": ([[1, 1, None, 1, 5, 5]], "neither polygons"),
+    "not a number": ([[1, 1, float("nan"), 1, 5, 5]], "neither polygons"),
+    "infinite": ([[1, 1, float("inf"), 1, 5, 5]], "neither polygons"),
+    "beyond all measure": ([[1, 1, 10**30, 1, 5, 5]], "neither polygons"),
+    "x without y": ([[1, 1, 5, 1, 5, 5, 2]], "a polygon with an x and no y"),
+    "one x without y": ([[3]], "a polygon with an x and no y"),
+    "right of the image": ([[31, 1, 40, 1, 40, 5]], "lies outside its image, which is 30x20"),
+    "above the image": ([[1, -9, 5, -9, 5, -2]], "lies outside its image"),
+    "runs too short": (runs([10, 20]), "run lengths of 30 pixels"),
+    "runs too long": (runs([0, 10**12]), "run lengths of 1000000000000 pixels"),
+    "runs below zero": (runs([-5, 605]), "run lengths that are no list of whole numbers"),
+    "runs of parts": (runs([0.5, 599.5]), "run lengths that are no list of whole numbers"),
+    "runs of text": (runs(["a"]), "run lengths that are no list of whole numbers"),
+    "no runs": ({"size": [HEIGHT, WIDTH]}, "run lengths that are no list of whole numbers"),
+    "runs of another size": (runs([0, 600], size=[30, 20]), r"size \[30, 20\], in an image"),
+    "size is nonsense": (runs([0, 600], size="abc"), "size 'abc', in an image"),
+    "packed runs of another size": (runs(";32NO012004"), "run lengths of 35 pixels"),
+    "packed nonsense": (runs("\0\uffffz~"), "compressed run lengths that cannot be read"),
+    "packed without end": (runs("o" * 100_000), "compressed run lengths that cannot be read"),
+    "packed and cut off": (runs("o"), "compressed run lengths that are cut off"),
+    "an empty mapping": ({}, "run lengths that are no list of whole numbers"),
+    "none": (None, r"neither an outline nor a box \[x, y, width, height\]"),
+    "no polygon": ([], "neither an outline nor a box"),
+    "a polygon of nothing": ([[]], "neither an outline nor a box"),
+    "a polygon of two corners": ([[1, 1, 5, 5]], "neither an outline nor a box"),
+}
+
+
+@pytest.mark.parametrize("name", OUTLINES)
+def test_a_broken_outline_is_found_before_the_training(folder, name):
+    outline, message = OUTLINES[name]
+    spoil(folder, lambda content: content["annotations"][1].update(segmentation=outline))
+    with pytest.raises(DataError, match=f"annotation 2, image COCO_7.jpg, .*{message}") as error:
+        load_split(config(folder), "val")
+    assert "; correct it, or remove the annotation" in str(error.value)
+    load_split(config(folder), "train")  # reads no outline
+
+
+def test_the_box_of_an_object_without_outline_is_ignored(folder):
+    def change(content):
+        content["annotations"][1].update(segmentation=[], bbox=[6, 2, 10, 10.0])
+
+    spoil(folder, change)
+    split = load_split(config(folder), "val")
+    assert split.dropped["objects without outline, their boxes are ignored"] == 1
+    np.testing.assert_array_equal(split.labels[0], [1, 1, 1])
+    expected = np.zeros((HEIGHT, WIDTH), int)
+    expected[:, :5] = 255
+    expected[2:12, 6:16] = 255
+    expected[4:8, 8:12] = 3
+    np.testing.assert_array_equal(split.mask(0), expected)
+
+
+@pytest.mark.parametrize("box", [None, [1, 2, 3], [1, 2, 3, -4], ["1", 2, 3, 4], 5])
+def test_a_box_that_is_none(folder, box):
+    spoil(folder, lambda content: content["annotations"][1].update(segmentation=[], bbox=box))
+    with pytest.raises(DataError, match="annotation 2, .* neither an outline nor a box"):
+        load_split(config(folder), "val")
+
+
+def test_a_file_of_boxes_has_no_masks(folder):
+    def change(content):
+        for item in content["annotations"]:
+            item.pop("segmentation")
+            item["bbox"] = [1, 1, 5, 5]
+
+    spoil(folder, change)
+    assert load_split(config(folder), "val").mask_paths is None
+    with pytest.raises(DataError, match="has boxes and no outlines, so there are no masks"):
+        load_split(config(folder), "val", require_masks=True)
+
+
+def test_outlines_in_parts_of_the_image(folder):
+    def change(content):
+        for item in content["annotations"]:
+            item["segmentation"] = [[0.1, 0.1, 0.5, 0.1, 0.5, 0.9]]
+
+    spoil(folder, change)
+    with pytest.raises(DataError, match="no outline reaches farther than one pixel; give x and y"):
+        load_split(config(folder), "val")
+
+
+def test_crowds_alone_are_no_masks(folder):
+    spoil(folder, lambda content: [item.update(iscrowd=1) for item in content["annotations"]])
+    with pytest.raises(DataError, match="no mask of the list val2014 holds a pixel of any class"):
+        load_split(config(folder), "val")
+
+
+def test_the_smaller_object_is_in_front_without_areas_too(folder):
+    before = load_split(config(folder), "val").mask(0)
+    for area in ({}, {"area": None}):
+
+        def change(content, area=area):
+            for item in content["annotations"]:
+                item.pop("area", None)
+                item.update(area)
+
+        spoil(folder, change)
+        np.testing.assert_array_equal(load_split(config(folder), "val").mask(0), before)
+
+
+def test_a_background_category_is_no_class(folder):
+    before = load_split(config(folder), "val")
+
+    def change(content):
+        content["categories"].append({"id": 0, "name": "_Background_"})
+        content["annotations"].append(square(9, 42, 0, 2, 2, 8))
+        content["annotations"].append(square(10, 9, 0, 0, 0, 20))
+
+    spoil(folder, change)
+    split = load_split(config(folder), "val")
+    assert (split.class_names, split.ids) == (before.class_names, before.ids)
+    np.testing.assert_array_equal(split.mask(1), before.mask(1))
+    spoil(folder, lambda content: content["categories"][-1].update(id=95))
+    spoil(
+        folder, lambda content: [each.update(category_id=95) for each in content["annotations"][4:]]
+    )
+    with pytest.raises(DataError, match="'_Background_' is no class, and can only stand at the"):
+        load_split(config(folder), "val")
+
+
+ENTRIES = {
+    "annotation without image": (
+        lambda c: c["annotations"][0].pop("image_id"),
+        "annotations, id 1, im",
+    ),
+    "annotation without category": (
+        lambda c: c["annotations"][0].pop("category_id"),
+        "id 1, categ",
+    ),
+    "area is text": (lambda c: c["annotations"][0].update(area="big"), "annotations, id 1, area: "),
+    "area below zero": (lambda c: c["annotations"][0].update(area=-1), "annotations, id 1, area: "),
+    "crowd is text": (lambda c: c["annotations"][0].update(iscrowd="x"), "id 1, iscrowd: "),
+    "annotation is a number": (lambda c: c["annotations"].append(3), "annotations, 4: "),
+    "annotations by name": (lambda c: c.update(annotations={"1": {}}), "annotations: "),
+    "image without name": (lambda c: c["images"][0].pop("file_name"), "images, id 42, file_name: "),
+    "image name is a number": (lambda c: c["images"][0].update(file_name=3), "id 42, file_name: "),
+    "image name is empty": (lambda c: c["images"][0].update(file_name=""), "id 42, file_name: "),
+    "image of no height": (lambda c: c["images"][1].update(height=0), "images, id 7, height: "),
+    "image id is a list": (lambda c: c["images"][0].update(id=[1]), r"images, id \[1\], id: "),
+    "category without name": (
+        lambda c: c["categories"][0].pop("name"),
+        "categories, id 18, name: ",
+    ),
+    "category name is a list": (lambda c: c["categories"][0].update(name=["x"]), "id 18, name: "),
+    "no images": (lambda c: c.update(images=None), "images: "),
+}
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+@pytest.mark.parametrize("part", ["train", "val"])
+def test_an_entry_of_another_shape(folder, name, part):
+    change, message = ENTRIES[name]
+    spoil(folder, change)
+    wanted = rf"instances_val2014\.json: not a COCO instances file \(.*{message}.*\); it needs"
+    with pytest.raises(DataError, match=wanted) as error:
+        load_split(config(folder), part)
+    assert "\n" not in str(error.value)
+
+
+def test_ids_and_names_that_stand_for_two(folder, caplog):
+    before = load_split(config(folder), "val")
+    spoil(folder, lambda content: content["images"].append(content["images"][1]))
+    split = load_split(config(folder), "val")
+    assert split.ids == before.ids and "repeats 1 images; each counts once" in caplog.text
+    np.testing.assert_array_equal(split.mask(0), before.mask(0))
+
+    spoil(folder, lambda content: content["images"][3].update(file_name="COCO_7.png"))
+    with pytest.raises(DataError, match="images: the id 7 stands for two"):
+        load_split(config(folder), "val")
+    spoil(folder, lambda content: content["images"][3].update(id=8))
+    with pytest.raises(DataError, match=r"COCO_7.jpg and COCO_7.png would both be called COCO_7"):
+        load_split(config(folder), "val")
+    spoil(folder, lambda content: content["images"].pop())
+    spoil(folder, lambda content: content["categories"].append({"id": 2, "name": " Dog"}))
+    with pytest.raises(DataError, match="names the class 'dog' twice"):
+        load_split(config(folder), "val")
+
+
+@pytest.mark.parametrize("text", ["", "[1]", "[" * 100_000, '{"images": "\ud800"', "\0"])
+def test_what_is_no_instances_file(folder, text):
+    path = folder / "annotations" / "instances_val2014.json"
+    path.write_text(text, errors="replace")
+    with pytest.raises(DataError, match=r"instances_val2014\.json: ") as error:
+        load_split(config(folder), "val")
+    assert "\n" not in str(error.value)
+
+
+def test_an_image_without_a_size_serves_for_training_alone(folder):
+    spoil(folder, lambda content: content["images"][1].pop("width"))
+    assert len(load_split(config(folder), "train")) == 2
+    with pytest.raises(DataError, match=r"image COCO_7\.jpg has no width or height; add them"):
+        load_split(config(folder), "val")
 
 
 def test_polygon_against_a_drawing_32_times_larger():

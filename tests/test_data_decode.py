@@ -9,8 +9,10 @@ import tensorflow as tf
 from data_folder import photograph
 from PIL import Image, ImageOps
 
-from keras_wsss.data.decode import decode_image
-from keras_wsss.data.headers import exif_orientation
+from keras_wsss.data.bitmaps import BMP_HEAD, check_bmp
+from keras_wsss.data.decode import decode_image, read_image
+from keras_wsss.data.headers import exif_orientation, file_orientation
+from keras_wsss.errors import DataError
 
 decode = tf.function(decode_image, input_signature=[tf.TensorSpec([], tf.string)])
 
@@ -69,15 +71,46 @@ def test_exif_behind_other_segments():
     assert exif_orientation(plain) == 1
 
 
-def test_nonsense_in_exif_is_never_an_error():
+def segment(content):
+    return b"\xff\xe1" + struct.pack(">H", len(content) + 2) + content
+
+
+def test_exif_behind_tables_and_other_segments():
+    plain = encoded(Image.fromarray(photograph(2, 24, 40)), "JPEG")
+    frame = plain.index(b"\xff\xc0")
+    for inserted in (segment(exif(6)), b"\xff\xff" + segment(b"http://xmp\0") + segment(exif(6))):
+        data = plain[:frame] + inserted + plain[frame:]
+        expected = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))))
+        assert expected.shape[:2] == (40, 24)
+        np.testing.assert_array_equal(decode(data), expected)
+
+
+def test_masks_are_turned_as_images_are_whatever_the_file_says(tmp_path):
+    """The orientation is read twice: by the graph that decodes, and where masks are read."""
     rng = np.random.default_rng(0)
-    data = encoded(Image.fromarray(photograph(2, 8, 8)), "JPEG", exif=exif(6))
+    plain = encoded(Image.fromarray(photograph(2, 8, 8)), "JPEG")
+    frame = plain.index(b"\xff\xc0")
+    xmp = segment(b'http://ns.adobe.com/xap/1.0/\0<x tiff:Orientation="6"/>')
+    exifs = [exif(number, order, 2) for number in range(10) for order in "<>"]
+    exifs.append(exif(6, ">").replace(struct.pack(">HHI", 0x0112, 3, 1), b"\x01\x12\0\4\0\0\0\1"))
+    files = [
+        plain[:at] + before + segment(content) + plain[at:]
+        for content in exifs
+        for at in (2, frame)
+        for before in (b"", b"\xff\xff", xmp, segment(content))
+    ]
     read = tf.function(exif_orientation, input_signature=[tf.TensorSpec([], tf.string)])
-    for _ in range(200):
-        mutated = bytearray(data[: rng.integers(3, len(data))])
-        for position in rng.integers(2, min(len(mutated), 60), 4):
-            mutated[position] = rng.integers(256)
-        assert 1 <= int(read(bytes(mutated))) <= 8
+    path, seen = tmp_path / "a.jpg", set()
+    for number in range(600):
+        data = bytearray(files[number % len(files)])
+        if number >= len(files):
+            for position in rng.integers(2, min(len(data), (60, 700)[number % 2]), 4):
+                data[position] = rng.integers(256)
+            data = data[: rng.integers(3, 2 * len(data))]
+        path.write_bytes(data)
+        seen.add(file_orientation(str(path)))
+        assert int(read(bytes(data))) == file_orientation(str(path)), bytes(data)
+    assert seen == set(range(1, 9))
 
 
 def test_modes():
@@ -95,6 +128,59 @@ def test_modes():
     for name, (data, _) in exact.items():
         expected = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
         np.testing.assert_array_equal(decode(data), expected, err_msg=name)
+
+
+def packed_in_runs(width, height):
+    """A BMP file of 8 bits a pixel, packed: each line is one run of its number."""
+    lines = b"".join(bytes([width, line, 0, 0]) for line in range(height)) + b"\0\1"
+    header = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 8, 1, len(lines), 0, 0, 256, 0)
+    palette = b"".join(bytes([grey, grey, grey, 0]) for grey in range(256))
+    start = 14 + len(header) + len(palette)
+    return b"BM" + struct.pack("<IHHI", start + len(lines), 0, 0, start) + header + palette + lines
+
+
+def with_bit_fields(red=0xFF0000):
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 6, 4), np.uint8).tobytes()
+    header = struct.pack("<IiiHHIIiiII", 40, 6, 4, 1, 32, 3, len(pixels), 0, 0, 0, 0)
+    header += struct.pack("<III", red, 0xFF00, 0xFF00FF - red)
+    start = 14 + len(header)
+    return b"BM" + struct.pack("<IHHI", start + len(pixels), 0, 0, start) + header + pixels
+
+
+def bitmaps():
+    """Name -> file, and whether TensorFlow sees its colours."""
+    colour = Image.fromarray(photograph(3, 9, 14))
+    top_down = bytearray(encoded(colour, "BMP"))
+    top_down[22:26] = struct.pack("<i", -9)
+    return {
+        "24 bits": (encoded(colour, "BMP"), True),
+        "24 bits, first line first": (bytes(top_down), True),
+        "32 bits": (encoded(colour.convert("RGBA"), "BMP"), True),
+        "32 bits in fields": (with_bit_fields(), True),
+        "grey": (encoded(colour.convert("L"), "BMP"), True),
+        "palette": (encoded(colour.quantize(200), "BMP"), False),
+        "palette of 16": (encoded(colour.quantize(16), "BMP"), False),
+        "palette of 2": (encoded(colour.quantize(2), "BMP"), False),
+        "1 bit": (encoded(colour.convert("1"), "BMP"), False),
+        "packed": (packed_in_runs(14, 9), False),
+        "other fields": (with_bit_fields(red=0xFF), False),
+        "header alone": (b"BM", False),
+        "OS/2": (b"BM" + bytes(12) + struct.pack("<IHHHH", 12, 2, 2, 1, 24) + bytes(60), False),
+    }
+
+
+@pytest.mark.parametrize("name", bitmaps())
+def test_bmp_is_decoded_right_or_refused(name, tmp_path):
+    data, decodes = bitmaps()[name]
+    path = tmp_path / "a.bmp"
+    path.write_bytes(data)
+    if decodes:
+        check_bmp("a.bmp", data[:BMP_HEAD])
+        expected = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+        np.testing.assert_array_equal(read_image(str(path)), expected)
+    else:
+        with pytest.raises(DataError, match=r"a\.bmp: a BMP file .*; save it as PNG"):
+            read_image(str(path))
 
 
 def test_cmyk():

@@ -192,7 +192,7 @@ BAD = {
     ),
     "broken table": (
         lambda f: (f / "labels.json").write_text("{"),
-        r"labels\.json: not a table of tags",
+        r"labels\.json: not readable as JSON",
     ),
     "no tags at all": (
         lambda f: (f / "labels.json").unlink(),

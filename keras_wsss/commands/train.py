@@ -6,8 +6,10 @@ from argparse import ArgumentParser, Namespace
 
 from keras_wsss._command import add_override_argument, import_tensorflow, show
 from keras_wsss.commands._tables import score_table, table
-from keras_wsss.config import Config, load_config, load_run_config
+from keras_wsss.config import Config, load_config, load_run_config, stage_configs
 from keras_wsss.errors import ConfigError
+from keras_wsss.registry import READERS
+from keras_wsss.run_folder import RunDirectory
 
 HELP = "train from image tags, and score the result"
 EXAMPLES = """\
@@ -35,6 +37,13 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(options: Namespace) -> None:
     """Trains, or tries it."""
     config = _config(options)
+    run_dir = options.run_dir or f"runs/{config.name}"
+    # What can be found wrong without TensorFlow, whose import takes seconds.
+    if not (config.stages or options.dry_run):
+        RunDirectory(run_dir).check(options.resume)
+    data = stage_configs(config)[0][1].data
+    for part in ("train", "val"):
+        READERS[data.kind](data, part, masks=False, saliency=False)
     import_tensorflow()
     from keras_wsss import training
 
@@ -43,7 +52,6 @@ def run(options: Namespace) -> None:
         needs = training.dry_run(config, verbose)
         show(options, needs, table(needs))
         return
-    run_dir = options.run_dir or f"runs/{config.name}"
     summary = training.train(config, run_dir, options.resume, verbose)
     show(
         options,

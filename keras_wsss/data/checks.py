@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 
-from keras_wsss.data.decode import decode_image
+from keras_wsss.data.decode import read_image
 from keras_wsss.data.files import check_decodes
-from keras_wsss.data.split import Split
+from keras_wsss.data.labels import TagTable, keep_tagged
+from keras_wsss.data.split import Split, identity_map
 from keras_wsss.errors import DataError
 
+logger = logging.getLogger(__name__)
 THREADS = 8
 
 
@@ -20,25 +26,99 @@ def check_maps(split: Split) -> None:
     """Reads all masks and saliency maps that are image files; other maps cannot be wrong.
 
     Raises:
-        DataError: one does not fit its image, or holds an id that is in no class list.
+        DataError: one does not fit its image, or holds an id that is in no class list; no mask
+            holds any class, or no saliency map more than ones.
 
     Example:
 
     >>> check_maps(load_split(config.data, "val"))
     """
-    readers: list[Callable[[int], object]] = []
     if split.mask_paths is not None and split.read_mask is None:
-        readers.append(split.mask)
+        held, folder = held_ids(split), str(Path(split.mask_paths[0]).parent)
+        check_presence(split, np.logical_or.reduce(held), folder)
+        empty = np.flatnonzero(~held[:, 1 : len(split.class_names) + 1].any(1))
+        if len(empty):
+            logger.warning(
+                "%s: %d of the %d masks of the list %s hold no pixel of any class, first %s",
+                *(folder, len(empty), len(split), split.name, split.ids[empty[0]]),
+            )
     if split.saliency_paths is not None and split.read_saliency is None:
-        readers.append(split.saliency)
+        with ThreadPoolExecutor(THREADS) as pool:
+            brightest = max(pool.map(lambda place: split.saliency(place).max(), range(len(split))))
+        if brightest == 1:
+            raise DataError(
+                f"{Path(split.saliency_paths[0]).parent}: the saliency maps of the list "
+                f"{split.name} hold 0 and 1 alone; write 255 where an object is, in 8 bits"
+            )
+
+
+def held_ids(split: Split) -> np.ndarray:
+    """bool [N, 256]: which ids the masks hold."""
+
+    def held(position: int) -> np.ndarray:
+        return np.bincount(split.mask(position).ravel(), minlength=256) > 0
+
     with ThreadPoolExecutor(THREADS) as pool:
-        for reader in readers:
-            for _ in pool.map(reader, range(len(split))):
-                pass
+        return np.stack(list(pool.map(held, range(len(split)))))
+
+
+def check_presence(split: Split, held: np.ndarray, source: str) -> None:
+    """Looks for the classes of the tags in the masks of a list.
+
+    Args:
+        split: tags.
+        held: bool [256], which ids the masks of the list hold.
+        source: folder or file of the masks, for messages.
+
+    Raises:
+        DataError: no mask holds a pixel of any class. Of a single class it is said in the log.
+    """
+    classes = held[1 : len(split.class_names) + 1]
+    if not classes.any():
+        ids = zip(split.file_ids()[1:], split.class_names[:3], strict=False)
+        names = ", ".join(f"{number} {name}" for number, name in ids)
+        more = " ..." if len(split.class_names) > 3 else ""
+        raise DataError(
+            f"{source}: no mask of the list {split.name} holds a pixel of any class (only "
+            f"{' and '.join(map(str, np.flatnonzero(held)))}: 0 is background, 255 is ignored); "
+            f"write the ids of the classes into the objects ({names}{more})"
+        )
+    for name in np.asarray(split.class_names)[split.labels.any(0) & ~classes]:
+        logger.warning(
+            "%s: images of the list %s are tagged %s, but no mask holds a pixel of it",
+            *(source, split.name, name),
+        )
+
+
+def check_numbering(split: Split, table: TagTable, source: Path) -> None:
+    """Compares masks with tags where the ids are taken for VOC's because nothing says otherwise.
+
+    Args:
+        split: with masks.
+        table: its tags, of all classes.
+        source: folder of the masks, for messages.
+
+    Raises:
+        DataError: most images of a class have masks of other classes, which are not their tags.
+    """
+    names = table.class_names
+    held = held_ids(replace(split, mask_map=identity_map(len(names))))[:, 1 : len(names) + 1]
+    tagged = keep_tagged(table, split.ids, names)[1] > 0
+    strange = held & ~tagged
+    for name in split.class_names:
+        number = names.index(name)
+        wrong = tagged[:, number] & ~held[:, number] & strange.any(1)
+        if wrong.any() and 2 * wrong.sum() >= tagged[:, number].sum():
+            found = (f"{n + 1} ({names[n]})" for n in np.flatnonzero(strange[wrong].any(0)))
+            raise DataError(
+                f"{source}: in VOC's numbering, masks of images tagged {name} hold no {number + 1} "
+                f"({name}), but {', '.join(found)}; if the ids are others, add classes.txt beside "
+                "the tags (one name a line, in the order of the ids)"
+            )
 
 
 def find_broken(split: Split) -> list[str]:
-    """Decodes every image and mask of a split; slow, for when reading has failed.
+    """Decodes every image and map of a split; slow, for when reading has failed.
 
     Returns:
         One message for each file that cannot be used: the file and the fix.
@@ -86,11 +166,13 @@ def _read(split: Split, position: int) -> None:
     path = split.image_paths[position]
     if split.read_image is None:
         check_decodes(path)
-        try:
-            decode_image(tf.io.read_file(path))
-        except tf.errors.OpError as error:
+        image = read_image(path)
+    else:
+        image = split.read_image(position)
+    height, width = image.shape[:2]
+    for paths, read in ((split.mask_paths, split.mask), (split.saliency_paths, split.saliency)):
+        if paths is not None and (shape := read(position).shape) != (height, width):
             raise DataError(
-                f"{path}: cannot be decoded ({error.message}); save it again as JPEG or PNG"
-            ) from error
-    if split.mask_paths is not None:
-        split.mask(position)
+                f"{paths[position]}: is {shape[1]}x{shape[0]} pixels, its image {path} is decoded "
+                f"to {width}x{height}; save the image again as PNG"
+            )

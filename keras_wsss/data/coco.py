@@ -6,13 +6,26 @@ without any annotation are dropped (702 of 82,783 in train2014), as in the publi
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from keras_wsss.data.checks import check_presence
+from keras_wsss.data.classes import chosen_classes, foreground
+from keras_wsss.data.coco_file import (
+    Annotation,
+    Id,
+    ImageEntry,
+    called_once,
+    check_outline,
+    decompressed,
+    has_outline,
+    read_instances,
+)
 from keras_wsss.data.files import (
     check_image_file,
     check_map_size,
@@ -20,7 +33,7 @@ from keras_wsss.data.files import (
     find_saliency,
     upright,
 )
-from keras_wsss.data.labels import TagTable, chosen_classes, keep_tagged
+from keras_wsss.data.labels import TagTable, keep_tagged
 from keras_wsss.data.split import Split, by_lists, identity_map
 from keras_wsss.errors import DataError
 from keras_wsss.palette import IGNORE_ID
@@ -53,66 +66,116 @@ def load_coco(
     """
     root = Path(data.root or ".")
     path = root / "annotations" / f"instances_{name}.json"
-    images, categories, annotations = _read(path)
-    known = tuple(categories[number] for number in sorted(categories))
+    content = read_instances(path)
+    names = {category.id: category.name for category in content.categories}
+    numbers = sorted(names, key=lambda number: (isinstance(number, str), number))
+    known = foreground([names[number] for number in numbers], path)
+    categories = dict(zip(numbers[-len(known) :], known, strict=True))  # the background is first
     classes = chosen_classes(known, data.classes, str(path))
 
+    entries = called_once(path, content.images)
+    stems = {image.id: Path(image.file_name).stem for image in content.images}
     tags: dict[str, set[str]] = {}
-    objects: dict[str, list[dict[str, Any]]] = {}
-    stems = {number: Path(image["file_name"]).stem for number, image in images.items()}
-    for annotation in annotations:
-        _check_listed(path, annotation, "category_id", categories)
-        _check_listed(path, annotation, "image_id", images)
-        stem = stems[annotation["image_id"]]
-        tags.setdefault(stem, set()).add(categories[annotation["category_id"]])
-        if masks is not False:
-            objects.setdefault(stem, []).append(annotation)
+    objects: dict[str, list[Annotation]] = {}
+    for item in content.annotations:
+        _check_listed(path, item, "category_id", names)
+        _check_listed(path, item, "image_id", stems)
+        if item.category_id in categories:
+            tags.setdefault(stems[item.image_id], set()).add(categories[item.category_id])
+            objects.setdefault(stems[item.image_id], []).append(item)
 
     table = TagTable(path, known, {stem: tuple(sorted(found)) for stem, found in tags.items()})
-    kept, labels, dropped = keep_tagged(table, [s for s in stems.values() if s in tags], classes)
-    if len(tags) < len(images):
-        dropped["images without any annotation"] = len(images) - len(tags)
-    entries = {stems[number]: image for number, image in images.items()}
-    files = tuple(str(root / name / entries[stem]["file_name"]) for stem in kept)
+    kept, labels, dropped = keep_tagged(table, [stem for stem in entries if stem in tags], classes)
+    if len(tags) < len(entries):
+        dropped["images without any annotation"] = len(entries) - len(tags)
+    files = tuple(str(root / name / entries[stem].file_name) for stem in kept)
     for file in files:
         check_image_file(file)
-    mask_ids = {
-        number: classes.index(title) + 1 if title in classes else 0
-        for number, title in categories.items()
-    }
-
-    def read_mask(position: int) -> np.ndarray:
-        stem, file = kept[position], files[position]
-        height, width = entries[stem]["height"], entries[stem]["width"]
-        check_map_size(f"{path}, image {stem}", (width, height), file)
-        mask = draw_objects(objects[stem], mask_ids, height, width)
-        shown, orientation = displayed_size(file)
-        return mask if (width, height) == shown else upright(mask, orientation)
-
-    return Split(
+    split = Split(
         name=name,
         ids=tuple(kept),
         class_names=classes,
         labels=labels,
         image_paths=files,
-        mask_paths=None if masks is False else (str(path),) * len(kept),
         saliency_paths=find_saliency(data.saliency or root / "Saliency", kept, saliency),
         mask_map=identity_map(len(classes)),
         dropped=dropped,
-        read_mask=None if masks is False else read_mask,
     )
+    if masks is False:
+        return split
+    if not any(has_outline(item) for item in content.annotations):
+        if masks:
+            raise DataError(f"{path}: has boxes and no outlines, so there are no masks")
+        return split
+    mask_ids = {
+        number: classes.index(title) + 1 if title in classes else 0
+        for number, title in categories.items()
+    }
+    drawn = [objects[stem] for stem in kept]
+    return _with_masks(split, path, [entries[stem] for stem in kept], drawn, mask_ids)
 
 
 read_coco = by_lists(load_coco)
 
 
+def _with_masks(
+    split: Split,
+    path: Path,
+    entries: Sequence[ImageEntry],
+    objects: Sequence[Sequence[Annotation]],
+    mask_ids: Mapping[Id, int],
+) -> Split:
+    """The images with masks that are drawn when they are read; their outlines are checked now."""
+    sizes, boxes, drawn = [], 0, {0, IGNORE_ID}
+    for entry, items, file in zip(entries, objects, split.image_paths, strict=True):
+        if entry.width is None or entry.height is None:
+            raise DataError(f"{path}: image {entry.file_name} has no width or height; add them")
+        sizes.append((entry.width, entry.height))
+        check_map_size(f"{path}, image {Path(entry.file_name).stem}", sizes[-1], file)
+        for item in items:
+            try:
+                check_outline(item, entry.height, entry.width)
+            except ValueError as error:
+                raise DataError(
+                    f"{path}: annotation {item.id}, image {entry.file_name}, {error}; correct it, "
+                    "or remove the annotation"
+                ) from error
+            boxes += not has_outline(item)
+            if not _is_ignored(item):
+                drawn.add(mask_ids[item.category_id])
+    outlines = (item.segmentation for items in objects for item in items if has_outline(item))
+    polygons = chain.from_iterable(each for each in outlines if isinstance(each, list))
+    if max(chain.from_iterable(polygons), default=np.inf) <= 1:
+        raise DataError(
+            f"{path}: no outline reaches farther than one pixel; give x and y in pixels, not in "
+            "parts of the image"
+        )
+    check_presence(split, np.isin(np.arange(256), list(drawn)), str(path))
+
+    def read_mask(position: int) -> np.ndarray:
+        width, height = sizes[position]
+        mask = draw_objects(objects[position], mask_ids, height, width)
+        shown, orientation = displayed_size(split.image_paths[position])
+        return mask if (width, height) == shown else upright(mask, orientation)
+
+    ignored = {"objects without outline, their boxes are ignored": boxes} if boxes else {}
+    return replace(
+        split,
+        mask_paths=(str(path),) * len(split),
+        read_mask=read_mask,
+        dropped={**split.dropped, **ignored},
+    )
+
+
 def draw_objects(
-    objects: Sequence[Mapping[str, Any]], mask_ids: Mapping[int, int], height: int, width: int
+    objects: Sequence[Annotation], mask_ids: Mapping[Id, int], height: int, width: int
 ) -> np.ndarray:
-    """Mask of an image: crowds are 255 (ignore); of two objects the smaller one is in front.
+    """Mask of an image; of two objects the smaller one is in front.
+
+    Crowds, and the boxes of objects without an outline, are 255 (ignore).
 
     Args:
-        objects: annotations with ``segmentation``, ``category_id``, ``area`` and ``iscrowd``.
+        objects: annotations that :func:`~keras_wsss.data.coco_file.check_outline` has let pass.
         mask_ids: category id -> id in the mask.
 
     Returns:
@@ -120,24 +183,38 @@ def draw_objects(
 
     Example:
 
-    >>> square = {"category_id": 18, "area": 4, "iscrowd": 0, "segmentation": [[1, 1, 3, 1, 3, 3]]}
+    >>> square = Annotation(image_id=1, category_id=18, segmentation=[[1, 1, 3, 1, 3, 3]])
     >>> int(draw_objects([square], {18: 1}, 4, 4).max())
     1
     """
     mask = np.zeros((height, width), np.uint8)
+    insides = [_inside(item, height, width) for item in objects]
 
-    def nearness(item: Mapping[str, Any]) -> tuple[bool, float]:
-        return not item.get("iscrowd"), -float(item.get("area", 0))
+    def nearness(place: int) -> tuple[bool, float]:
+        area = objects[place].area
+        return not _is_ignored(objects[place]), -(insides[place].sum() if area is None else area)
 
-    for item in sorted(objects, key=nearness):
-        outline = item["segmentation"]
-        if isinstance(outline, Mapping):
-            inside = decode_run_lengths(outline["counts"], height, width)
-        else:
-            polygons = [np.reshape(points, (-1, 2)) for points in outline]
-            inside = np.any([fill_polygon(p, height, width) for p in polygons], axis=0)
-        mask[inside] = IGNORE_ID if item.get("iscrowd") else mask_ids[item["category_id"]]
+    for place in sorted(range(len(objects)), key=nearness):
+        item = objects[place]
+        mask[insides[place]] = IGNORE_ID if _is_ignored(item) else mask_ids[item.category_id]
     return mask
+
+
+def _is_ignored(item: Annotation) -> bool:
+    return bool(item.iscrowd) or not has_outline(item)
+
+
+def _inside(item: Annotation, height: int, width: int) -> np.ndarray:
+    """bool [height, width]: the pixels of an object."""
+    outline = item.segmentation
+    if isinstance(outline, Mapping):
+        return decode_run_lengths(outline["counts"], height, width)
+    if not has_outline(item):
+        x, y, across, down = item.bbox
+        outline = [[x, y, x + across, y, x + across, y + down, x, y + down]]
+    polygons = [np.reshape(points, (-1, 2)) for points in outline]
+    inside: np.ndarray = np.any([fill_polygon(p, height, width) for p in polygons], axis=0)
+    return inside
 
 
 def fill_polygon(points: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -165,60 +242,20 @@ def decode_run_lengths(counts: str | Sequence[int], height: int, width: int) -> 
     """COCO's run lengths: outside and inside in turn, column after column.
 
     Args:
-        counts: lengths, or COCO's compressed text: 5 bits a character, lowest first, bit 6 says
-            that more follow, and from the third on a length is given relative to the one before
-            the last.
+        counts: lengths, or COCO's compressed text.
 
     Returns:
         bool [height, width].
     """
-    lengths = _decompress(counts) if isinstance(counts, str) else list(counts)
+    lengths = decompressed(counts) if isinstance(counts, str) else list(counts)
     inside = np.repeat(np.arange(len(lengths)) % 2 == 1, lengths)
     return inside.reshape(width, height).T
 
 
-def _decompress(text: str) -> list[int]:
-    lengths: list[int] = []
-    value = shift = 0
-    for character in text:
-        bits = ord(character) - 48
-        value |= (bits & 0x1F) << shift
-        shift += 5
-        if bits & 0x20:
-            continue
-        if bits & 0x10:
-            value -= 1 << shift
-        lengths.append(value + (lengths[-2] if len(lengths) > 2 else 0))
-        value = shift = 0
-    return lengths
-
-
-def _read(path: Path) -> tuple[dict[int, Any], dict[int, str], list[dict[str, Any]]]:
-    try:
-        content = json.loads(path.read_text())
-        images = {image["id"]: image for image in content["images"]}
-        categories = {category["id"]: category["name"] for category in content["categories"]}
-        annotations = content["annotations"]
-    except OSError as error:
+def _check_listed(path: Path, item: Annotation, key: str, listed: Mapping[Id, object]) -> None:
+    value = getattr(item, key)
+    if value not in listed:
         raise DataError(
-            f"{path}: cannot be read ({error.strerror}); set data.root to the folder that holds "
-            "'annotations', and data.train_list and data.val_list to lists such as train2014"
-        ) from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"{path}: not a COCO instances file ({type(error).__name__}: {error}); it needs "
-            "images, categories and annotations"
-        ) from error
-    if not images or not annotations:
-        raise DataError(f"{path}: the list is empty: it has no images or no annotations")
-    return images, categories, annotations
-
-
-def _check_listed(
-    path: Path, annotation: Mapping[str, Any], key: str, listed: Mapping[int, Any]
-) -> None:
-    if annotation[key] not in listed:
-        raise DataError(
-            f"{path}: annotation {annotation.get('id')} has the {key} {annotation[key]}, which is "
-            "in no list of the file; add it there, or remove the annotation"
+            f"{path}: annotation {item.id} has the {key} {value!r}, which is in no list of the "
+            "file; add it there, or remove the annotation"
         )

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from keras_wsss.data.bitmaps import BMP_HEAD, check_bmp
 from keras_wsss.errors import DataError
 from keras_wsss.photographs import IMAGE_SUFFIXES
 
-ORIENTATION_TAG = 0x0112
 TAIL = 64
 """Bytes at a file's end that are searched for the end marker; a few may follow it."""
 
@@ -30,7 +31,9 @@ def files_by_stem(folder: Path, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> dic
         for entry in entries:
             stem, suffix = os.path.splitext(entry.name)
             rank = order.get(suffix.lower())
-            if rank is not None and (stem not in found or rank < found[stem][0]):
+            if rank is None or not entry.is_file():  # a pipe would be waited for
+                continue
+            if stem not in found or rank < found[stem][0]:
                 found[stem] = (rank, entry.path)
     return {stem: path for stem, (_, path) in found.items()}
 
@@ -89,15 +92,17 @@ def check_image_file(path: str) -> None:
     """Looks at the first and last bytes of an image file.
 
     Raises:
-        DataError: empty, cut off, or not an image.
+        DataError: empty, cut off, not an image, or of a kind that TensorFlow decodes wrongly.
 
     Example:
 
     >>> check_image_file("photos/JPEGImages/2007_000032.jpg")
     """
+    if not os.path.isfile(path):
+        raise DataError(f"{path}: cannot be read (no such file); {_REPLACE}")
     try:
         with open(path, "rb") as file:
-            head = file.read(12)
+            head = file.read(BMP_HEAD)
             file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL))
             tail = file.read()
     except OSError as error:
@@ -108,10 +113,11 @@ def check_image_file(path: str) -> None:
         complete = b"\xff\xd9" in tail
     elif head.startswith(b"\x89PNG\r\n\x1a\n"):
         complete = b"IEND" in tail
-    elif head.startswith((b"GIF8", b"BM")) or (head[:4], head[8:]) == (b"RIFF", b"WEBP"):
+    elif head.startswith((b"GIF8", b"BM")) or (head[:4], head[8:12]) == (b"RIFF", b"WEBP"):
         complete = True
     else:
         raise DataError(f"{path}: not a JPEG, PNG, GIF, BMP or WebP file; {_REPLACE}")
+    check_bmp(path, head)
     if not complete:  # a camera may write more behind the end marker, so read before complaining
         check_decodes(path)
 
@@ -122,10 +128,17 @@ def check_decodes(path: str) -> None:
     Raises:
         DataError: it cannot be decoded.
     """
+    with _opened(path) as image:
+        image.load()
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[Image.Image]:
+    """An image file in Pillow's hands; its many kinds of errors become one message."""
     try:
         with Image.open(path) as image:
-            image.load()
-    except (OSError, SyntaxError, ValueError) as error:
+            yield image
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         raise DataError(f"{path}: cannot be decoded ({error}); {_REPLACE}") from error
 
 
@@ -135,15 +148,13 @@ _REPLACE = "replace the file, or take its id out of the list"
 def displayed_size(path: str) -> tuple[tuple[int, int], int]:
     """(width, height) of an image as displayed, and its EXIF orientation 1..8.
 
-    Only JPEG files are turned, as in :func:`keras_wsss.data.decode.decode_image`.
+    The orientation is what :func:`keras_wsss.data.decode.decode_image` finds; it turns JPEG only.
     """
-    with Image.open(path) as image:
+    from keras_wsss.data.headers import file_orientation  # whose module imports TensorFlow
+
+    with _opened(path) as image:
         width, height = image.size
-        orientation = 1
-        if image.format in ("JPEG", "MPO"):
-            orientation = image.getexif().get(ORIENTATION_TAG, 1)
-    if orientation not in range(1, 9):
-        orientation = 1
+    orientation = file_orientation(path)
     return ((height, width) if orientation in SWAPPED else (width, height)), orientation
 
 
@@ -180,11 +191,8 @@ def read_values(path: str) -> tuple[np.ndarray, tuple[int, int]]:
     Raises:
         DataError: not readable, several channels, or more than 8 bits.
     """
-    try:
-        with Image.open(path) as file:
-            values, mode, size = np.array(file), file.mode, file.size
-    except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"{path}: cannot be decoded ({error}); replace the file") from error
+    with _opened(path) as file:
+        values, mode, size = np.array(file), file.mode, file.size
     if mode not in ("P", "L", "1"):
         raise DataError(
             f"{path}: is a {mode} image; a mask needs one channel of 8 bits, grey or palette, "

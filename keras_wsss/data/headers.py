@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import tensorflow as tf
 
@@ -16,6 +17,7 @@ APP0, EXIF_SEGMENT, APP15, COMMENT = 0xE0, 0xE1, 0xEF, 0xFE
 FRAMES = tuple(marker for marker in range(0xC0, 0xD0) if marker not in (0xC4, 0xC8, 0xCC))
 TABLES = (0xC4, 0xCC, 0xDB, 0xDD)
 SCAN = 0xDA
+EXIF = b"Exif\0\0"
 
 
 def byte_reader(contents: Any) -> tuple[Callable[..., Any], Any]:
@@ -58,6 +60,36 @@ def _walk(start: int, last: Any, goes_on: Callable[..., Any], length: Callable[.
     )[0]
 
 
+def _segment(
+    number: Callable[..., Any], last: Any, wanted: Callable[..., Any] | None = None
+) -> Any:
+    """Position of a JPEG file's first segment that is no table, comment or application data.
+
+    Args:
+        number, last: of :func:`byte_reader`.
+        wanted: stop also where this is true.
+    """
+
+    def fills(at: Any) -> Any:
+        return number(at + 1, 1) == 0xFF  # any number of these may stand before a marker
+
+    def goes_on(at: Any) -> Any:
+        marker = number(at + 1, 1)
+        application = tf.logical_and(marker >= APP0, marker <= APP15)
+        known = application | _one_of(marker, (*TABLES, COMMENT)) & (number(at + 2, 2) >= 2)
+        passed = tf.logical_and(number(at, 1) == 0xFF, known | fills(at))
+        return passed if wanted is None else passed & ~wanted(at)
+
+    def length(at: Any) -> Any:
+        return tf.where(fills(at), tf.constant(1, tf.int64), 2 + number(at + 2, 2))
+
+    return _walk(2, last, goes_on, length)
+
+
+def _one_of(marker: Any, markers: tuple[int, ...]) -> Any:
+    return tf.reduce_any(marker == tf.constant(markers, tf.int64))
+
+
 def exif_orientation(contents: Any) -> Any:
     """Orientation entry of a JPEG file's EXIF segment (TIFF tag 0x0112).
 
@@ -75,14 +107,8 @@ def exif_orientation(contents: Any) -> Any:
     number, last = byte_reader(contents)
 
     def is_exif(at: Any) -> Any:
-        exif = int.from_bytes(b"Exif\0\0", "big")
+        exif = int.from_bytes(EXIF, "big")
         return tf.logical_and(number(at + 1, 1) == EXIF_SEGMENT, number(at + 4, 6) == exif)
-
-    def goes_on(at: Any) -> Any:
-        marker = number(at + 1, 1)
-        application = tf.logical_and(marker >= APP0, marker <= APP15)
-        segment = tf.logical_and(number(at, 1) == 0xFF, application | (marker == COMMENT))
-        return segment & ~is_exif(at)
 
     def read(segment: Any) -> Any:
         tiff = segment + 10
@@ -93,8 +119,58 @@ def exif_orientation(contents: Any) -> Any:
         value = tf.reduce_max(tf.where(found, number(entries + 8, 2, little), 0))
         return tf.where((value >= 1) & (value <= 8), value, 1)
 
-    segment = _walk(2, last, goes_on, lambda at: 2 + number(at + 2, 2))
+    segment = _segment(number, last, is_exif)
     return tf.cond(is_exif(segment), lambda: read(segment), lambda: tf.constant(1, tf.int64))
+
+
+def file_orientation(path: str) -> int:
+    """The same number as :func:`exif_orientation`, without TensorFlow; 1 for other files than JPEG.
+
+    Masks are read by threads of TensorFlow's, in which a graph of its own might wait for itself.
+
+    Args:
+        path: an image file.
+
+    Returns:
+        1..8.
+
+    Example:
+
+    >>> file_orientation("photo.jpg")
+    1
+    """
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        return _orientation(data) if data[:2] == b"\xff\xd8" else 1
+
+
+def _orientation(data: mmap.mmap) -> int:
+    last = len(data) - 1
+
+    def number(at: int, length: int, order: Literal["big", "little"] = "big") -> int:
+        digits = bytes(data[min(place, last)] for place in range(at, at + length))
+        return int.from_bytes(digits, order)
+
+    def is_exif(at: int) -> bool:
+        return number(at + 1, 1) == EXIF_SEGMENT and number(at + 4, 6) == int.from_bytes(
+            EXIF, "big"
+        )
+
+    at = 2
+    for _ in range(MOST_PARTS):
+        marker, length = number(at + 1, 1), number(at + 2, 2)
+        known = APP0 <= marker <= APP15 or (marker in (*TABLES, COMMENT) and length >= 2)
+        if not (at < last and number(at, 1) == 0xFF and (known or marker == 0xFF)) or is_exif(at):
+            break
+        at += 1 if marker == 0xFF else 2 + length
+    if not is_exif(at):
+        return 1
+    tiff = at + 10
+    order: Literal["big", "little"] = "little" if number(tiff, 1) == ord("I") else "big"
+    directory = tiff + number(tiff + 4, 4, order)
+    entries = range(directory + 2, directory + 2 + 12 * number(directory, 2, order), 12)
+    found = [at for at in entries if number(at, 2, order) == ORIENTATION_TAG]
+    value = max((number(at + 8, 2, order) for at in found), default=1)
+    return value if 1 <= value <= 8 else 1
 
 
 def jpeg_header(contents: Any) -> tuple[Any, Any, Any]:
@@ -115,24 +191,8 @@ def jpeg_header(contents: Any) -> tuple[Any, Any, Any]:
     [375, 500, 1]
     """
     number, last = byte_reader(contents)
-
-    def one_of(marker: Any, markers: tuple[int, ...]) -> Any:
-        return tf.reduce_any(marker == tf.constant(markers, tf.int64))
-
-    def fills(at: Any) -> Any:
-        return number(at + 1, 1) == 0xFF  # any number of these may stand before a marker
-
-    def goes_on(at: Any) -> Any:
-        marker = number(at + 1, 1)
-        application = tf.logical_and(marker >= APP0, marker <= APP15)
-        known = application | one_of(marker, (*TABLES, COMMENT)) & (number(at + 2, 2) >= 2)
-        return tf.logical_and(number(at, 1) == 0xFF, known | fills(at))
-
-    def length(at: Any) -> Any:
-        return tf.where(fills(at), tf.constant(1, tf.int64), 2 + number(at + 2, 2))
-
-    frame = _walk(2, last, goes_on, length)
-    found = (number(frame, 1) == 0xFF) & one_of(number(frame + 1, 1), FRAMES) & (frame + 8 <= last)
+    frame = _segment(number, last)
+    found = (number(frame, 1) == 0xFF) & _one_of(number(frame + 1, 1), FRAMES) & (frame + 8 <= last)
     height, width = (tf.where(found, number(frame + at, 2), 0) for at in (5, 7))
     data = tf.io.decode_raw(contents, tf.uint8)
     # In compressed data a zero follows each 0xFF, so that this marker stands nowhere else.

@@ -230,16 +230,22 @@ def _augmented(split: Split, crops: CropConfig, seed: int, masks: bool, saliency
 def _reader(split: Split, masks: bool, saliency: bool, working_size: int | None = None) -> Any:
     """Function: position -> dict of uint8 image [H, W, 3], int32 mask and uint8 saliency [H, W]."""
     paths = tf.constant(split.image_paths)
+    # What lies on the image has its whole size.
+    wanted = None if masks or saliency else working_size
 
     def read(index: Any) -> dict[str, Any]:
         if split.read_image is None:
-            raw = {"image": decode_image(tf.io.read_file(paths[index]))}
+            raw = {"image": decode_image(tf.io.read_file(paths[index]), wanted)}
         else:
             raw = {"image": _python(split.read_image, index, tf.uint8, [None, None, 3])}
         if masks:
             raw["mask"] = _python(split.mask, index, tf.int32, [None, None])
         if saliency:
             raw["saliency"] = _python(split.saliency, index, tf.uint8, [None, None])
+        size = tf.shape(raw["image"])[:2]
+        for name in raw.keys() - {"image"}:
+            message = f"image and {name} differ in size"
+            tf.debugging.assert_equal(tf.shape(raw[name]), size, message, summarize=2)
         return raw if working_size is None else _at_working_size(raw, working_size)
 
     return read

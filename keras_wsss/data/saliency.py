@@ -18,8 +18,8 @@ import tensorflow as tf
 from PIL import Image
 
 from keras_wsss._command import bounded, run_command
-from keras_wsss.data.decode import decode_image
-from keras_wsss.data.files import check_decodes, files_by_stem
+from keras_wsss.data.decode import read_image
+from keras_wsss.data.files import files_by_stem
 from keras_wsss.errors import ConfigError, DataError
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -125,18 +125,10 @@ def write_saliency(
     there = files_by_stem(output, (".png",))
     missing = sorted(files.keys() - there.keys())
     for done, stem in enumerate(missing, start=1):
-        _write(model(_read(files[stem])), output / f"{stem}.png")
+        _write(model(read_image(files[stem])), output / f"{stem}.png")
         if done % 100 == 0 or done == len(missing):
             log(f"{done} of {len(missing)} maps")
     return len(missing)
-
-
-def _read(path: str) -> Any:
-    check_decodes(path)
-    try:
-        return decode_image(tf.io.read_file(path))
-    except tf.errors.OpError as error:
-        raise DataError(f"{path}: cannot be decoded; save it again as JPEG or PNG") from error
 
 
 def _write(map_: np.ndarray, target: Path) -> None:

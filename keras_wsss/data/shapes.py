@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFilter
 
-from keras_wsss.data.labels import chosen_classes
+from keras_wsss.data.classes import chosen_classes
 from keras_wsss.data.split import Split
 from keras_wsss.errors import DataError
 

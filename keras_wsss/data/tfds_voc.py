@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from keras_wsss.config import DataConfig
-from keras_wsss.data.decode import decode_image
-from keras_wsss.data.labels import VOC_CLASSES
+from keras_wsss.data.classes import VOC_CLASSES, foreground
+from keras_wsss.data.decode import read_image
 from keras_wsss.data.voc import load_voc
 from keras_wsss.palette import IGNORE_ID
 
@@ -58,7 +57,7 @@ class VocFolder(tfds.core.GeneratorBasedBuilder):  # type: ignore[misc]
     BUILDER_CONFIGS = [VocFolderConfig(name="voc", description="The 20 classes of VOC.")]
 
     def _info(self) -> Any:
-        names = list(self.builder_config.class_names)
+        names = list(foreground(self.builder_config.class_names, "class_names"))
         return tfds.core.DatasetInfo(
             builder=self,
             description="Images with tags and masks from a folder in VOC layout.",
@@ -87,7 +86,7 @@ class VocFolder(tfds.core.GeneratorBasedBuilder):  # type: ignore[misc]
         )
         split = load_voc(data, name)
         for position, image_id in enumerate(split.ids):
-            image = decode_image(tf.io.read_file(split.image_paths[position])).numpy()
+            image = read_image(split.image_paths[position]).numpy()
             mask = np.full(image.shape[:2], IGNORE_ID)
             if split.mask_paths is not None:
                 mask = split.mask(position)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from keras_wsss.data.checks import check_numbering
+from keras_wsss.data.classes import chosen_classes, mask_lookup
 from keras_wsss.data.files import (
     check_image_file,
     find_files,
@@ -12,12 +16,15 @@ from keras_wsss.data.files import (
     find_saliency,
     holds_any,
 )
-from keras_wsss.data.labels import chosen_classes, keep_tagged, mask_lookup, read_tags
+from keras_wsss.data.labels import keep_tagged, read_tags
 from keras_wsss.data.split import Split, by_lists
+from keras_wsss.data.text import read_lines
 from keras_wsss.errors import DataError
 
 if TYPE_CHECKING:
     from keras_wsss.config import DataConfig
+
+logger = logging.getLogger(__name__)
 
 
 def load_voc(
@@ -52,7 +59,7 @@ def load_voc(
         check_image_file(path)
     mask_folder = root / "SegmentationClass"
     wanted = bool(masks) if masks is not None else holds_any(mask_folder, kept)
-    return Split(
+    split = Split(
         name=name,
         ids=tuple(kept),
         class_names=classes,
@@ -63,32 +70,32 @@ def load_voc(
         mask_map=mask_lookup(table.class_names, classes, table.ignore_id),
         dropped=dropped,
     )
+    if table.assumed and wanted:
+        check_numbering(split, table, mask_folder)
+    return split
 
 
 read_voc = by_lists(load_voc)
 
 
 def read_list(root: Path, name: str) -> list[str]:
-    """Image ids of a list, one a line.
+    """Image ids of a list, one a line; one that is repeated counts once.
 
     Raises:
         DataError: no such list, or it is empty.
     """
-    path = _list_path(root, name)
-    try:
-        lines = path.read_text("utf-8-sig").splitlines()
-    except OSError as error:
+    path = root / "ImageSets" / "Segmentation" / f"{name}.txt"
+    if not os.path.isfile(path):
         there = sorted(file.stem for file in path.parent.glob("*.txt"))
         known = f"there are: {', '.join(there)}" if there else f"there is no list in {path.parent}"
         raise DataError(
-            f"{path}: cannot be read ({error.strerror}); {known}. Set data.train_list and "
+            f"{path}: cannot be read (no such file); {known}. Set data.train_list and "
             "data.val_list, or data.root"
-        ) from error
-    ids = [line.strip() for line in lines if line.strip()]
+        )
+    lines = read_lines(path)
+    ids = list(dict.fromkeys(lines))
     if not ids:
         raise DataError(f"{path}: the list is empty; write one image id a line")
+    if len(ids) < len(lines):
+        logger.warning("%s: repeats %d ids; each counts once", path, len(lines) - len(ids))
     return ids
-
-
-def _list_path(root: Path, name: str) -> Path:
-    return root / "ImageSets" / "Segmentation" / f"{name}.txt"

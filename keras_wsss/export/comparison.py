@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_wsss.data.decode import decode_image
+from keras_wsss.data.decode import read_image
 from keras_wsss.data.sizes import shrunk
 from keras_wsss.data.split import Split
 from keras_wsss.errors import ExportError
@@ -147,7 +147,7 @@ def samples(split: Split, count: int, working_size: int, masks: bool = True) -> 
         if split.read_image is not None:
             image = split.read_image(position)
         else:
-            image = decode_image(tf.io.read_file(split.image_paths[position])).numpy()
+            image = read_image(split.image_paths[position]).numpy()
         has_truth = masks and split.mask_paths is not None
         truth = split.mask(position) if has_truth else None
         yield resized(image, truth, shrunk(image[None], working_size).shape[1:3])

@@ -67,7 +67,7 @@ def evaluate(
     pseudo, three_way, agreement = MeanIoU(classes), MeanIoU(classes), MeanIoU(classes)
     labelled = valid = equal = pixels = 0
     image_logits, rows = [], []
-    describe = _describe(model)
+    describe = describe_function(model)
 
     @tf.function(autograph=False, reduce_retracing=True)
     def record_cam(truth, cam, labels):
@@ -160,8 +160,21 @@ def classifier_scores(split, image_logits):
     }
 
 
-def _describe(model):
-    """Function of (image, tags) to image logits, CAM, three-way label and full label."""
+def describe_function(model):
+    """What the tags of photographs are worth, at their own size.
+
+    Args:
+        model: built :class:`~keras_wsss.methods.WSSSModel`.
+
+    Returns:
+        Function of images float32 `[1,H,W,3]`, 0..255, and tags float32 `[1,C]` to image logits
+        `[1,C]`, CAM float32 `[1,H,W,C]`, the label as in training int32 `[1,H,W]`, 255 = unsure,
+        and the full label int32 `[1,H,W]`.
+
+    Example:
+
+    >>> image_logits, cam, label, full = describe_function(model)(images, tags)
+    """
 
     @tf.function(
         autograph=False,

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from keras_wsss.data.checking.contents import Contents, Fault, Item, Mask, Picture
 from keras_wsss.data.files import SWAPPED
@@ -23,7 +23,6 @@ from keras_wsss.errors import DataError
 SIDE, SMALL = 64, 16  # pixels; JPEG files are decoded no larger than needed
 DARK, LIGHT, FLAT = 16, 239, 8  # of 255: what 99 of 100 pixels keep to
 COLOURLESS = 8  # largest difference between the channels of a grey JPEG
-ORIENTATION = 0x0112
 STARTS = (b"\xff\xd8", b"\x89PNG", b"GIF8", b"BM", b"RIFF", b"II*\0", b"MM\0*")
 SEVERAL_PICTURES = ("MPO", "TIFF")  # no animations: the others are previews or pages
 
@@ -53,10 +52,10 @@ def look_at_image(path: Path) -> Picture | Fault:
     """
     try:
         with opened(path) as image:
-            suffix, mode, size = readable_suffix(image), image.mode, image.size
+            suffix, mode, size = readable_suffix(image, path), image.mode, image.size
             if image.has_transparency_data:
                 mode = "transparency"
-            orientation = image.getexif().get(ORIENTATION, 1)
+            orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
             animated = getattr(image, "is_animated", False)
             image.draft("RGB", (SIDE, SIDE))
             image.load()

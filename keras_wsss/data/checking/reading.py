@@ -10,14 +10,16 @@ from keras_wsss.config.data import DataConfig, PhotosDataConfig
 from keras_wsss.data.checking.contents import Contents, Fault, ImageList, Item
 from keras_wsss.data.checking.lists import MISSING, names_of_lists, read_list
 from keras_wsss.data.checking.voc import read_voc
-from keras_wsss.data.labels import chosen_classes
+from keras_wsss.data.classes import chosen_classes, plain
+from keras_wsss.data.coco_file import read_instances
 from keras_wsss.data.photos.coco import read_coco
 from keras_wsss.data.photos.labels import says_nothing
 from keras_wsss.data.photos.reader import TRAIN, VAL
 from keras_wsss.data.photos.recognise import find_source
-from keras_wsss.data.photos.scan import PHOTO_SUFFIXES, folded
+from keras_wsss.data.photos.scan import PHOTO_SUFFIXES
 from keras_wsss.data.photos.source import Source
-from keras_wsss.errors import ConfigError
+from keras_wsss.data.text import read_json
+from keras_wsss.errors import ConfigError, DataError
 
 
 def read_contents(data: DataConfig) -> Contents:
@@ -49,7 +51,7 @@ def _photos(data: PhotosDataConfig) -> Contents:
     source = find_source(root, images=data.images, format=data.format, tags_column=data.tags_column)
     imported = source.kind == "imported"
     untagged = "negative" if imported else data.untagged
-    nothing = {folded(name) for name in data.negative}
+    nothing = {plain(name) for name in data.negative}
     classes = _chosen(source, data.classes, nothing)
     items, silent = _items(source, classes, untagged, nothing)
     folder = root if root.is_dir() else root.parent
@@ -78,9 +80,8 @@ def _photos(data: PhotosDataConfig) -> Contents:
 
 
 def _chosen(source: Source, wanted: Sequence[str] | None, nothing: set[str]) -> tuple[str, ...]:
-    known = {folded(name): name for name in source.class_names if folded(name) not in nothing}
-    names = [known.get(folded(name), name) for name in wanted] if wanted else None
-    return chosen_classes(list(known.values()), names, str(source.path))
+    known = [name for name in source.class_names if plain(name) not in nothing]
+    return chosen_classes(known, wanted, str(source.path))
 
 
 def _items(
@@ -112,13 +113,13 @@ def _listed(
     items: dict[str, Item], lists: list[ImageList], known: set[str], silent: dict[str, Item]
 ) -> tuple[dict[str, Item], list[ImageList], list[Path]]:
     """Images and lists of one spelling, and the files that no list names."""
-    ids = {folded(name): name for name in known | items.keys()}
+    ids = {plain(name): name for name in known | items.keys()}
     used: dict[str, Item] = {name: item for name, item in items.items() if item.path is None}
     spelled = []
     for each in lists:
         names = []
         for line in each.ids:
-            name = ids.get(folded(line), line)
+            name = ids.get(plain(line), line)
             missing = Item(name, None, where=str(each.path))
             item = items.get(name) or silent.get(name) or (None if name in known else missing)
             if item is not None:  # else it has no tag of data.classes
@@ -140,7 +141,12 @@ def _coco(data: DataConfig) -> Contents:
         if not path.is_file():
             lists.append(ImageList(name, part, path, (), Fault("missing-list", MISSING % path)))
             continue
-        source = read_coco([path], root / name)
+        try:
+            read_instances(path)
+        except DataError as error:
+            lists.append(ImageList(name, part, path, (), Fault("unreadable-list", str(error))))
+            continue
+        source = read_coco({path: read_json(path)}, root / name)
         classes = _chosen(source, data.classes, set())
         # Images without an annotation are left out, as in the published lists.
         own, silent = _items(source, classes, "drop", set())

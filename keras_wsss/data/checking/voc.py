@@ -9,9 +9,11 @@ from pathlib import Path
 from keras_wsss.config.data import DataConfig
 from keras_wsss.data.checking.contents import Contents, Fault, Item
 from keras_wsss.data.checking.lists import names_of_lists, read_list
+from keras_wsss.data.classes import chosen_classes, class_list, foreground, plain, spelling
 from keras_wsss.data.files import files_by_stem
-from keras_wsss.data.labels import chosen_classes, read_tags
+from keras_wsss.data.labels import read_tags
 from keras_wsss.data.photos.imported import SEPARATOR
+from keras_wsss.data.photos.rows import read_rows
 from keras_wsss.data.photos.table import read_table
 from keras_wsss.data.photos.voc import read_xml
 from keras_wsss.data.text import read_json
@@ -94,63 +96,51 @@ def read_voc(data: DataConfig) -> Contents:
 
 def _tags(data: DataConfig, root: Path, ids: Iterable[str]) -> Tags:
     """Tags as a training reads them; where it would stop at the first unknown one, all of them."""
-    annotations, table = root / "Annotations", data.labels or root / "labels.json"
-    if data.labels is None and not table.is_file():
-        table = root / "labels.csv"
+    tables = (data.labels,) if data.labels else (root / "labels.json", root / "labels.csv")
+    table = next((each for each in tables if each.is_file()), None)
+    loose = _loose(data, root, table, ids)
     try:
-        is_table = table.suffix.lower() == ".csv" and table.is_file()
-        if is_table and (table.parent / "classes.txt").is_file():
-            return _of_table(table, root / IMAGES)
-        try:
-            read = read_tags(root, data.labels, data.labels_key, ids, data.classes)
-            return Tags(read.class_names, read.tags, ignore_id=read.ignore_id)
-        except DataError:
-            if table.suffix.lower() == ".json":
-                found = _of_json(table, data.labels_key)
-            elif not table.is_file() and annotations.is_dir():
-                # Without ids no annotation is read, but the class list is.
-                names = read_tags(root, None, data.labels_key, (), data.classes).class_names
-                found = _of_xml(annotations, ids, names)
-            else:
-                raise
-            if not found.unknown:  # it is something else
-                raise
-            return found
+        read = read_tags(root, data.labels, data.labels_key, ids, data.classes)
     except DataError as error:
+        if loose.unknown:
+            return loose
         return Tags(data.classes or (), {}, fault=Fault("unreadable-tags", str(error)))
+    spellings = loose.spellings
+    return Tags(read.class_names, read.tags, spellings=spellings, ignore_id=read.ignore_id)
 
 
-def _of_table(path: Path, images: Path) -> Tags:
-    source = read_table(path, images, "tags", SEPARATOR)
-    tags = {each.path.stem: each.tags for each in source.photographs if each.tags is not None}
-    return Tags(source.class_names, tags, source.unknown, source.spellings)
+def _loose(data: DataConfig, root: Path, table: Path | None, ids: Iterable[str]) -> Tags:
+    """All tags, also such as no class list knows; none where it is not a tag that is wrong."""
+    try:
+        if table and table.suffix.lower() == ".json":
+            return _of_json(table, data.labels_key)
+        names, _ = class_list(table.parent if table else root, data.classes)
+        if table:
+            source = read_table(table, *read_rows(table), root / IMAGES, "tags", SEPARATOR)
+            photographs = {each.path.stem: each.tags or () for each in source.photographs}
+            return replace(_known(names, photographs, str(table)), spellings=source.spellings)
+        files = {image: root / "Annotations" / f"{image}.xml" for image in ids}
+        objects = {i: read_xml(path).iter("object") for i, path in files.items() if path.is_file()}
+        tags = {i: [o.findtext("name") or "" for o in own] for i, own in objects.items()}
+        return _known(names, tags, str(root / "Annotations"))
+    except (DataError, TypeError, KeyError, AttributeError):
+        return Tags((), {})
 
 
 def _of_json(path: Path, key: str) -> Tags:
     content = read_json(path)
-    try:
-        names, images = content["classes"], content["images"]
-        numbers = {image: entry[key] for image, entry in images.items()}
-        unknown: dict[str, str] = {}
-        tags = {}
-        for image, own in numbers.items():
-            known = [number for number in own if number in range(1, len(names))]
-            strange = [f"id {number}" for number in own if number not in known]
-            unknown |= {name: f"{path}, image {image}" for name in strange}
-            tags[image] = (*(names[number] for number in known), *strange)
-    except (TypeError, KeyError, AttributeError):
-        return Tags((), {})
-    return Tags(tuple(names[1:]), tags, unknown, ignore_id=content.get("ignore_id", IGNORE_ID))
+    names = foreground(content["classes"], path)
+    of_number = dict(enumerate(names, start=1))
+    tags = {
+        image: [of_number.get(number, f"id {number}") for number in entry[key]]
+        for image, entry in content["images"].items()
+    }
+    return replace(_known(names, tags, str(path)), ignore_id=content.get("ignore_id", IGNORE_ID))
 
 
-def _of_xml(folder: Path, ids: Iterable[str], names: Sequence[str]) -> Tags:
-    tags: dict[str, tuple[str, ...]] = {}
-    unknown: dict[str, str] = {}
-    for image in ids:
-        path = folder / f"{image}.xml"
-        if path.is_file():
-            objects = read_xml(path).iter("object")
-            own = dict.fromkeys((item.findtext("name") or "").strip() for item in objects)
-            tags[image] = tuple(own)
-            unknown |= {name: str(path) for name in own if name not in names}
-    return Tags(tuple(names), tags, unknown)
+def _known(names: Sequence[str], tags: Mapping[str, Iterable[str]], where: str) -> Tags:
+    """Tags in the spelling of the class list, and those that it does not know."""
+    spelled = spelling(names)
+    own = {i: tuple(spelled.get(plain(tag), tag) for tag in each) for i, each in tags.items()}
+    strange = {tag for each in own.values() for tag in each} - set(names)
+    return Tags(tuple(names), own, dict.fromkeys(sorted(strange), where))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from keras_wsss.data.photos.scan import PhotoFiles
 from keras_wsss.data.photos.source import Entry, Source, assemble
-from keras_wsss.data.text import read_json
 from keras_wsss.errors import DataError
 
 
@@ -17,14 +16,14 @@ def is_coco(content: Any) -> bool:
     return isinstance(content, Mapping) and {"images", "categories"} <= content.keys()
 
 
-def read_coco(paths: Sequence[Path], images: Path | None = None) -> Source:
+def read_coco(contents: Mapping[Path, Any], images: Path | None = None) -> Source:
     """Reads the categories of images.
 
     Outlines and boxes count as tags of their image. An image without annotations has no tag; a
     photograph that no file lists is one about which nothing is said.
 
     Args:
-        paths: JSON files with ``images``, ``categories`` and ``annotations``.
+        contents: JSON file -> its ``images``, ``categories`` and ``annotations``.
         images: folder of the photographs; None: that of the first file, or the one above it.
 
     Returns:
@@ -36,13 +35,13 @@ def read_coco(paths: Sequence[Path], images: Path | None = None) -> Source:
 
     Example:
 
-    >>> read_coco([Path("photos/annotations.json")]).class_names
+    >>> path = Path("photos/annotations.json")
+    >>> read_coco({path: read_json(path)}).class_names
     ('cat', 'dog')
     """
     entries: list[Entry] = []
     classes: list[str] = []
-    for path in paths:
-        content = read_json(path)
+    for path, content in contents.items():
         try:
             found, names = _entries(path, content)
         except (KeyError, TypeError, AttributeError) as error:
@@ -52,8 +51,9 @@ def read_coco(paths: Sequence[Path], images: Path | None = None) -> Source:
             ) from error
         entries += found
         classes += names
-    files = PhotoFiles(images or folder_of(paths[0]))
-    return assemble("COCO", paths[0], files, entries, classes, called="the images of file_name")
+    first = next(iter(contents))
+    files = PhotoFiles(images or folder_of(first))
+    return assemble("COCO", first, files, entries, classes, called="the images of file_name")
 
 
 def _entries(path: Path, content: Any) -> tuple[list[Entry], list[str]]:

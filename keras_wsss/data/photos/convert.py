@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from keras_wsss.data.files import ORIENTATION_TAG
+from keras_wsss.data.bitmaps import BMP_HEAD, check_bmp
 from keras_wsss.data.photos.duplicates import fingerprint
 from keras_wsss.data.photos.scan import examples
 from keras_wsss.errors import DataError
@@ -86,7 +86,7 @@ def opened(path: Path) -> Iterator[Image.Image]:
             raise DataError(f"{path}: is a HEIC or AVIF file, which needs {INSTALL}") from error
         reason = "the file is empty (0 bytes)" if not head else "is no photograph"
         raise DataError(f"{path}: {reason}; replace the file") from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         raise DataError(f"{path}: cannot be decoded ({error}); replace the file") from error
 
 
@@ -102,20 +102,30 @@ def examine(path: Path) -> Examined:
     True
     """
     with opened(path) as image:
-        suffix = readable_suffix(image)
+        suffix = readable_suffix(image, path)
         image.draft("L", (DRAFT, DRAFT))
         image.load()
         return Examined(suffix, fingerprint(eight_bits(image, path)))
 
 
-def readable_suffix(image: Image.Image) -> str | None:
+def readable_suffix(image: Image.Image, path: Path) -> str | None:
     """The suffix under which a training reads an opened file; None: it has to be converted."""
     suffix = READABLE.get(image.format or "")
-    if suffix == ".bmp" and image.mode != "RGB":
-        return None  # TensorFlow takes the indices of a palette for grey values
-    if suffix != ".jpg" and image.getexif().get(ORIENTATION_TAG, 1) != 1:
+    if suffix == ".bmp" and not _bmp_is_read(path):
+        return None
+    if suffix != ".jpg" and image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
         return None  # it reads the orientation of JPEG files only
     return suffix
+
+
+def _bmp_is_read(path: Path) -> bool:
+    with path.open("rb") as file:
+        head = file.read(BMP_HEAD)
+    try:
+        check_bmp(str(path), head)
+    except DataError:
+        return False
+    return True
 
 
 @functools.lru_cache(maxsize=100_000)

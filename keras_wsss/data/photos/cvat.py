@@ -9,15 +9,16 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from keras_wsss.data.labels import BACKGROUND
+from keras_wsss.data.classes import is_background, plain
 from keras_wsss.data.photos.scan import PhotoFiles
-from keras_wsss.data.photos.source import Entry, Source, assemble, is_background
+from keras_wsss.data.photos.source import Entry, Source, assemble
 from keras_wsss.data.photos.voc import read_xml
 from keras_wsss.data.text import read_lines
 from keras_wsss.errors import DataError
 from keras_wsss.palette import IGNORE_COLOUR, IGNORE_ID
 
 Colour = tuple[int, int, int]
+IGNORED = ("ignore", "ignored", "void")  # labels for what is neither a class nor background
 
 
 def read_cvat(path: Path, images: Path | None = None) -> Source:
@@ -77,9 +78,11 @@ def read_cvat_masks(root: Path, images: Path | None = None) -> Source:
     ('cat', 'dog')
     """
     names = read_labelmap(root / "labelmap.txt")
-    classes = list(dict.fromkeys(name for name in names.values() if not is_background(name)))
-    ids = {name: number for number, name in enumerate(classes, start=1)}
-    colours = {colour: ids.get(name, _id_of_none(name)) for colour, name in names.items()}
+    none = {name: 0 for name in names.values() if is_background(name)}
+    none |= {name: IGNORE_ID for name in names.values() if plain(name).strip("_") in IGNORED}
+    classes = list(dict.fromkeys(name for name in names.values() if name not in none))
+    ids = none | {name: number for number, name in enumerate(classes, start=1)}
+    colours = {colour: ids[name] for colour, name in names.items()}
     folder = root / "SegmentationClass"
     masks = {
         path.relative_to(folder).with_suffix("").as_posix(): path
@@ -124,10 +127,6 @@ def read_labelmap(path: Path) -> dict[Colour, str]:
                 "label its own and export again"
             )
     return names
-
-
-def _id_of_none(name: str) -> int:
-    return 0 if BACKGROUND in name.casefold() else IGNORE_ID
 
 
 def read_colours(path: Path, colours: Mapping[Colour, int]) -> np.ndarray:

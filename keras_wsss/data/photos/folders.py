@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from pathlib import Path
 
-from keras_wsss.data.photos.scan import PhotoFiles, examples, folded, is_ignored, visible_files
+from keras_wsss.data.classes import plain
+from keras_wsss.data.photos.scan import PhotoFiles, examples, is_ignored, visible_files
 from keras_wsss.data.photos.source import Classes, Source, photographs
 from keras_wsss.errors import DataError
 
@@ -43,7 +44,7 @@ def read_folders(path: Path, images: Path | None = None) -> Source:
         if not all(len(parts) > around + 1 for parts in inside.values()):
             break
         around += 1
-    tops = {folded(parts[around]) for parts in inside.values() if len(parts) > around}
+    tops = {plain(parts[around]) for parts in inside.values() if len(parts) > around}
     deep = any(len(parts) > around + 1 for parts in inside.values())
     divided = deep and bool(tops) and tops <= DIVISIONS
     level = around + divided
@@ -88,13 +89,13 @@ def _joined(tags: dict[Path, tuple[str, ...] | None]) -> dict[Path, tuple[str, .
     """Files of one name and one content are one photograph, with the tags of all of them."""
     alike: dict[tuple[str, int], list[Path]] = defaultdict(list)
     for path in tags:
-        alike[folded(path.name), path.stat().st_size].append(path)
+        alike[plain(path.name), path.stat().st_size].append(path)
     first: dict[tuple[str, bytes], Path] = {}
     joined: dict[Path, tuple[str, ...] | None] = {}
     for path, own in tags.items():
         same = path
-        if len(alike[folded(path.name), path.stat().st_size]) > 1:
-            same = first.setdefault((folded(path.name), path.read_bytes()), path)
+        if len(alike[plain(path.name), path.stat().st_size]) > 1:
+            same = first.setdefault((plain(path.name), path.read_bytes()), path)
         joined[same] = tuple(dict.fromkeys((*(joined.get(same) or ()), *(own or ())))) or own
     return joined
 
@@ -104,5 +105,5 @@ def _empty_folders(path: Path, level: int) -> list[str]:
     return sorted(
         folder.relative_to(path).as_posix()
         for folder in path.glob("*/" * (level + 1))
-        if folder not in filled and not is_ignored(folder.name)
+        if folder not in filled and not is_ignored(folder)
     )

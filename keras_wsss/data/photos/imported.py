@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from keras_wsss.data.files import files_by_stem
+from keras_wsss.data.photos.rows import read_rows
 from keras_wsss.data.photos.source import Source
 from keras_wsss.data.photos.table import read_table
 
@@ -32,7 +33,7 @@ def read_imported(path: Path) -> Source:
     >>> read_imported(Path("my_set")).class_names
     ('cat', 'dog')
     """
-    source = read_table(path / TABLE, path / PHOTOS, "tags", SEPARATOR)
+    source = read_table(path / TABLE, *read_rows(path / TABLE), path / PHOTOS, "tags", SEPARATOR)
     masks = files_by_stem(path / MASKS, (".png",))
     return replace(
         source,

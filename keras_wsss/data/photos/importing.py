@@ -16,8 +16,8 @@ import numpy as np
 from PIL import Image
 
 from keras_wsss.config.data import Untagged
+from keras_wsss.data.classes import mask_lookup
 from keras_wsss.data.files import read_values
-from keras_wsss.data.labels import mask_lookup
 from keras_wsss.data.photos.convert import check_plugins, examined, save_converted
 from keras_wsss.data.photos.cvat import read_colours
 from keras_wsss.data.photos.division import for_validation
@@ -25,12 +25,13 @@ from keras_wsss.data.photos.imported import CLASSES, MASKS, PHOTOS, SEPARATOR, T
 from keras_wsss.data.photos.labels import Labelled, label
 from keras_wsss.data.photos.reader import THREADS, TRAIN, VAL, groups_of
 from keras_wsss.data.photos.recognise import find_source
+from keras_wsss.data.photos.scan import SUMMARY
 from keras_wsss.data.photos.sheet import sheet_of
 from keras_wsss.data.photos.source import Dropped, Photograph, Source
 from keras_wsss.errors import DataError
 from keras_wsss.palette import IGNORE_ID, voc_palette
 
-SUMMARY, SHEET = "import.json", "sheet.jpg"
+SHEET = "sheet.jpg"
 
 
 def import_photos(
@@ -95,14 +96,13 @@ def import_photos(
             f"{source}: the class {odd[0]!r} has a {SEPARATOR!r}, which separates tags; rename it"
         )
     prints = [examined(photo.path).fingerprint for photo in labelled.photographs]
-    groups, notes = groups_of(prints)
+    groups, notes = groups_of(labelled, prints)
     labelled = replace(labelled, warnings=(*labelled.warnings, *notes))
     for_val = for_validation(labelled.labels, groups, val_fraction, seed)
 
-    output.parent.mkdir(parents=True, exist_ok=True)
     unfinished = output.with_name(f".{output.name}.{os.getpid()}")
     try:
-        unfinished.mkdir()
+        unfinished.mkdir(parents=True)
         converted = _write_photos(labelled.photographs, unfinished / PHOTOS, link)
         masks = _write_masks(found, labelled, unfinished / MASKS)
         _write_lists(labelled, for_val, unfinished)
@@ -132,13 +132,15 @@ def _check_output(source: Path, output: Path, overwrite: bool) -> None:
     if not source.exists():
         raise DataError(f"{source}: no such file or folder")
     inner, outer = output.resolve(), source.resolve()
-    if source.is_file():
-        outer = outer.parent
-    if inner == outer or inner in outer.parents or outer in inner.parents and source.is_dir():
+    if inner == outer or inner in outer.parents:
+        raise DataError(f"{output}: holds the source, which must stay; choose another folder")
+    if not output.exists():
+        return
+    if not (output / SUMMARY).is_file():
         raise DataError(
-            f"{output}: lies in {source}, or the other way round; choose a folder beside it"
+            f"{output}: is there already, and no import wrote it; choose another folder"
         )
-    if output.exists() and not overwrite:
+    if not overwrite:
         raise DataError(f"{output}: is there already; choose another folder, or say --overwrite")
 
 
@@ -247,7 +249,7 @@ def _summary(
         "taken": source.taken,
         "output": str(output),
         **counts(np.ones(len(labels), bool)),
-        "negatives": counts(np.asarray(~labels.any(axis=1))),
+        "negatives": counts(np.asarray(~labels.any(1))),
         "classes": {
             name: counts(column)
             for name, column in zip(labelled.class_names, labels.T, strict=True)

@@ -11,11 +11,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from keras_wsss.data.photos.rows import read_rows
 from keras_wsss.data.photos.scan import PHOTO_SUFFIXES, PhotoFiles, examples
 from keras_wsss.data.photos.source import Entry, Source, assemble
 from keras_wsss.data.photos.table import TAG_COLUMNS
-from keras_wsss.data.text import read_json
 from keras_wsss.errors import DataError
 
 # Keys that JSON-MIN and CSV add to the data and the results of a task.
@@ -53,7 +51,7 @@ def is_label_studio(content: Any) -> bool:
 
 
 def read_label_studio(
-    path: Path, images: Path | None = None, tags_column: str | None = None
+    path: Path, content: Sequence[Any], images: Path | None = None, tags_column: str | None = None
 ) -> Source:
     """Reads choices, and the labels of rectangles, brushes, polygons and the like.
 
@@ -62,6 +60,7 @@ def read_label_studio(
 
     Args:
         path: the export.
+        content: its tasks, or its records: rows of a table.
         images: folder of the photographs; None: that of the file.
         tags_column: the control (``name`` in the labelling interface) whose labels are the tags;
             None: all of them.
@@ -75,23 +74,19 @@ def read_label_studio(
 
     Example:
 
-    >>> read_label_studio(Path("project-1.json")).photographs[0].tags
+    >>> path = Path("project-1.json")
+    >>> read_label_studio(path, read_json(path)).photographs[0].tags
     ('cat',)
     """
     files = PhotoFiles(images or path.parent)
-    if path.suffix.lower() == ".json":
-        content = read_json(path)
-        full = isinstance(content[0].get("data"), Mapping)
-        try:
-            annotations = list(_of_tasks(path, content) if full else _of_records(path, content))
-        except (KeyError, TypeError, AttributeError) as error:
-            raise DataError(
-                f"{path}: not as Label Studio exports it ({type(error).__name__}: {error}); export "
-                "the project as JSON"
-            ) from error
-    else:
-        _, rows = read_rows(path)
-        annotations = list(_of_records(path, [dict(row.cells) for row in rows]))
+    full = isinstance(content[0].get("data"), Mapping)
+    try:
+        annotations = list(_of_tasks(path, content) if full else _of_records(path, content))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"{path}: not as Label Studio exports it ({type(error).__name__}: {error}); export the "
+            "project as JSON"
+        ) from error
     controls = list(dict.fromkeys(name for each in annotations for name in each.tags or ()))
     if tags_column and tags_column not in controls:
         raise DataError(

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from keras_wsss.config.data import Untagged
-from keras_wsss.data.labels import chosen_classes, nearest
-from keras_wsss.data.photos.scan import examples, folded
-from keras_wsss.data.photos.source import Dropped, Photograph, Source, is_background
+from keras_wsss.data.classes import chosen_classes, foreground, is_background, nearest, plain
+from keras_wsss.data.photos.scan import examples
+from keras_wsss.data.photos.source import Dropped, Photograph, Source
+from keras_wsss.data.photos.table import NO, YES
 from keras_wsss.errors import DataError
 
 FEW = 5  # photographs of a class, below which it is mentioned
@@ -73,17 +74,15 @@ def label(
             f"{where}: the tag {tag!r} is in no class list{nearest(tag, source.class_names)} "
             "Correct the tag, or add the class to the list"
         )
-    known = {folded(name): name for name in source.class_names}
-    nothing = {folded(name) for name in negative}
-    if unknown := [name for name in negative if folded(name) not in known]:
+    known = {plain(name): name for name in source.class_names}
+    nothing = {plain(name) for name in negative}
+    if unknown := [name for name in negative if plain(name) not in known]:
         raise DataError(
             f"{source.path}: data.negative (--negative): no photograph has the tag {unknown[0]!r}; "
             f"tags are {', '.join(source.class_names)}"
         )
-    wanted = [known.get(folded(name), name) for name in classes] if classes else None
-    names = chosen_classes(
-        [name for key, name in known.items() if key not in nothing], wanted, str(source.path)
-    )
+    every = [name for key, name in known.items() if key not in nothing]
+    names = chosen_classes(foreground(every, source.path), classes, str(source.path))
     column = {name: number for number, name in enumerate(names)}
 
     kept: list[Photograph] = []
@@ -141,9 +140,9 @@ def says_nothing(tag: str, nothing: set[str]) -> bool:
 
     Args:
         tag: as the source has it.
-        nothing: :func:`~keras_wsss.data.photos.scan.folded` tags that the user has named for it.
+        nothing: :func:`~keras_wsss.data.classes.plain` tags that the user has named for it.
     """
-    return folded(tag) in nothing or is_background(tag)
+    return plain(tag) in nothing or is_background(tag)
 
 
 def _of_counts(names: Sequence[str], labels: np.ndarray) -> list[str]:
@@ -155,6 +154,11 @@ def _of_counts(names: Sequence[str], labels: np.ndarray) -> list[str]:
             f"every photograph has the tag {' and '.join(map(repr, always))}: no method learns a "
             "class from tags without photographs that lack it; add some (with other tags, or as "
             "negatives)"
+        )
+    if all(name.lower() in YES | NO for name in names):
+        warnings.append(
+            f"the tags are {' and '.join(map(repr, names))}: if {names[0]!r} means that nothing is "
+            f"there, say data.negative=[{names[0]!r}] (--negative {names[0]})"
         )
     if rare := [f"{name} ({count})" for name, count in counts.items() if 0 < count < FEW]:
         warnings.append(f"classes with few photographs: {', '.join(rare)}")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from keras_wsss.data.classes import mask_lookup, plain
 from keras_wsss.data.files import (
     check_image_file,
     check_map_size,
@@ -17,14 +18,13 @@ from keras_wsss.data.files import (
     find_saliency,
     upright,
 )
-from keras_wsss.data.labels import mask_lookup
 from keras_wsss.data.photos.convert import examined
 from keras_wsss.data.photos.cvat import read_colours
 from keras_wsss.data.photos.division import for_validation
 from keras_wsss.data.photos.duplicates import groups_alike
 from keras_wsss.data.photos.labels import Labelled, label, reasons
 from keras_wsss.data.photos.recognise import find_source
-from keras_wsss.data.photos.scan import examples, folded
+from keras_wsss.data.photos.scan import examples
 from keras_wsss.data.photos.source import Photograph, Source
 from keras_wsss.data.split import ReadArray, Split, by_lists
 from keras_wsss.data.text import read_lines
@@ -88,8 +88,8 @@ def load_photos(
             logger.warning("%s: %s", source.path, warning)
     if not chosen:
         raise DataError(
-            f"{source.path}: {len(labelled.photographs)} photographs are too few to divide; the "
-            f"list {name} is empty. Add some, or change data.val_fraction"
+            f"{source.path}: of {len(labelled.photographs)} photographs none is left for the list "
+            f"{name}; add some, or change the list or data.val_fraction"
         )
     photos = [labelled.photographs[number] for number in chosen]
     for photo in photos:
@@ -139,11 +139,11 @@ def divided(labelled: Labelled, fraction: float, seed: int) -> tuple[np.ndarray,
             f"{len(strange)} photographs ({examples(path.name for path in strange)}) are of a kind "
             "that a training cannot read; `keras-wsss import` converts them"
         )
-    groups, notes = groups_of([each.fingerprint for each in found])
+    groups, notes = groups_of(labelled, [each.fingerprint for each in found])
     return for_validation(labelled.labels, groups, fraction, seed), notes
 
 
-def groups_of(fingerprints: Sequence[int]) -> tuple[np.ndarray, list[str]]:
+def groups_of(labelled: Labelled, fingerprints: Sequence[int]) -> tuple[np.ndarray, list[str]]:
     """Groups of photographs that look alike, unless nearly all do; and what to say about them."""
     groups = groups_alike(fingerprints)
     sizes = np.bincount(groups, minlength=1)
@@ -154,22 +154,31 @@ def groups_of(fingerprints: Sequence[int]) -> tuple[np.ndarray, list[str]]:
             f"{sizes.max()} of {len(groups)} photographs look alike; they are divided one by one, "
             "so validation is easier than new photographs will be"
         ]
-    if not alike:
-        return groups, []
-    return groups, [f"{alike} photographs look like another one; they stay in one list with it"]
+    notes = []
+    if alike:
+        notes.append(f"{alike} photographs look like another one; they stay in one list with it")
+    ids = [photo.id for photo in labelled.photographs]
+    other_tags = [
+        f"{ids[number]} and {ids[first]}"
+        for number, first in enumerate(groups)
+        if (labelled.labels[number] != labelled.labels[first]).any()
+    ]
+    if other_tags:
+        notes.append(f"photographs that look alike have different tags: {examples(other_tags)}")
+    return groups, notes
 
 
 def _listed(file: Path, source: Source, labelled: Labelled) -> list[int]:
     """Positions of the photographs of a list: ids, one a line."""
-    position = {folded(photo.id): number for number, photo in enumerate(labelled.photographs)}
-    known = {folded(photo.id) for photo in source.photographs}
+    position = {plain(photo.id): number for number, photo in enumerate(labelled.photographs)}
+    known = {plain(photo.id) for photo in source.photographs}
     lines = read_lines(file)
-    if missing := [line for line in lines if folded(line) not in known]:
+    if missing := [line for line in lines if plain(line) not in known]:
         raise DataError(
             f"{file}: {examples(missing)}: no such photograph; take it out of the list, or add it "
             f"(ids are {examples(sorted(known))})"
         )
-    return list(dict.fromkeys(position[folded(line)] for line in lines if folded(line) in position))
+    return list(dict.fromkeys(position[plain(line)] for line in lines if plain(line) in position))
 
 
 def _has_masks(source: Source, photos: Sequence[Photograph], needed: bool) -> bool:

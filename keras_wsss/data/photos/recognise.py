@@ -6,16 +6,17 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from keras_wsss.data.photos.coco import folder_of, is_coco, read_coco
 from keras_wsss.data.photos.cvat import read_cvat, read_cvat_masks
 from keras_wsss.data.photos.folders import read_folders
 from keras_wsss.data.photos.imported import is_imported, read_imported
 from keras_wsss.data.photos.label_studio import is_label_studio, read_label_studio
-from keras_wsss.data.photos.rows import TABLE_SUFFIXES, read_rows
+from keras_wsss.data.photos.rows import TABLE_SUFFIXES, Row, read_rows, rows_of_objects
 from keras_wsss.data.photos.scan import PHOTO_SUFFIXES, PhotoFiles, examples, visible_files
 from keras_wsss.data.photos.source import Source
-from keras_wsss.data.photos.table import read_table
+from keras_wsss.data.photos.table import is_known_column, read_table
 from keras_wsss.data.photos.voc import read_voc, read_xml
 from keras_wsss.data.photos.yolo import label_files, read_yolo, yolo_names
 from keras_wsss.data.text import read_json
@@ -85,7 +86,8 @@ def find_source(
     folders = [each for each in candidates if each.format == "folders"]
     files = [each for each in candidates if each.format != "folders"]
     if not candidates:
-        raise DataError(f"{path}: holds no tags; looked for: {LOOKED_FOR}")
+        voc = " (data.kind=voc reads this layout)" if (path / "JPEGImages").is_dir() else ""
+        raise DataError(f"{path}: holds no tags{voc}; looked for: {LOOKED_FOR}")
     if len(files) > 1:
         raise DataError(
             f"{path}: several things may hold the tags: {found}. Name one file of them, or choose "
@@ -100,12 +102,9 @@ def find_source(
 def _in_file(path: Path, images: Path | None, column: str | None) -> list[Candidate]:
     suffix = path.suffix.lower()
     if suffix in (*TABLE_SUFFIXES, ".xls"):
-        header, _ = read_rows(path)
-        if {"annotation_id", "lead_time"} <= set(header):
-            return [_label_studio(path, images, column)]
-        return [Candidate("table", path, lambda: read_table(path, images, column))]
+        return [_of_rows(path, *read_rows(path), images, column)]
     if suffix == ".json":
-        return _json(path, images, column)
+        return _of_json(path, read_json(path), images, column)
     if suffix == ".xml":
         if read_xml(path).tag == "annotation":
             return [_voc([path], images or folder_of(path), path.parent)]
@@ -117,19 +116,32 @@ def _in_file(path: Path, images: Path | None, column: str | None) -> list[Candid
     raise DataError(f"{path}: is of no kind that is known; looked for: {LOOKED_FOR}")
 
 
-def _json(path: Path, images: Path | None, column: str | None) -> list[Candidate]:
-    content = read_json(path)
+def _of_json(path: Path, content: Any, images: Path | None, column: str | None) -> list[Candidate]:
     if is_coco(content):
-        return [Candidate("coco", path, lambda: read_coco([path], images))]
+        return [_coco({path: content}, images)]
     if is_label_studio(content):
-        return [_label_studio(path, images, column)]
+        return [_label_studio(path, content, images, column)]
     if isinstance(content, list) and content and isinstance(content[0], dict):
-        return [Candidate("table", path, lambda: read_table(path, images, column))]
+        return [_of_rows(path, *rows_of_objects(path, content), images, column)]
     return []
 
 
-def _label_studio(path: Path, images: Path | None, column: str | None) -> Candidate:
-    return Candidate("label-studio", path, lambda: read_label_studio(path, images, column))
+def _of_rows(
+    path: Path, header: list[str], rows: list[Row], images: Path | None, column: str | None
+) -> Candidate:
+    if is_label_studio([dict.fromkeys(header)]):
+        return _label_studio(path, [dict(row.cells) for row in rows], images, column)
+    return Candidate("table", path, lambda: read_table(path, header, rows, images, column))
+
+
+def _coco(contents: dict[Path, Any], images: Path | None) -> Candidate:
+    return Candidate("coco", next(iter(contents)), lambda: read_coco(contents, images))
+
+
+def _label_studio(
+    path: Path, content: list[Any], images: Path | None, column: str | None
+) -> Candidate:
+    return Candidate("label-studio", path, lambda: read_label_studio(path, content, images, column))
 
 
 def _voc(paths: list[Path], images: Path, annotations: Path) -> Candidate:
@@ -153,8 +165,11 @@ def _in_folder(path: Path, images: Path | None, column: str | None) -> list[Cand
 def _tables(path: Path, images: Path | None, column: str | None) -> list[Candidate]:
     found = []
     for file in sorted(path.iterdir()):
-        if file.suffix.lower() in TABLE_SUFFIXES and not file.name.startswith((".", "~$")):
-            found += _in_file(file, images, column)
+        if file.suffix.lower() not in TABLE_SUFFIXES or file.name.startswith((".", "~$")):
+            continue
+        header, rows = read_rows(file)
+        if any(is_known_column(name) for name in header):  # else it may be about anything
+            found.append(_of_rows(file, header, rows, images, column))
     return found
 
 
@@ -162,12 +177,17 @@ def _json_files(
     path: Path, files: list[Path], images: Path | None, column: str | None
 ) -> list[Candidate]:
     near = [f for f in files if f.suffix.lower() == ".json" and len(f.relative_to(path).parts) < 3]
-    found = [each for file in near[:MOST_JSON] for each in _json(file, images or path, column)]
-    coco = [each.path for each in found if each.format == "coco"]
-    if len(coco) > 1:  # one for each part of a division
-        logger.info("%s: %s are read together", path, examples(coco, 5))
-        found = [each for each in found if each.format != "coco"]
-        found.append(Candidate("coco", path, lambda: read_coco(coco, images or path)))
+    found, coco = [], {}
+    for file in near[:MOST_JSON]:
+        content = read_json(file)
+        if is_coco(content):
+            coco[file] = content
+        else:
+            found += _of_json(file, content, images or path, column)
+    if coco:
+        if len(coco) > 1:  # one for each part of a division
+            logger.info("%s: %s are read together", path, examples(coco, 5))
+        found.append(_coco(coco, images or path))
     return found
 
 

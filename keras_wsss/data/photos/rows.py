@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from keras_wsss.data.text import read_json, read_text
+from keras_wsss.data.text import read_text
 from keras_wsss.errors import DataError
 
 # Label Studio writes drawn masks into a cell.
@@ -34,7 +34,7 @@ def read_rows(path: Path) -> tuple[list[str], list[Row]]:
     """Reads a table whose first line names the columns.
 
     Args:
-        path: CSV or TSV (comma, semicolon or tab), XLSX, JSONL, or JSON with a list of objects.
+        path: CSV or TSV (comma, semicolon or tab), XLSX or JSONL.
 
     Returns:
         Names of the columns, and the rows that are not empty.
@@ -52,8 +52,8 @@ def read_rows(path: Path) -> tuple[list[str], list[Row]]:
     suffix = path.suffix.lower()
     if suffix == ".xls":
         raise DataError(f"{path}: is an old Excel file; save it as .xlsx or CSV")
-    if suffix in (".jsonl", ".ndjson", ".json"):
-        header, rows = _of_objects(path, _json_objects(path))
+    if suffix in (".jsonl", ".ndjson"):
+        header, rows = _of_objects(_json_lines(path))
     else:
         lines = _excel_lines(path) if suffix in (".xlsx", ".xlsm") else _csv_lines(path)
         header, rows = _of_lines(path, lines)
@@ -146,11 +146,7 @@ def _excel_lines(path: Path) -> Iterator[tuple[int, Sequence[Any]]]:
         yield number, cells + [None] * (width - len(cells))
 
 
-def _json_objects(path: Path) -> Iterator[tuple[str, Any]]:
-    if path.suffix.lower() == ".json":
-        for number, value in enumerate(read_json(path), start=1):
-            yield f"{path}, entry {number}", value
-        return
+def _json_lines(path: Path) -> Iterator[tuple[str, Any]]:
     for number, line in enumerate(read_text(path).split("\n"), start=1):
         if line.strip():
             where = f"{path}, line {number}"
@@ -160,7 +156,12 @@ def _json_objects(path: Path) -> Iterator[tuple[str, Any]]:
                 raise DataError(f"{where}: not readable as JSON ({error}); correct it") from error
 
 
-def _of_objects(path: Path, objects: Iterable[tuple[str, Any]]) -> tuple[list[str], list[Row]]:
+def rows_of_objects(path: Path, objects: Sequence[Any]) -> tuple[list[str], list[Row]]:
+    """As :func:`read_rows`, from the content of a JSON file that is a list of objects."""
+    return _of_objects((f"{path}, entry {number}", v) for number, v in enumerate(objects, start=1))
+
+
+def _of_objects(objects: Iterable[tuple[str, Any]]) -> tuple[list[str], list[Row]]:
     found = list(objects)
     header: dict[str, None] = {}
     for where, value in found:

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from keras_wsss.data.classes import plain
 from keras_wsss.errors import DataError
 from keras_wsss.photographs import IMAGE_SUFFIXES
 
@@ -25,6 +26,10 @@ NOT_PHOTOGRAPHS = frozenset(
 )
 
 
+SUMMARY = "import.json"
+"""Marks a folder that an import wrote: copies of photographs, which must not count twice."""
+
+
 def examples(names: Iterable[object], count: int = 3) -> str:
     """The first names of many, for messages."""
     shown = [str(name) for name in names]
@@ -32,24 +37,16 @@ def examples(names: Iterable[object], count: int = 3) -> str:
     return ", ".join(shown[:count]) + more
 
 
-def folded(text: str) -> str:
-    """Text for comparisons: file names from a Mac are decomposed, those from Windows ignore case.
-
-    Example:
-
-    >>> folded("Cafe\\u0301") == folded("CAFÉ")
-    True
-    """
-    return unicodedata.normalize("NFC", text).casefold().strip()
-
-
-def is_ignored(folder: str) -> bool:
-    """Whether a folder of that name holds no photographs that a user means."""
-    return folder.startswith(".") or folder.casefold() in NOT_PHOTOGRAPHS
+def is_ignored(folder: Path) -> bool:
+    """Whether a folder holds no photographs that a user means: hidden, imported, or of masks."""
+    name = folder.name
+    return (
+        name.startswith(".") or name.casefold() in NOT_PHOTOGRAPHS or (folder / SUMMARY).is_file()
+    )
 
 
 def visible_files(root: Path) -> Iterator[Path]:
-    """All files below a folder in a fixed order, but hidden ones and those of masks."""
+    """All files below a folder in a fixed order, but those of ignored folders and hidden ones."""
     seen = set()
     for folder, folders, names in os.walk(root, followlinks=True):
         # A link to a folder above would never end.
@@ -57,7 +54,8 @@ def visible_files(root: Path) -> Iterator[Path]:
         folders[:] = [
             name
             for name in sorted(folders)
-            if not is_ignored(name) and os.path.realpath(os.path.join(folder, name)) not in seen
+            if not is_ignored(Path(folder, name))
+            and os.path.realpath(os.path.join(folder, name)) not in seen
         ]
         yield from (Path(folder, name) for name in sorted(names) if not name.startswith("."))
 
@@ -82,10 +80,14 @@ class PhotoFiles:
     """
 
     def __init__(self, root: Path):
+        if not root.is_dir():
+            raise DataError(f"{root}: no such folder; change data.images (--images)")
         self.root = root
         files = list(visible_files(root))
-        self.paths = [path for path in files if path.suffix.lower() in PHOTO_SUFFIXES]
-        suffixes = [path.suffix.lower() for path in files]
+        self.paths = [
+            path for path in files if path.suffix.lower() in PHOTO_SUFFIXES and path.is_file()
+        ]
+        suffixes = [path.suffix.lower() if path.is_file() else "broken links" for path in files]
         self.others = Counter(s for s in suffixes if s and s not in {*PHOTO_SUFFIXES, *COMPANIONS})
         if not self.paths:
             found = f"; it holds files {examples(self.others)}" if self.others else ""
@@ -96,8 +98,8 @@ class PhotoFiles:
         self._by_name: dict[str, list[Path]] = {}
         self._by_stem: dict[str, list[Path]] = {}
         for path in self.paths:
-            self._by_name.setdefault(folded(path.name), []).append(path)
-            self._by_stem.setdefault(folded(path.stem), []).append(path)
+            self._by_name.setdefault(plain(path.name), []).append(path)
+            self._by_stem.setdefault(plain(path.stem), []).append(path)
 
     def relative(self, path: Path) -> str:
         """A photograph's path within the folder."""
@@ -178,7 +180,7 @@ class PhotoFiles:
 
 
 def _parts(name: str) -> list[str]:
-    parts = folded(name).replace("\\", "/").split("/")
+    parts = plain(name).replace("\\", "/").split("/")
     return [part for part in parts if part not in ("", ".") and not re.fullmatch("[a-z]:", part)]
 
 
@@ -204,7 +206,7 @@ def unique_ids(paths: Sequence[str]) -> list[str]:
     forms = [_forms(path) for path in paths]
     chosen = [0] * len(forms)
     while True:
-        names = [folded(form[level]) for form, level in zip(forms, chosen, strict=True)]
+        names = [plain(form[level]) for form, level in zip(forms, chosen, strict=True)]
         taken = Counter(names)
         longer = [
             number
@@ -220,10 +222,10 @@ def unique_ids(paths: Sequence[str]) -> list[str]:
     used: set[str] = set()
     for form, level in zip(forms, chosen, strict=True):
         name, number = form[level], 1
-        while folded(name) in used:
+        while plain(name) in used:
             number += 1
             name = f"{form[level]}_{number}"
-        used.add(folded(name))
+        used.add(plain(name))
         ids.append(name)
     return ids
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from keras_wsss.data.labels import BACKGROUND
-from keras_wsss.data.photos.scan import PhotoFiles, examples, folded, unique_ids
+from keras_wsss.data.classes import foreground, is_background, plain
+from keras_wsss.data.photos.scan import PhotoFiles, examples, unique_ids
 from keras_wsss.data.text import read_lines
 from keras_wsss.errors import DataError
 
@@ -91,20 +91,9 @@ class Source:
     spellings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-def is_background(name: str) -> bool:
-    """Whether a name means the background, or what is ignored: neither is a class.
-
-    Example:
-
-    >>> is_background("_background_"), is_background("backdrop")
-    (True, False)
-    """
-    return re.sub(r"[\W_]", "", name).casefold() in (BACKGROUND, "ignore", "ignored")
-
-
-def class_list(path: Path) -> list[str]:
-    """The classes of a ``classes.txt``, one a line; none where there is no such file."""
-    return [name for name in read_lines(path) if not is_background(name)] if path.is_file() else []
+def class_list(path: Path) -> tuple[str, ...]:
+    """The classes of a ``classes.txt``; none where there is no such file."""
+    return foreground(read_lines(path), path) if path.is_file() else ()
 
 
 class Classes:
@@ -138,12 +127,12 @@ class Classes:
         A tag that is not in the list stays as it is, and is noted.
         """
         if is_background(tag):
-            return BACKGROUND
+            return "background"
         text = re.sub(r"\s+", " ", unicodedata.normalize("NFC", tag)).strip()
-        if self._closed and folded(text) not in self._names:
+        if self._closed and plain(text) not in self._names:
             self.unknown.setdefault(text, where)
             return text
-        known = self._names.setdefault(folded(text), text)
+        known = self._names.setdefault(plain(text), text)
         self._spellings.setdefault(known, set()).add(text)
         return known
 
@@ -201,10 +190,12 @@ def assemble(
     found = files.match({entry.name: entry.where for entry in entries})
     if not found:
         names = dict.fromkeys(entry.name for entry in entries)
+        zeros = {photo.stem.lstrip("0") for photo in files.paths} & names.keys()
+        hint = " (Excel drops leading zeros unless the column is text)" if zeros else ""
         raise DataError(
             f"{path}: none of {called} ({examples(map(repr, names))}) is a photograph of "
-            f"{files.root} ({examples(map(files.relative, files.paths))}); correct the names, or "
-            "name the folder of the photographs with data.images (--images)"
+            f"{files.root} ({examples(map(files.relative, files.paths))}); correct the names"
+            f"{hint}, or name the folder of the photographs with data.images (--images)"
         )
     classes = Classes(class_names)
     tags: dict[Path, dict[str, None] | None] = dict.fromkeys(files.paths)
@@ -239,4 +230,4 @@ def photographs(
     """Photographs with ids, in their order."""
     ids = unique_ids([files.relative(path) for path in tags])
     found = [Photograph(name, path, tags[path]) for name, path in zip(ids, tags, strict=True)]
-    return tuple(sorted(found, key=lambda photo: (folded(photo.id), photo.id)))
+    return tuple(sorted(found, key=lambda photo: (plain(photo.id), photo.id)))

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from keras_wsss.data.photos.rows import Row, read_rows
+from keras_wsss.data.photos.rows import Row
 from keras_wsss.data.photos.scan import PHOTO_SUFFIXES, PhotoFiles, examples
 from keras_wsss.data.photos.source import Entry, Source, assemble, class_list
 from keras_wsss.errors import DataError
@@ -24,6 +24,8 @@ SEPARATORS = (";", "|", ",")
 
 def read_table(
     path: Path,
+    header: Sequence[str],
+    rows: Sequence[Row],
     images: Path | None = None,
     tags_column: str | None = None,
     separator: str | None = None,
@@ -36,6 +38,8 @@ def read_table(
 
     Args:
         path: the table.
+        header: names of its columns.
+        rows: see :func:`~keras_wsss.data.photos.rows.read_rows`.
         images: folder of the photographs; None: that of the table.
         tags_column: the column of the tags; None: recognised.
         separator: of tags in a cell; None: recognised, one of ``;``, ``|`` and ``,``.
@@ -48,21 +52,23 @@ def read_table(
 
     Example:
 
-    >>> read_table(Path("photos/tags.csv")).photographs[0].tags
+    >>> path = Path("photos/tags.csv")
+    >>> read_table(path, *read_rows(path)).photographs[0].tags
     ('cat',)
     """
-    header, rows = read_rows(path)
     files = PhotoFiles(images or path.parent)
     id_column = _id_column(path, header, rows, files)
     warnings: list[str] = []
-    if tags_column or (tags_column := _tags_column(path, header, id_column)):
-        if tags_column not in header:
-            raise DataError(
-                f"{path}: has no column {tags_column!r}; it has {', '.join(header)}; change "
-                "data.tags_column (--tags-column)"
-            )
-        tags = _separated([row.cells[tags_column] for row in rows], separator, warnings)
-        taken = f"tags: column {tags_column!r}"
+    if tags_column and tags_column not in header:
+        raise DataError(
+            f"{path}: has no column {tags_column!r}; it has {', '.join(header)}; change "
+            "data.tags_column (--tags-column)"
+        )
+    if columns := [tags_column] if tags_column else _tag_columns(path, header, id_column):
+        cells = [row.cells[name] for row in rows for name in columns]
+        each = iter(_separated(cells, separator, warnings))
+        tags = [tuple(tag for _ in columns for tag in next(each)) for _ in rows]
+        taken = f"tags: {', '.join(columns)}"
     else:
         columns = [name for name in header if name != id_column and _is_class(name, rows)]
         if not columns:
@@ -72,7 +78,7 @@ def read_table(
                 "(--tags-column)"
             )
         tags = [tuple(n for n in columns if text_of(row.cells[n]).lower() in YES) for row in rows]
-        taken = f"classes: columns {', '.join(columns)}"
+        taken = f"classes: {', '.join(columns)}"
         if ignored := [name for name in header if name not in (id_column, *columns)]:
             taken += f" (not {', '.join(ignored)}, which hold more than 0 and 1)"
     named = [
@@ -88,7 +94,7 @@ def read_table(
         [entry for entry in named if entry.name],
         class_list(path.parent / "classes.txt"),
         called=f"the names in column {id_column!r}",
-        taken=f"images: column {id_column!r}; {taken}",
+        taken=f"columns of images: {id_column}; {taken}",
         warnings=warnings,
     )
 
@@ -116,14 +122,25 @@ def _id_column(path: Path, header: Sequence[str], rows: Sequence[Row], files: Ph
     )
 
 
-def _tags_column(path: Path, header: Sequence[str], id_column: str) -> str | None:
-    found = [name for name in header if name != id_column and _plain(name) in TAG_COLUMNS]
-    if len(found) > 1:
+def _tag_columns(path: Path, header: Sequence[str], id_column: str) -> list[str]:
+    """The column of the tags, or several that are numbered: ``tag 1``, ``tag 2``."""
+    kinds: dict[str, list[str]] = {}
+    for name in header:
+        kind = re.sub(r"_?\d+$", "", _plain(name))
+        if name != id_column and kind in TAG_COLUMNS:
+            kinds.setdefault(kind, []).append(name)
+    if len(kinds) > 1:
+        found = [name for names in kinds.values() for name in names]
         raise DataError(
             f"{path}: the columns {' and '.join(found)} may hold the tags; choose one with "
             "data.tags_column (--tags-column)"
         )
-    return found[0] if found else None
+    return next(iter(kinds.values()), [])
+
+
+def is_known_column(name: str) -> bool:
+    """Whether a column of that name usually holds images or tags."""
+    return _plain(name) in ID_COLUMNS | TAG_COLUMNS
 
 
 def _plain(name: str) -> str:

@@ -8,7 +8,8 @@ from typing import Any
 
 import yaml
 
-from keras_wsss.data.photos.scan import PhotoFiles, examples, folded, visible_files
+from keras_wsss.data.classes import plain
+from keras_wsss.data.photos.scan import PhotoFiles, examples, visible_files
 from keras_wsss.data.photos.source import Entry, Source, assemble
 from keras_wsss.data.text import read_lines, read_text
 from keras_wsss.errors import DataError
@@ -87,8 +88,8 @@ def read_yolo(names: Path, root: Path, images: Path | None = None) -> Source:
 
 def _key(path: Path) -> tuple[str, ...]:
     """What a photograph and its text file have in common: the path but for images/ and labels/."""
-    folders = [folded(part) for part in path.parent.parts]
-    return (*(part for part in folders if part not in ("images", "labels")), folded(path.stem))
+    folders = [plain(part) for part in path.parent.parts]
+    return (*(part for part in folders if part not in ("images", "labels")), plain(path.stem))
 
 
 def _tags(path: Path, classes: list[str], names: Path) -> tuple[str, ...]:

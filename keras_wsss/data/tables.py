@@ -1,0 +1,183 @@
+"""Files of image tags: a CSV table, labels.json, VOC's XML annotations.
+
+What a file says about an image is either taken whole or refused.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pydantic
+
+from keras_wsss.data.classes import (
+    MOST_CLASSES,
+    foreground,
+    is_background,
+    nearest,
+    plain,
+    spelling,
+)
+from keras_wsss.data.text import read_json, read_text
+from keras_wsss.errors import DataError
+from keras_wsss.palette import IGNORE_ID
+
+Tags = dict[str, tuple[str, ...]]
+"""Image id -> names of its tags, in the spelling of the class list."""
+
+
+def read_csv(path: Path, names: Sequence[str]) -> Tags:
+    """Columns ``id`` and ``tags``; several tags of an image are separated by ``;``.
+
+    Tags of an image that stands on several lines are joined.
+
+    Args:
+        path: the table.
+        names: the class list.
+
+    Raises:
+        DataError: a line cannot be taken whole, or holds a tag that is in no class list.
+
+    Example:
+
+    >>> read_csv(Path("photos/labels.csv"), ("cat", "dog"))
+    {'IMG_0001': ('cat',), 'IMG_0002': ('cat', 'dog')}
+    """
+    tags, spelled = Tags(), spelling(names)
+    lines = csv.reader(io.StringIO(read_text(path)), strict=True)
+    try:
+        header = [plain(field) for field in next(lines, [])]
+        if header.count("id") != 1 or header.count("tags") != 1:
+            raise DataError(
+                f"{path}: the first line must name the columns id,tags, separated by a comma; tags "
+                "of an image are separated by ';'"
+            )
+        for fields in lines:
+            if not any(map(str.strip, fields)):
+                continue
+            where = f"{path}, line {lines.line_num}"
+            image, found = _row(header, [field.strip() for field in fields], where)
+            written = [tag for tag in found.split(";") if tag.strip()]
+            listed = _spelled(written, spelled, f"{where}, image {image}")
+            tags[image] = tuple(dict.fromkeys((*tags.get(image, ()), *listed)))
+    except csv.Error as error:
+        raise DataError(
+            f"{path}, line {lines.line_num}: no line of a table ({error}); correct its quotes"
+        ) from error
+    return tags
+
+
+def _row(header: Sequence[str], fields: Sequence[str], where: str) -> tuple[str, str]:
+    """Id and tags of a line."""
+    if any(fields[len(header) :]):
+        raise DataError(
+            f"{where}: has {len(fields)} fields, the first line {len(header)}; separate tags of an "
+            "image by ';', and quote a tag that holds a comma"
+        )
+    row = dict(zip(header, fields, strict=False))
+    if "id" not in row or "tags" not in row:
+        raise DataError(f"{where}: the line is cut off; write a field for each column")
+    if not row["id"]:
+        raise DataError(f"{where}: has no id; write the image's, or remove the line")
+    return row["id"], row["tags"]
+
+
+class LabelsFile(pydantic.BaseModel):
+    """What a labels.json holds; ids of classes are positions in ``classes``."""
+
+    classes: list[str]
+    images: dict[str, dict[str, Any]]
+    ignore_id: int = pydantic.Field(IGNORE_ID, ge=0, le=255)
+
+
+def read_json_tags(path: Path, key: str) -> tuple[tuple[str, ...], Tags, int]:
+    """Class names, tags and the ``ignore_id`` of a labels.json.
+
+    Args:
+        path: the file.
+        key: which tags of an image.
+
+    Raises:
+        DataError: the file has another shape, or an image a tag that is in no class list.
+    """
+    content = read_json(path)
+    try:
+        file = LabelsFile.model_validate(content)
+    except pydantic.ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        place = " > ".join(str(part) for part in first["loc"])
+        raise DataError(
+            f"{path}: not a table of tags ({place and place + ': '}{first['msg']}); it needs "
+            '{"classes": ["background", ...], "images": {ID: {"labels_from_boxes": [1, ...]}}}'
+        ) from error
+    if not file.classes or not is_background(file.classes[0]):
+        raise DataError(f"{path}: classes[0] is not 'background'; class ids start at 1")
+    names = foreground(file.classes, f"{path}: classes")
+    if file.ignore_id <= min(len(names), MOST_CLASSES):
+        raise DataError(
+            f"{path}: ignore_id {file.ignore_id} is the id of {file.classes[file.ignore_id]!r}; "
+            f"choose one from {len(names) + 1} to 255"
+        )
+    tags = Tags()
+    for image, entry in file.images.items():
+        where = f"{path}: image {image}"
+        if key not in entry:
+            keys = ", ".join(sorted(entry)) or "nothing"
+            raise DataError(f"{where} has no {key!r} (it has {keys}); set data.labels_key")
+        if not isinstance(entry[key], list):
+            raise DataError(f"{where}: {key!r} is no list of class ids; write [1, ...]")
+        for tag in entry[key]:
+            if type(tag) is not int or not 1 <= tag <= len(names):
+                raise DataError(
+                    f"{where} has the tag {_shown(tag)}, which is in no class list; "
+                    f"'classes' of this file knows the ids 1 to {len(names)}"
+                )
+        tags[image] = tuple(names[tag - 1] for tag in entry[key])
+    return names, tags, file.ignore_id
+
+
+def read_xml(folder: Path, ids: Iterable[str], names: Sequence[str]) -> Tags:
+    """Every object's name counts, as in the published tags; one marked difficult as well.
+
+    Args:
+        folder: holds ``ID.xml``.
+        ids: images to read; one without a file is left out.
+        names: the class list.
+
+    Raises:
+        DataError: a file is no XML, or holds a tag that is in no class list.
+    """
+    tags, spelled = Tags(), spelling(names)
+    for image in ids:
+        path = folder / f"{image}.xml"
+        if not os.path.isfile(path):
+            continue
+        try:
+            objects = ElementTree.fromstring(read_text(path)).iter("object")
+            found = {item.findtext("name") or "" for item in objects}
+        except ElementTree.ParseError as error:
+            raise DataError(f"{path}: not readable as XML ({error}); replace the file") from error
+        tags[image] = _spelled(sorted(found), spelled, str(path))
+    return tags
+
+
+def _spelled(tags: Sequence[str], spelled: dict[str, str], where: str) -> tuple[str, ...]:
+    """Tags in the spelling of the class list, each once."""
+    for tag in tags:
+        if plain(tag) not in spelled:
+            raise DataError(
+                f"{where}: the tag {tag.strip()!r} is in no class list"
+                f"{nearest(tag, spelled.values())} Correct the tag, or add the class to "
+                "classes.txt beside the tags (one name a line, in the order of the mask ids)"
+            )
+    return tuple(dict.fromkeys(spelled[plain(tag)] for tag in tags))
+
+
+def _shown(value: Any) -> str:
+    """A number or text; of what may be nested deeply its type."""
+    return f"{value!r:.40}" if isinstance(value, int | float | str) else type(value).__name__
