@@ -9,7 +9,7 @@ from keras_wsss.data.checking.finding import Finding, found
 from keras_wsss.data.photos.scan import examples
 
 BROKEN = {
-    "empty-file": "empty files (0 bytes)",
+    "empty-file": "empty files, of 0 bytes",
     "truncated": "files that are cut off",
     "not-an-image": "files that are no images",
     "unreadable": "files that cannot be decoded",
@@ -73,7 +73,7 @@ def unlisted_images(contents: Contents) -> list[Finding]:
     if not contents.unlisted:
         return []
     names = examples(path.name for path in contents.unlisted)
-    message = f"{len(contents.unlisted)} images that nothing lists or tags: {names}; not used"
+    message = f"images that nothing lists or tags ({len(contents.unlisted)}): {names}; not used"
     return [Finding("unlisted-image", "info", message)]
 
 

@@ -97,7 +97,7 @@ def classes_in_no_mask(contents: Contents) -> list[Finding]:
     for name in _never_shown(contents):
         items = [item for item, shown in _compared(contents) if name in (item.tags or ())]
         number = contents.mask_classes.index(name) + 1
-        what = f"images tagged {name!r} have masks, and none holds a pixel of it (id {number})"
+        what = f"images tagged {name!r}, of which no mask holds a pixel of it, id {number}"
         fix = "correct the ids, or the order of the class list"
         findings += found("class-in-no-mask", "error", what, items, fix, left_out=())
     return findings
@@ -134,7 +134,8 @@ def _compared(contents: Contents) -> Iterator[tuple[Item, tuple[str, ...]]]:
     for item, mask in contents.masks:
         objects = mask.ids - {0, contents.ignore_id}
         # Of the others a mask of a negative is right without an object.
-        if item.tags is not None and mask.ids <= known and (objects or not item.tags):
+        comparable = item.tags is not None and contents.unknown.keys().isdisjoint(item.tags)
+        if comparable and mask.ids <= known and (objects or not item.tags):
             names = [contents.mask_classes[number - 1] for number in sorted(objects)]
             yield item, tuple(name for name in names if name in contents.classes)
 

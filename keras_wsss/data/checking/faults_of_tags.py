@@ -80,9 +80,9 @@ def rare_classes(contents: Contents) -> list[Finding]:
     """Classes with few images to learn from."""
     holders = contents.holders(contents.trained)
     rare = [name for name in _judged(contents) if 0 < len(holders[name]) < FEW]
-    named = ", ".join(f"{name} ({len(holders[name])})" for name in rare)
+    named = ", ".join(f"{name} {len(holders[name])}" for name in rare)
     images = {item.id: item for name in rare for item in holders[name]}
-    what = f"images are all of the classes with fewer than {FEW} to train on, {named}"
+    what = f"images of classes with fewer than {FEW} to train on, {named}"
     return found("rare-class", "warning", what, images.values(), "add some, or drop the class")
 
 
@@ -95,7 +95,7 @@ def classes_not_trained(contents: Contents) -> list[Finding]:
             findings += found(
                 "class-not-trained",
                 "error",
-                f"validation images have the tag {name!r}, and no training image has",
+                f"validation images with the tag {name!r}, which no training image has",
                 items,
                 "add training images of it, or drop the class",
                 left_out=(),
@@ -139,8 +139,8 @@ def tags_always_together(contents: Contents) -> list[Finding]:
             findings += found(
                 "always-together",
                 "warning",
-                f"images have the tags {' and '.join(names)} together, and none has one alone, so "
-                "that no method can separate them",
+                f"images with the tags {' and '.join(names)}, which never occur one without the "
+                "other, so that no method can separate them",
                 holders[names[0]],
                 "add images with one of them alone, or make them one class",
             )

@@ -52,12 +52,12 @@ def found(
     Example:
 
     >>> found("empty-file", "error", "empty files", items, "replace them")[0].message
-    '2 empty files: a.jpg, b.jpg; replace them'
+    'empty files (2): photos/a.jpg, photos/b.jpg; replace them'
     """
     images = tuple(items)
     if not images:
         return []
-    message = f"{len(images)} {what}: {examples(map(name_of, images))}; {fix}"
+    message = f"{what} ({len(images)}): {examples(map(name_of, images))}; {fix}"
     return [Finding(kind, severity, message, images, left_out)]
 
 

@@ -63,13 +63,17 @@ def page_of(report: Report) -> str:
 
 
 def _section(report: Report, finding: Finding) -> str:
-    figures = "\n".join(_figure(report, finding, item) for item in finding.items[:MOST_SHOWN])
-    more = len(finding.items) - MOST_SHOWN
-    return (
-        f'<section class="{finding.severity}">\n'
-        f"<h2>{finding.severity}: {finding.kind}</h2>\n<p>{escape(finding.message)}</p>\n"
-        f"<div>\n{figures}\n</div>\n{f'<p>and {more} more</p>' if more > 0 else ''}</section>"
-    )
+    shown, more = finding.items[:MOST_SHOWN], len(finding.items[MOST_SHOWN:])
+    lines = [
+        f'<section class="{finding.severity}">',
+        f"<h2>{finding.severity}: {finding.kind}</h2>",
+        f"<p>{escape(finding.message)}</p>",
+    ]
+    if shown:
+        lines += ["<div>", *(_figure(report, finding, item) for item in shown), "</div>"]
+    if more:
+        lines.append(f"<p>and {more} more</p>")
+    return "\n".join([*lines, "</section>"])
 
 
 def _figure(report: Report, finding: Finding, item: Item) -> str:
