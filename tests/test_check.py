@@ -6,11 +6,13 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from data_folder import photograph, write_mask
 from PIL import Image
+from test_photos import write_cvat_masks
 
 from keras_wsss.__main__ import main
 from keras_wsss.config import section
@@ -359,6 +361,12 @@ def test_folders_of_classes(folders):
     }
 
 
+def test_photographs_of_a_camera_are_shrunk(folders):
+    large(1200, 900).save(folders / "cat" / "camera.jpg")
+    (finding,) = check(data_of(folders)).findings
+    assert (finding.kind, finding.severity) == ("large-image", "info")
+
+
 def test_a_slip_of_the_pen_is_no_class(folders):
     (folders / "hrose").mkdir()
     large(64, 48).save(folders / "hrose/1.jpg")
@@ -395,6 +403,18 @@ def test_an_import_is_clean_and_its_faults_are_found(folders, tmp_path):
         "repeated-id": {ids[0]},
         "unknown-tag": {ids[1]},
     }
+
+
+def test_masks_in_colours(tmp_path):
+    root = tmp_path / "task"
+    write_cvat_masks(root)
+    found = kinds(data_of(root, untagged="negative"))
+    assert set(found) == {"rare-class", "unlisted-image"}  # two cats, one dog; one has no mask
+    import_photos(root, tmp_path / "my_set", untagged="negative", val_fraction=0)
+    (tmp_path / "my_set/val.txt").unlink()
+    assert set(kinds(data_of(tmp_path / "my_set"))) == {"rare-class"}
+    write_mask(tmp_path / "my_set/masks/1.png", np.full((40, 56), 3, np.uint8))
+    assert kinds(data_of(tmp_path / "my_set"))["mask-unknown-id"] == {"1"}
 
 
 def test_photographs_without_a_tag(folders, tmp_path):
@@ -442,6 +462,12 @@ def test_coco(tmp_path):
     assert found == {"missing-image": {"train3"}, "empty-file": {"val1"}}
     (tmp_path / "annotations/instances_val.json").write_text("{")
     assert kinds(data)["unreadable-list"] == set()
+
+
+def test_every_kind_is_documented():
+    text = (Path(__file__).parents[1] / "docs/data.md").read_text()
+    for case in (*PLANTED, *OF_CLASSES):
+        assert f"`{case.partition(' ')[0]}`" in text
 
 
 # ---- the command -----------------------------------------------------------------------------

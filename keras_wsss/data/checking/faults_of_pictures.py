@@ -27,17 +27,13 @@ def small_images(contents: Contents) -> list[Finding]:
 
 def large_images(contents: Contents) -> list[Finding]:
     """Images of which a crop shows next to nothing."""
-    if contents.working_size is not None:
-        return []
     items = _those(contents, lambda p: max(p.size) > LARGE * contents.crop)
-    return found(
-        "large-image",
-        "warning",
-        f"images more than {LARGE} times as large as the crop ({contents.crop} pixels), which "
-        "shows only a small part of them",
-        items,
-        f"say data.working_size={2 * contents.crop}, to which they are then shrunk",
-    )
+    what = f"images more than {LARGE} times as large as the crop of {contents.crop} pixels"
+    if contents.working_size is not None:
+        fix = f"they are shrunk to data.working_size={contents.working_size}"
+        return found("large-image", "info", what, items, fix)
+    fix = f"a crop shows little of them: say data.working_size={2 * contents.crop}"
+    return found("large-image", "warning", what, items, fix)
 
 
 def long_images(contents: Contents) -> list[Finding]:

@@ -5,17 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from keras_wsss.config import section
+from keras_wsss.config import load_config, section
 from keras_wsss.config.data import DataConfig, PhotosDataConfig
 from keras_wsss.data.checking.voc import IMAGES, LISTS
 from keras_wsss.errors import DataError
 
-CROP = 224  # of the shipped configurations for small data sets; with --config it is the user's
 TRAINING_LISTS = ("train", "train_aug")
 
 
 def data_of(source: Path, **keys: Any) -> DataConfig:
     """A source as a data set: tagged photographs of any kind, or a folder in VOC layout.
+
+    Sizes are those of the configuration ``photos``.
 
     Args:
         source: file or folder.
@@ -31,9 +32,10 @@ def data_of(source: Path, **keys: Any) -> DataConfig:
     """
     if not source.exists():
         raise DataError(f"{source}: no such file or folder")
-    values: dict[str, Any] = {"root": source, "crop_size": CROP}
+    usual = load_config("photos", ["data.root=."]).data
+    values: dict[str, Any] = {"root": source, "crop_size": usual.crop_size}
     if not ((source / IMAGES).is_dir() and (source / LISTS).is_dir()):
-        values |= {**keys, "kind": "photos"}
+        values |= {**keys, "kind": "photos", "working_size": usual.working_size}
         photos: DataConfig = section(PhotosDataConfig, "check", values)
         return photos
     there = {path.stem for path in (source / LISTS).glob("*.txt")}
