@@ -7,7 +7,18 @@ import keyword
 from keras_wsss import __version__
 from keras_wsss._command import run_command
 
-COMMANDS = ("import", "train", "evaluate", "predict", "labels", "export", "serve", "ask", "verify")
+COMMANDS = (
+    "import",
+    "check",
+    "train",
+    "evaluate",
+    "predict",
+    "labels",
+    "export",
+    "serve",
+    "ask",
+    "verify",
+)
 EXIT_CODES = """\
 exit codes:
   0    done

@@ -220,8 +220,10 @@ def test_column_is_chosen(flat):
 def test_list_of_classes_beside_a_table(flat):
     (flat / "classes.txt").write_text("_background_\ndog\ncat\n")
     assert read(flat, "id,tags\n1,cat\n2,Dog\n").class_names == ("dog", "cat")
+    source = read(flat, "id,tags\n1,cat\n2,dgo\n3,owl\n")
+    assert list(source.unknown) == ["dgo", "owl"] and source.class_names == ("dog", "cat")
     with pytest.raises(DataError, match=r"tags\.csv, line 3: the tag 'dgo'.*Did you mean 'dog'"):
-        read(flat, "id,tags\n1,cat\n2,dgo\n")
+        label(source)
 
 
 BAD_TABLES = {

@@ -26,6 +26,20 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Adds the arguments of the command."""
     parser.add_argument("source", type=Path, help="file with the tags, or folder")
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder to write")
+    add_tag_arguments(parser)
+    parser.add_argument(
+        "--val-fraction",
+        type=bounded(0, 0.9, float),
+        default=0.15,
+        help="photographs that are for validation (default: 0.15)",
+    )
+    parser.add_argument("--seed", type=bounded(0), default=0, help="of the division (default: 0)")
+    parser.add_argument("--link", action="store_true", help="hard links in place of copies")
+    parser.add_argument("--overwrite", action="store_true", help="replace the output folder")
+
+
+def add_tag_arguments(parser: ArgumentParser) -> None:
+    """Adds what says how the tags of a source are to be understood."""
     parser.add_argument("--images", type=Path, help="folder of the photographs, if elsewhere")
     parser.add_argument("--format", choices=get_args(PhotosFormat), help="kind of the source")
     parser.add_argument(
@@ -43,15 +57,6 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--negative", nargs="+", metavar="TAG", default=(), help="tags that mean 'nothing', as ok"
     )
-    parser.add_argument(
-        "--val-fraction",
-        type=bounded(0, 0.9, float),
-        default=0.15,
-        help="photographs that are for validation (default: 0.15)",
-    )
-    parser.add_argument("--seed", type=bounded(0), default=0, help="of the division (default: 0)")
-    parser.add_argument("--link", action="store_true", help="hard links in place of copies")
-    parser.add_argument("--overwrite", action="store_true", help="replace the output folder")
 
 
 def run(options: Namespace) -> int:

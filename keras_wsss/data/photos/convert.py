@@ -102,15 +102,20 @@ def examine(path: Path) -> Examined:
     True
     """
     with opened(path) as image:
-        suffix = READABLE.get(image.format or "")
-        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-        if suffix == ".bmp" and not _bmp_is_read(path):
-            suffix = None
-        if suffix != ".jpg" and orientation != 1:
-            suffix = None  # it reads the orientation of JPEG files only
+        suffix = readable_suffix(image, path)
         image.draft("L", (DRAFT, DRAFT))
         image.load()
         return Examined(suffix, fingerprint(eight_bits(image, path)))
+
+
+def readable_suffix(image: Image.Image, path: Path) -> str | None:
+    """The suffix under which a training reads an opened file; None: it has to be converted."""
+    suffix = READABLE.get(image.format or "")
+    if suffix == ".bmp" and not _bmp_is_read(path):
+        return None
+    if suffix != ".jpg" and image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+        return None  # it reads the orientation of JPEG files only
+    return suffix
 
 
 def _bmp_is_read(path: Path) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from PIL import Image
@@ -36,12 +36,17 @@ def fingerprint(image: Image.Image) -> int:
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
 
 
-def groups_alike(fingerprints: Sequence[int], most_bits: int = MOST_BITS) -> np.ndarray:
+def groups_alike(
+    fingerprints: Sequence[int],
+    most_bits: int = MOST_BITS,
+    confirm: Callable[[int, int], bool] | None = None,
+) -> np.ndarray:
     """Groups of photographs that look alike, directly or through others.
 
     Args:
         fingerprints: N values of :func:`fingerprint`.
         most_bits: by which two of a group may differ.
+        confirm: asked about the positions of two before they are joined.
 
     Returns:
         int64 [N], the position of the first photograph of each one's group.
@@ -55,7 +60,8 @@ def groups_alike(fingerprints: Sequence[int], most_bits: int = MOST_BITS) -> np.
     first = np.arange(len(hashes))
     for position in range(len(hashes)):
         differing = np.bitwise_count(hashes[:position] ^ hashes[position])
-        for other in first[:position][differing <= most_bits]:
+        for other in np.flatnonzero(differing <= most_bits):
             low, high = sorted((int(first[position]), int(first[other])))
-            first[first == high] = low
+            if low != high and (confirm is None or confirm(position, int(other))):
+                first[first == high] = low
     return first

@@ -77,6 +77,7 @@ def read_folders(path: Path) -> Source:
         photographs=photographs(files, _joined(tags)),
         class_names=classes.names,
         warnings=tuple(warnings),
+        spellings=classes.spellings,
     )
 
 

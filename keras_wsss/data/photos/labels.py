@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from keras_wsss.config.data import Untagged
-from keras_wsss.data.classes import chosen_classes, foreground, is_background, plain
+from keras_wsss.data.classes import chosen_classes, foreground, is_background, nearest, plain
 from keras_wsss.data.photos.scan import examples
 from keras_wsss.data.photos.source import Dropped, Photograph, Source
 from keras_wsss.data.photos.table import NO, YES
@@ -61,13 +61,19 @@ def label(
         :class:`Labelled`.
 
     Raises:
-        DataError: a photograph has no tag, a chosen class is not known, or no class is left.
+        DataError: a photograph has no tag, or one that is in no class list; a chosen class is not
+            known, or no class is left.
 
     Example:
 
     >>> label(find_source(Path("photos")), untagged="negative").labels.shape
     (300, 5)
     """
+    for tag, where in source.unknown.items():
+        raise DataError(
+            f"{where}: the tag {tag!r} is in no class list{nearest(tag, source.class_names)} "
+            "Correct the tag, or add the class to the list"
+        )
     known = {plain(name): name for name in source.class_names}
     nothing = {plain(name) for name in negative}
     if unknown := [name for name in negative if plain(name) not in known]:
@@ -85,7 +91,7 @@ def label(
     dropped = list(source.dropped)
     other = 0
     for photo in source.photographs:
-        tags = [tag for tag in photo.tags or () if not _says_nothing(tag, nothing)]
+        tags = [tag for tag in photo.tags or () if not says_nothing(tag, nothing)]
         columns = [column[tag] for tag in tags if tag in column]
         other += len(tags) - len(columns)
         row = np.zeros(len(names), np.float32)
@@ -129,7 +135,13 @@ def label(
     )
 
 
-def _says_nothing(tag: str, nothing: set[str]) -> bool:
+def says_nothing(tag: str, nothing: set[str]) -> bool:
+    """Whether a tag says that nothing of any class is there.
+
+    Args:
+        tag: as the source has it.
+        nothing: :func:`~keras_wsss.data.classes.plain` tags that the user has named for it.
+    """
     return plain(tag) in nothing or is_background(tag)
 
 

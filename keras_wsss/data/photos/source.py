@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from keras_wsss.data.classes import foreground, is_background, nearest, plain
+from keras_wsss.data.classes import foreground, is_background, plain
 from keras_wsss.data.photos.scan import PhotoFiles, examples, unique_ids
 from keras_wsss.data.text import read_lines
 from keras_wsss.errors import DataError
@@ -75,6 +75,8 @@ class Source:
         taken: what in it was taken for names and tags, where that had to be guessed.
         mask_colours: of masks in colours: RGB -> id of the training; None: masks hold the ids
             0 (background), 1.. in the order of ``class_names`` and 255.
+        unknown: tags that are not in the source's own list of classes -> where the first stands.
+        spellings: classes that are written in several ways -> these.
     """
 
     kind: str
@@ -85,6 +87,8 @@ class Source:
     warnings: tuple[str, ...] = ()
     taken: str = ""
     mask_colours: Mapping[tuple[int, int, int], int] | None = field(default=None, repr=False)
+    unknown: Mapping[str, str] = field(default_factory=dict)
+    spellings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def class_list(path: Path) -> tuple[str, ...]:
@@ -98,8 +102,8 @@ class Classes:
     Args:
         names: the source's own list; empty: every new tag is a class.
 
-    Raises:
-        DataError: a tag is not in the source's list (:meth:`name`).
+    Attributes:
+        unknown: tags that are not in the source's own list -> where the first stands.
 
     Example:
 
@@ -112,20 +116,22 @@ class Classes:
         self._names: dict[str, str] = {}
         self._spellings: dict[str, set[str]] = {}
         self._closed = False
+        self.unknown: dict[str, str] = {}
         for name in names:
             self.name(name, "class list")
         self._closed = bool(self._names)
 
     def name(self, tag: str, where: str) -> str:
-        """The class that a tag means; the background is none, and called ``background``."""
+        """The class that a tag means; the background is none, and called ``background``.
+
+        A tag that is not in the list stays as it is, and is noted.
+        """
         if is_background(tag):
             return "background"
         text = re.sub(r"\s+", " ", unicodedata.normalize("NFC", tag)).strip()
         if self._closed and plain(text) not in self._names:
-            raise DataError(
-                f"{where}: the tag {tag!r} is in no class list{nearest(text, self.names)} "
-                "Correct the tag, or add the class to the list"
-            )
+            self.unknown.setdefault(text, where)
+            return text
         known = self._names.setdefault(plain(text), text)
         self._spellings.setdefault(known, set()).add(text)
         return known
@@ -135,12 +141,16 @@ class Classes:
         """All classes."""
         return tuple(self._names.values())
 
+    @property
+    def spellings(self) -> dict[str, tuple[str, ...]]:
+        """Classes that are written in several ways -> these."""
+        return {n: tuple(sorted(each)) for n, each in self._spellings.items() if len(each) > 1}
+
     def warnings(self) -> list[str]:
-        """Classes that are written in several ways."""
+        """The same for people."""
         return [
-            f"{' and '.join(map(repr, sorted(spellings)))} are one class, {name!r}"
-            for name, spellings in self._spellings.items()
-            if len(spellings) > 1
+            f"{' and '.join(map(repr, spellings))} are one class, {name!r}"
+            for name, spellings in self.spellings.items()
         ]
 
 
@@ -171,7 +181,7 @@ def assemble(
         :class:`Source`; photographs that no entry names have the tags None.
 
     Raises:
-        DataError: no entry has a photograph, a name means several, or a tag is in no class list.
+        DataError: no entry has a photograph, or a name means several.
 
     Example:
 
@@ -209,6 +219,8 @@ def assemble(
         dropped=tuple(dropped),
         taken=taken,
         warnings=(*warnings, *classes.warnings(), *unread),
+        unknown=classes.unknown,
+        spellings=classes.spellings,
     )
 
 

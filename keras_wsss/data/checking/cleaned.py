@@ -1,0 +1,123 @@
+"""Cleaned lists: the same data set without the images that cannot be used."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from keras_wsss.data.checking.check import Report
+from keras_wsss.data.checking.contents import Contents, Item
+from keras_wsss.data.checking.voc import IMAGES, LISTS, MASKS
+from keras_wsss.data.photos import imported
+from keras_wsss.errors import DataError
+
+NOTE = "left_out.csv"
+BEYOND_LISTS = ("missing-list", "unreadable-list", "empty-list", "unreadable-tags")
+
+
+def write_cleaned(report: Report, folder: Path) -> dict[str, str]:
+    """Writes a data set of the same layout, whose images are links to the user's own files.
+
+    It lacks the images of errors. Of those that stand in several lists, or look like one of the
+    validation, the ones in the training list are left out, so that the validation stays what it
+    was.
+
+    Args:
+        report: of a folder in VOC layout, or of tagged photographs.
+        folder: is made; holds ``left_out.csv`` besides.
+
+    Returns:
+        Image id -> why it was left out.
+
+    Raises:
+        DataError: lists or tags have to be put right by hand, nothing would be left, or the folder
+            cannot be written.
+
+    Example:
+
+    >>> write_cleaned(check(config.data), Path("cleaned"))
+    {'IMG_0007': 'truncated'}
+    """
+    contents = report.contents
+    _check(report, folder)
+    left_out = {
+        item.id: finding.kind for finding in report.findings for item in finding.to_leave_out
+    }
+    kept = [item for item in contents.items.values() if item.id not in left_out]
+    lists = _lists(contents, left_out)
+    empty = [name for name, ids in lists.items() if not ids]
+    if empty or not kept:
+        raise DataError(
+            f"{contents.root}: nothing would be left of {empty[0] if empty else 'the photographs'}"
+            "; put right what was found by hand"
+        )
+    try:
+        _write(contents, kept, lists, folder)
+        _write_note(contents, left_out, folder / NOTE)
+    except OSError as error:
+        raise DataError(
+            f"{error.filename or folder}: cannot be written ({error.strerror})"
+        ) from error
+    return left_out
+
+
+def _check(report: Report, folder: Path) -> None:
+    contents = report.contents
+    if contents.kind == "coco":
+        raise DataError("--fix: COCO files are put right where they were made")
+    for finding in report.findings:
+        if finding.kind in BEYOND_LISTS:
+            raise DataError(f"--fix: this has to be put right by hand: {finding.message}")
+    if folder.exists():
+        raise DataError(f"{folder}: is there already; choose another folder for --fix")
+    root = contents.root if contents.root.is_dir() else contents.root.parent
+    if contents.root.is_dir() and root.resolve() in folder.resolve().parents:
+        raise DataError(f"{folder}: lies in {root}, which stays as it is; choose another folder")
+
+
+def _lists(contents: Contents, left_out: Iterable[str]) -> dict[str, list[str]]:
+    """List -> its ids, each once."""
+    dropped, validation = set(left_out), contents.ids("val")
+    lists: dict[str, list[str]] = {}
+    for each in contents.lists:
+        without = dropped | validation if each.part == "train" else dropped
+        lists[each.name] = [name for name in dict.fromkeys(each.ids) if name not in without]
+    return lists
+
+
+def _write(contents: Contents, kept: list[Item], lists: dict[str, list[str]], folder: Path) -> None:
+    voc = contents.kind == "voc"
+    images = folder / (IMAGES if voc else imported.PHOTOS)
+    masks = folder / (MASKS if voc else imported.MASKS)
+    has_masks = contents.mask_colours is None and any(item.mask_path for item in kept)
+    for each in (images, folder / LISTS if voc else folder, *([masks] if has_masks else [])):
+        each.mkdir(parents=True, exist_ok=True)
+    for item in kept:
+        for path, target in ((item.path, images), (item.mask_path if has_masks else None, masks)):
+            if path is not None:
+                os.symlink(path.resolve(), target / f"{item.id}{path.suffix}")
+    # Ids in masks are positions in the whole list of classes.
+    names = contents.mask_classes if voc or has_masks else contents.classes
+    _write_lines(folder / imported.CLASSES, names)
+    for name, ids in lists.items():
+        _write_lines((folder / LISTS if voc else folder) / f"{name}.txt", ids)
+    table = folder / ("labels.csv" if voc else imported.TABLE)
+    rows = [(item.id, imported.SEPARATOR.join(item.tags or ())) for item in kept]
+    _write_rows(table, ("id", "tags"), rows)
+
+
+def _write_note(contents: Contents, left_out: dict[str, str], path: Path) -> None:
+    rows = [(name, contents.items[name].path or "", kind) for name, kind in left_out.items()]
+    _write_rows(path, ("image", "file", "reason"), rows)
+
+
+def _write_lines(path: Path, lines: Iterable[str]) -> None:
+    path.write_text("".join(f"{line}\n" for line in lines), "utf-8")
+
+
+def _write_rows(path: Path, header: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerows([header, *rows])
