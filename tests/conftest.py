@@ -1,5 +1,6 @@
 """Fixtures shared by all tests."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -103,3 +104,12 @@ def random_batch(size=2, classes=6, side=128, seed=0):
         "valid_box": tf.constant(boxes, tf.int32),
         "index": tf.range(size, dtype=tf.int64),
     }
+
+
+@pytest.fixture(scope="session", autouse=True)
+def imported_modules_are_no_garbage(two_logical_cpus):
+    """Full collections need not go through what TensorFlow and Keras are made of."""
+    import keras  # noqa: F401
+
+    gc.collect()
+    gc.freeze()

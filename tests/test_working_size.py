@@ -14,6 +14,7 @@ from keras_wsss.data import Split, training_dataset
 from keras_wsss.errors import ConfigError
 from keras_wsss.export.metadata import limits_of
 from keras_wsss.inference import evaluate
+from keras_wsss.inference.evaluation import _for_a_sheet
 from keras_wsss.methods import new_model
 from keras_wsss.prediction import Predictor
 
@@ -115,3 +116,9 @@ def test_an_export_takes_it_over():
 def test_squares_have_a_size_already():
     with pytest.raises(ConfigError, match="data.working_size: value 448; allowed: null"):
         load_config("animals5_bmp", ["data.root=x", "data.working_size=448", "data.warp=true"])
+
+
+def test_a_contact_sheet_does_not_hold_whole_photographs():
+    large, small = tf.zeros([2000, 1100, 3]), tf.zeros([600, 800])
+    assert _for_a_sheet(large).shape == (667, 367, 3)
+    assert _for_a_sheet(small).shape == (600, 800)

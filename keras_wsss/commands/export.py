@@ -70,7 +70,17 @@ def run(options: argparse.Namespace) -> None:
         images=options.images,
         speed=not options.no_speed,
     )
-    show(options, compared, [table(compared)])
+    name = options.name or config.name
+    show(
+        options,
+        compared,
+        [
+            table(compared),
+            "",
+            f"written   {options.output} (comparison.json, README.md)",
+            f"next      keras-wsss serve {options.output}/saved_model/{name}",
+        ],
+    )
 
 
 def _limits(run: Config, options: argparse.Namespace) -> Limits:

@@ -58,9 +58,9 @@ def load(
     """Training and validation images of a data set, by any reader.
 
     Args:
-        root: folder of the data set.
-        kind: name of a reader: ``voc``, ``coco``, ``shapes`` or a registered one; None: ``voc``,
-            or ``shapes`` where there is no folder.
+        root: folder of the data set, or file with its tags.
+        kind: name of a reader: ``photos``, ``voc``, ``coco``, ``shapes`` or a registered one; None:
+            ``voc`` where the folder holds ``ImageSets``, else ``photos``; ``shapes`` without root.
         masks: the training images must have masks (for a method that reads them).
         saliency: the training images must have saliency maps.
         **keys: of the section ``data``: ``train_list``, ``val_list``, ``classes``, ``labels``,
@@ -75,11 +75,13 @@ def load(
 
     Example:
 
-    >>> train, val = load("photos", train_list="train", val_list="val")
+    >>> train, val = load("my_set")  # what `keras-wsss import` has written
     >>> train.class_names
     ('cat', 'dog')
     """
-    kind = kind or ("shapes" if root is None else "voc")
+    if kind is None and root is not None:
+        kind = "voc" if (Path(root) / "ImageSets").is_dir() else "photos"
+    kind = kind or "shapes"
     values = {"kind": kind, "root": root, **keys}
     data = section(READERS[kind].section, "load(...)", values)
     return load_split(data, "train", masks, saliency), load_split(data, "val")

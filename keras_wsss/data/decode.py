@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
@@ -28,6 +29,8 @@ def read_image(path: str) -> Any:
     >>> read_image("photo.jpg").shape
     TensorShape([375, 500, 3])
     """
+    if not Path(path).exists():
+        raise DataError(f"{path}: no such file")
     try:
         contents = tf.io.read_file(path)
         check_bmp(path, tf.strings.substr(contents, 0, BMP_HEAD).numpy())

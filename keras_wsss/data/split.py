@@ -28,7 +28,7 @@ def identity_map(classes: int) -> np.ndarray:
     return lookup
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Split:
     """The images of one list with their tags.
 
@@ -66,6 +66,9 @@ class Split:
     read_image: ReadArray | None = None
     read_mask: ReadArray | None = None
     read_saliency: ReadArray | None = None
+
+    def __repr__(self) -> str:
+        return f"<Split {self.name}: {len(self)} images of {', '.join(self.class_names)}>"
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -12,6 +12,7 @@ from keras_wsss.ops.resize import resize
 from keras_wsss.palette import IGNORE_ID
 from keras_wsss.prediction import Predictor, as_trained
 
+SHEET_PIXELS = 512  # of the longer side; those of twelve photographs of a phone would fill 5 GB
 BACKGROUND_SCORES = tuple(round(0.05 * i, 2) for i in range(1, 20))
 
 
@@ -105,7 +106,7 @@ def evaluate(
         if sheet is not None and position in chosen:
             shown = cam * batch["labels"][:, None, None, :]
             columns = [image, shown, label, prediction, *([truth] if has_masks else [])]
-            rows.append([column.numpy()[0] for column in columns])
+            rows.append([_for_a_sheet(column[0]) for column in columns])
 
     scores = {}
     if has_masks and decoder_trained:
@@ -141,6 +142,12 @@ def evaluate(
     if sheet is not None:
         contact_sheet(rows, split.class_names).save(sheet)
     return scores
+
+
+def _for_a_sheet(picture):
+    """A picture `[H,W,...]` with as many pixels as a contact sheet shows, and some more."""
+    step = max(1, max(picture.shape[:2]) // SHEET_PIXELS)
+    return picture[::step, ::step].numpy()
 
 
 def classifier_scores(split, image_logits):

@@ -166,12 +166,15 @@ class WSSSModel(TrainingStep, KerasTraining, KerasInterface, Network):
     def test_step(self, batch):
         """Decoder mIoU on a batch with ``mask``, for which no tags are used, and the tags' loss.
 
-        Images are seen as the report and ``segment`` see them (``square``, ``working_size``).
+        Without ``mask`` it is the tags' loss alone. Images are seen as the report and ``segment``
+        see them (``square``, ``working_size``).
         """
         from keras_wsss.prediction import as_trained  # TensorFlow's, as this step is
 
-        scored = self.settings.trains_decoder
-        batch = self.checked_batch(batch, {"mask"} if scored else {"labels"})
+        batch = self.checked_batch(batch)
+        scored = self.settings.trains_decoder and "mask" in batch
+        if not scored:
+            self.checked_batch(batch, {"labels" if "classification" in self.trackers else "mask"})
         seen = as_trained(batch["image"], self.square, self.working_size)
         outputs, logs = self(seen, training=False), {}
         if "labels" in batch and "classification" in self.trackers:

@@ -105,7 +105,16 @@ class KerasInterface:
     # ---- use ---------------------------------------------------------------------------------
 
     def segment(self, images, scales=(1.0,), flip=False):
-        """Label maps of images at their own size; see :func:`keras_wsss.prediction.segment`."""
+        """Label maps of images at their own size; tags are not used.
+
+        Args:
+            images, scales, flip: as of :func:`keras_wsss.prediction.segment`: an array or path of
+                one image; an array or list of several; or the path of a folder.
+
+        Returns:
+            int32, 0 = background, c + 1 = class c: `[H,W]` of one image, `[B,H,W]` or a list of
+            several, and of a folder a dict, file name -> `[H,W]`.
+        """
         from keras_wsss.prediction import segment  # TensorFlow's, as training is
 
         self.refuse_untrained_decoder()

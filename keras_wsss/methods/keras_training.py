@@ -103,6 +103,8 @@ class KerasTraining:
             DataError: the batches lack what the loss terms read.
             TrainingError: the steps of ``compile(steps=...)`` are done.
         """
+        if not self.compiled:
+            raise TrainingError("fit: compile(steps=N) comes first, N batches in all")
         if y is not None:
             raise DataError("fit(x, y): takes one dataset of batches (split.batches(...)), no y")
         length = steps_per_epoch or _length(x)
