@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,11 +49,27 @@ def find_photographs(sources: Iterable[str | Path]) -> list[Photograph]:
             found.setdefault(path.resolve(), name)
         if len(found) == before and not _is_known(source, found):
             raise DataError(f"{source}: holds no image ({', '.join(IMAGE_SUFFIXES)})")
-    names = list(found.values())
-    return [
-        Photograph(path, name if names.count(name) == 1 else f"{name}_{path.suffix[1:].lower()}")
-        for path, name in found.items()
-    ]
+    return [Photograph(path, name) for path, name in _unique(found).items()]
+
+
+def _unique(names: dict[Path, str]) -> dict[Path, str]:
+    """Names of which no two are the same: with the suffix, the folder or a number where needed."""
+
+    def also(path: Path, name: str, number: int) -> str:
+        more = (name, f"{name}_{path.suffix[1:].lower()}", f"{path.parent.name}_{name}")
+        return more[number] if number < len(more) else f"{name}_{number}"
+
+    counts = Counter(names.values())
+    taken: set[str] = {name for name, count in counts.items() if count == 1}
+    for path, name in names.items():
+        if counts[name] == 1:
+            continue
+        number = 1
+        while (own := also(path, name, number)) in taken:
+            number += 1
+        names[path] = own
+        taken.add(own)
+    return names
 
 
 def _is_known(source: str | Path, found: dict[Path, str]) -> bool:

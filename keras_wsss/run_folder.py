@@ -32,6 +32,10 @@ class RunDirectory:
     Of a run with stages the folder holds ``config.yaml``, ``summary.json`` and such a folder for
     each stage.
 
+    Args:
+        path: of the folder.
+        part_of: folder of the whole run, where this is one of its stages.
+
     Example:
 
     >>> run = RunDirectory("runs/demo")
@@ -39,8 +43,9 @@ class RunDirectory:
     'summary.json'
     """
 
-    def __init__(self, path: str | Path):
+    def __init__(self, path: str | Path, part_of: str | Path | None = None):
         self.path = Path(path)
+        self.whole = Path(part_of or path)
         self.config_file = self.path / "config.yaml"
         self.classes_file = self.path / "classes.txt"
         self.metrics_file = self.path / "metrics.jsonl"

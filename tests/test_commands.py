@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import subprocess
 import sys
 
@@ -187,6 +188,42 @@ def test_predict_goes_on_where_it_stopped(run, photos, tmp_path, capsys):
     main([*command, str(photos / "a.png"), "--threshold", "1", "--overwrite"])
     (row,) = map(json.loads, (output / ROWS).open())
     assert row["classes"] == [] and not np.any(Image.open(output / "masks" / "a.png"))
+
+
+def test_predictions_of_the_same_name_do_not_replace_one_another(run, photos, tmp_path, capsys):
+    output, other = tmp_path / "out", tmp_path / "other"
+    other.mkdir()
+    Image.new("RGB", (70, 90)).save(other / "a.png")
+    command = ["predict", "--run", str(run), "-o", str(output)]
+    main([*command, str(photos / "a.png"), str(other)])
+    names = {row["path"]: row["name"] for row in map(json.loads, (output / ROWS).open())}
+    assert len(set(names.values())) == 2
+    for path, name in names.items():
+        mask = Image.open(output / "masks" / f"{name}.png")
+        assert mask.size == Image.open(path).size
+    # Nor those of an earlier call.
+    second = tmp_path / "second"
+    command[-1] = str(second)
+    main([*command, str(photos / "a.png")])
+    with pytest.raises(SystemExit) as end:
+        main([*command, str(other)])
+    assert end.value.code == 2 and "the same name" in capsys.readouterr().err
+
+
+def test_predictions_of_an_older_model_do_not_stay(run, photos, tmp_path, capsys):
+    command = ["predict", "--run", str(run), str(photos / "a.png"), "-o", str(tmp_path / "out")]
+    main(command)
+    (tmp_path / "out" / "masks" / "a.png").unlink()
+    main(command)  # a mask that is gone is made again
+    assert (tmp_path / "out" / "masks" / "a.png").exists()
+    weights = run / "checkpoints" / "last.weights.h5"
+    os.utime(weights, ns=(0, weights.stat().st_mtime_ns + 10**9))
+    with pytest.raises(SystemExit):
+        main(command)
+    assert "--overwrite to begin anew" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as end:  # a file in place of a folder
+        main([*command[:-1], str(photos / "a.png")])
+    assert end.value.code == 2 and capsys.readouterr().err.startswith("error: ")
 
 
 def test_nothing_but_the_result_is_printed(run, photos, tmp_path, monkeypatch):

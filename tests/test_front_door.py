@@ -188,6 +188,71 @@ def test_fit_after_a_fit_that_failed(data):
     assert int(model.optimizer.iterations) == 4
 
 
+def test_a_first_fit_without_a_step_says_nothing_about_the_length(data):
+    model = supervised(data)
+    model.compile("adam", run_eagerly=True)
+    with pytest.raises(DataError, match="needs 'mask'"):
+        model.fit(batches(data, masks=False).take(1), verbose=0)
+    assert model.steps is None
+    model.fit(batches(data), verbose=0)
+    assert model.steps == 4
+
+
+def test_arrays_are_as_long_as_their_batches(data):
+    whole = [batch for batch in batches(data).as_numpy_iterator()]
+    arrays = {
+        key: np.concatenate([batch[key] for batch in whole]) for key in ("image", "labels", "mask")
+    }
+    model = supervised(data)
+    model.compile("adam", run_eagerly=True)
+    model.fit(arrays, batch_size=2, verbose=0)
+    assert model.steps == -(-len(arrays["image"]) // 2)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"labels": np.ones((2,))}, "labels has the shape .*tags .B,C., 0 or 1, here .2, 2"),
+        ({"labels": np.ones((2, 5))}, "labels has the shape"),
+        ({"mask": np.zeros((2, 32, 32), np.int32)}, "mask has the shape .2, 32, 32"),
+        ({"mask": np.zeros((2, 64, 64, 1), np.int32)}, "mask has the shape .2, 64, 64, 1"),
+    ],
+)
+def test_labels_and_masks_of_another_shape_are_refused(data, change, says):
+    model = supervised(data)
+    model.compile("adam", steps=4, run_eagerly=True)
+    batch = {
+        "image": np.zeros((2, 64, 64, 3), np.float32),
+        "labels": np.ones((2, 2), np.float32),
+        "mask": np.zeros((2, 64, 64), np.int32),
+    }
+    with pytest.raises(DataError, match=says):
+        model.train_on_batch({**batch, **change})
+
+
+def test_weights_of_samples_are_refused(data):
+    model = supervised(data)
+    model.compile("adam", steps=4, run_eagerly=True)
+    with pytest.raises(DataError, match="class weights are not used"):
+        model.fit(batches(data), class_weight={0: 1.0})
+    (batch,) = batches(data).take(1).as_numpy_iterator()
+    with pytest.raises(DataError, match="class weights are not used"):
+        model.train_on_batch(batch, sample_weight=np.zeros(len(batch["image"])))
+
+
+@pytest.mark.parametrize(
+    "classes", ["cat", 0, -1, True, [], ["cat", "Cat "], ["background", "cat"], [1, 2], {"a", "b"}]
+)
+def test_classes_are_names_or_a_number(classes):
+    with pytest.raises(ConfigError, match="classes=.*foreground classes, each once"):
+        wsss.TSCD(classes, backbone="mit_tiny", weights=None)
+
+
+def test_an_unknown_argument_is_refused_whatever_its_value():
+    with pytest.raises(ConfigError, match="weigths"):
+        wsss.TSCD(2, backbone="mit_tiny", weights=None, weigths=None)
+
+
 def test_what_is_no_batch_is_one_message(data):
     model = supervised(data)
     model.compile("adam", steps=4, run_eagerly=True)

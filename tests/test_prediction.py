@@ -178,8 +178,9 @@ def test_files_that_cannot_be_read_are_named(model, folder):
     (folder / "empty.jpg").write_bytes(b"")
     (folder / "cut.png").write_bytes((folder / "b.png").read_bytes()[:200])
     for name in ("nowhere.jpg", "notes.txt", "empty.jpg", "cut.png"):
+        what = "no such file" if name == "nowhere.jpg" else "cannot be read as an image"
         for given in (folder / name, [str(folder / name)]):
-            with pytest.raises(DataError, match=f"{name}: cannot be read as an image") as error:
+            with pytest.raises(DataError, match=f"{name}: {what}") as error:
                 segment(model, given)
             assert "\n" not in str(error.value)
     with pytest.raises(DataError, match=r"(cut.png|empty.jpg): cannot be read as an image"):

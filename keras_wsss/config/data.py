@@ -108,7 +108,7 @@ class PhotosDataConfig(DataConfig):
     """
 
     train_list: str = "train"
-    val_list: str = "val"
+    val_list: str | None = "val"
     images: Path | None = None
     format: PhotosFormat | None = None
     tags_column: str | None = None

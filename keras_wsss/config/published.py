@@ -51,7 +51,8 @@ def model_settings(method: str, **sections: Any) -> ModelConfig:
         if sections.get("losses") is not None:
             del values["losses"]
             sections["losses"] = _waiting(method, sections["losses"], recipe)
-    given = {name: value for name, value in sections.items() if value is not None}
+    known = model_config_class(method).model_fields
+    given = {k: value for k, value in sections.items() if value is not None or k not in known}
     if recipe is None and "losses" not in given:
         terms = ", ".join(METHODS[method].terms)
         raise ConfigError(f"{method}(losses=...): is needed; its terms are {terms}")

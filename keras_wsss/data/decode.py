@@ -37,8 +37,13 @@ def read_image(path: str) -> Any:
         return decode_image(contents)
     except tf.errors.OpError as error:
         raise DataError(
-            f"{path}: cannot be read as an image ({error.message}); save it again as JPEG or PNG"
+            f"{path}: cannot be read as an image ({_plain(error)}); save it again as JPEG or PNG"
         ) from error
+
+
+def _plain(error: tf.errors.OpError) -> str:
+    """What an operation has said, without where it ran."""
+    return str(error.message.rpartition("}} ")[2].partition(" [Op:")[0])
 
 
 def decode_image(contents: Any, working_size: int | None = None) -> Any:

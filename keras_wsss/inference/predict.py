@@ -70,12 +70,14 @@ def predict_files(
     output, photographs = Path(output), find_photographs(sources)
     settings = {
         "model": str(Path(model).resolve()),
+        "written": _written(Path(model)),
         "scales": list(scales),
         "flip": flip,
         "crf": crf,
         "threshold": threshold,
     }
     rows = _rows_so_far(output, settings, overwrite)
+    _refuse_taken_names(output, photographs, rows)
     todo = [each for each in photographs if str(each.path) not in rows]
     failed = []
     if todo:
@@ -118,12 +120,29 @@ def _rows_so_far(output, settings, overwrite):
         for line in rows_file.read_text("utf-8").splitlines():
             if line.endswith("}"):  # the last one may be cut off
                 row = json.loads(line)
-                rows[row["path"]] = row
+                if (output / "masks" / f"{row['name']}.png").exists():
+                    rows[row["path"]] = row
     output.mkdir(parents=True, exist_ok=True)
     lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows.values())
     rows_file.write_text("".join(lines), encoding="utf-8")
     settings_file.write_text(json.dumps(settings, indent=2) + "\n")
     return rows
+
+
+def _written(model):
+    """When the weights of a model were last written; those of a run change as it trains on."""
+    files = [model] if model.is_file() else model.rglob("*.h5")
+    return max((file.stat().st_mtime_ns for file in files), default=0)
+
+
+def _refuse_taken_names(output, photographs, rows):
+    paths = {row["name"]: path for path, row in rows.items()}
+    for photograph in photographs:
+        if paths.get(photograph.name, str(photograph.path)) != str(photograph.path):
+            raise ConfigError(
+                f"{output}: holds predictions of {paths[photograph.name]}, which has the same name "
+                f"as {photograph.path}; choose another folder"
+            )
 
 
 def _batches(photographs, size, failed):

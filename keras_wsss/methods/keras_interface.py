@@ -1,5 +1,6 @@
 """How a Keras user meets a method: construction, segmentation, saving."""
 
+from numbers import Integral
 from pathlib import Path
 
 import keras
@@ -64,11 +65,11 @@ class KerasInterface:
             section = {"weights": weights or "none", **backbone}
             weights = weights and section["weights"]
         settings = model_settings(self.method, backbone=section, **sections)
-        counted = isinstance(classes, int)
+        counted = _checked_classes(classes)
         self._pretrained = weights
         super().__init__(
             settings,
-            classes if counted else len(classes),
+            int(classes) if counted else len(classes),
             synchronized=synchronized,
             backbone=module,
             name=name or type(self).__name__.lower(),
@@ -188,3 +189,18 @@ class KerasInterface:
                 f"{self.name}: no loss term teaches its decoder, so it has no masks to give; its "
                 "class activation maps are model(images, request=['cam'])['cam']"
             )
+
+
+def _checked_classes(classes):
+    """Whether ``classes`` are counted, not named; ConfigError where they are neither."""
+    if isinstance(classes, Integral) and not isinstance(classes, bool) and classes > 0:
+        return True
+    names = list(classes) if isinstance(classes, list | tuple) else []
+    keys = [str(name).strip().casefold() for name in names]
+    wrong = not names or not all(isinstance(name, str) for name in names)
+    if wrong or len(set(keys)) < len(keys) or "background" in keys:
+        raise ConfigError(
+            f"classes={classes!r}: allowed: the names of the foreground classes, each once, in the "
+            "order of the data; or their number"
+        )
+    return False

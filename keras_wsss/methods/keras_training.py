@@ -12,6 +12,7 @@ from keras_wsss.methods.schedule import Schedule
 from keras_wsss.optimizers import batches_seen, build_optimizer
 
 OWN_LOSSES = ("loss", "loss_weights", "metrics", "weighted_metrics")
+WEIGHTED = "sample and class weights are not used; say losses={...} when the model is made"
 FROM_DATA = {
     "labels": "the tags, float [B,C]",
     "mask": "masks=True in split.batches or training_dataset, or images that have masks",
@@ -107,8 +108,11 @@ class KerasTraining:
             raise TrainingError("fit: compile(steps=N) comes first, N batches in all")
         if y is not None:
             raise DataError("fit(x, y): takes one dataset of batches (split.batches(...)), no y")
-        length = steps_per_epoch or _length(x)
+        if options.get("sample_weight") is not None or options.get("class_weight") is not None:
+            raise DataError(f"fit: {WEIGHTED}")
+        length = steps_per_epoch or _length(x, options.get("batch_size"))
         asked = length and (epochs - options.get("initial_epoch", 0)) * length
+        asked_for = self.steps
         if self.steps is None:
             if not asked:
                 raise TrainingError(
@@ -129,10 +133,15 @@ class KerasTraining:
                 "the last learning rate",
                 stacklevel=2,
             )
-        # Our batches are shuffled already, and Keras warns that it will not shuffle them.
-        return super().fit(
-            x, epochs=epochs, steps_per_epoch=steps_per_epoch, shuffle=bool(shuffle), **options
-        )
+        try:
+            # Our batches are shuffled already, and Keras warns that it will not shuffle them.
+            return super().fit(
+                x, epochs=epochs, steps_per_epoch=steps_per_epoch, shuffle=bool(shuffle), **options
+            )
+        except Exception:
+            if asked_for is None and batches_seen(self.optimizer) == done:
+                self.steps = None  # a fit without a step says nothing about the length
+            raise
 
     def checked_batch(self, batch, needed=()):
         """The dict of a batch, however Keras hands it over, or one clear message.
@@ -142,17 +151,32 @@ class KerasTraining:
                 of an image is valid.
             needed: further keys; what does not come with a batch is passed over.
         """
-        batch, _, _ = keras.utils.unpack_x_y_sample_weight(batch)
+        batch, y, weights = keras.utils.unpack_x_y_sample_weight(batch)
+        if weights is not None:
+            raise DataError(WEIGHTED)
+        if y is not None:
+            raise DataError("a batch is one dict; labels and mask belong into it")
         if not isinstance(batch, dict) or "image" not in batch:
             raise DataError("a batch is a dict with image and labels, as split.batches(...) makes")
         for key, source in FROM_DATA.items():
             if key in needed and key not in batch:
                 raise DataError(f"{self.method} needs {key!r} in every batch: {source}")
+        self._check_shapes(batch)
         if "valid_box" not in batch:
             count, height, width = ops.shape(batch["image"])[:3]
             box = ops.cast(ops.stack([0, height, 0, width]), "int32")
             batch = {**batch, "valid_box": ops.tile(box[None], (count, 1))}
         return batch
+
+    def _check_shapes(self, batch):
+        count = batch["image"].shape[0]
+        wanted = {"labels": (count, self.num_classes), "mask": tuple(batch["image"].shape[:3])}
+        for key, shape in wanted.items():
+            given = tuple(batch[key].shape) if key in batch else shape
+            fits = (a == b or None in (a, b) for a, b in zip(given, shape, strict=False))
+            if len(given) != len(shape) or not all(fits):
+                what = {"labels": "tags [B,C], 0 or 1", "mask": "class ids [B,H,W]"}[key]
+                raise DataError(f"{key} has the shape {given}; it holds {what}, here {shape}")
 
     def get_compile_config(self):
         if not self.compiled:
@@ -171,9 +195,12 @@ class KerasTraining:
         self.compile(**{**config, "optimizer": optimizer})
 
 
-def _length(dataset):
-    """Batches of a dataset, or None where it does not say."""
+def _length(dataset, batch_size=None):
+    """Batches of a dataset, or of a dict of arrays; None where it does not say."""
     try:
+        if isinstance(dataset, dict):
+            rows = len(next(iter(dataset.values())))
+            return -(-rows // (batch_size or 32))  # as many as Keras takes by itself
         length = len(dataset)
     except TypeError:
         return None

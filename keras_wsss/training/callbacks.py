@@ -182,7 +182,7 @@ class StopOnSignal(StepCallback):
         self.validation.save("last")
         error = InterruptionError(
             f"stopped after step {self.step}, which is saved; go on with: "
-            f"keras-wsss train --resume --run-dir {self.validation.run.path}"
+            f"keras-wsss train --resume --run-dir {self.validation.run.whole}"
         )
         error.exit_code = 128 + self.caught
         raise error

@@ -76,7 +76,7 @@ def train(config, run_dir, resume=False, verbose=True):
     for stage, stage_config in stages:
         if verbose:
             print(f"stage {stage}", flush=True)
-        runs[stage] = RunDirectory(run.path / stage)
+        runs[stage] = RunDirectory(run.path / stage, part_of=run.path)
         job = stage_config, runs[stage], digests[stage], runs.get(stage_config.labels_stage)
         goes_on = resume and _has_begun(runs[stage])
         summaries[stage] = _finished(*job) or _train_stage(*job, goes_on, verbose)
