@@ -83,7 +83,8 @@ def load_photos(
         for_val, notes = divided(labelled, data.val_fraction, data.split_seed)
         chosen = np.flatnonzero(for_val if name == VAL else ~for_val).tolist()
     if name in data.lists("train"):  # once is enough
-        logger.debug("%s: %s %s", source.path, source.kind, source.taken)
+        if not imported:  # what its import has understood was said then
+            logger.info("%s: %s %s", source.path, source.kind, source.taken)
         for warning in (*labelled.warnings, *notes):
             logger.warning("%s: %s", source.path, warning)
     if not chosen:
