@@ -257,9 +257,9 @@ def measure_speed(suite, data, output, rounds=3):
     seconds = {}
     for _ in range(rounds):
         for row in SUITES[suite]:
-            command = [sys.executable, *train_command(row, data), "--dry-run"]
+            command = [sys.executable, *train_command(row, data), "--dry-run", "--json"]
             answer = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
-            facts = json.loads(answer.stdout[answer.stdout.rindex("\n{") :])
+            facts = json.loads(answer.stdout)
             seconds.setdefault(row.name, []).append(facts["seconds_per_step"])
             print(f"{suite}/{row.name}: {facts['seconds_per_step']} s a step", flush=True)
     rows = {name: {"seconds_per_step": statistics.median(s)} for name, s in seconds.items()}
