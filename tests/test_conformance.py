@@ -222,7 +222,7 @@ def test_described_labels_are_of_tags_inside_the_box(case):
     batch = {name: case.batch()[name] for name in ("image", "labels", "valid_box")}
     kinds = {"image": [None, None, None, 3], "labels": [None, CLASSES], "valid_box": [None, 4]}
     signature = {name: tf.TensorSpec(kinds[name], batch[name].dtype) for name in kinds}
-    described = tf.function(case.model.label, input_signature=[signature], autograph=False)
+    described = tf.function(case.model.describe, input_signature=[signature], autograph=False)
     cut = {**batch, "image": batch["image"][:, :97, :75]}
     cut["valid_box"] = tf.constant([[0, 97, 0, 75], [0, 90, 0, 60]])
     for part in (batch, cut):

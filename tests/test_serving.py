@@ -828,7 +828,7 @@ def test_asking_from_the_command_line(server, tmp_path, capsys):
             np.testing.assert_array_equal(mask, expected_mask(image))
             assert Image.open(output / "overlays" / f"{name}.jpg").width == 30
         shutil.rmtree(output)
-    path.write_bytes(b"nonsense")
+    path.write_bytes(b"")
     with pytest.raises(SystemExit) as end:
         main(["ask", str(path.parent), *rest, "--model", "cats", "-o", str(output), "--json"])
     assert end.value.code == 1

@@ -50,7 +50,12 @@ def run(options: Namespace) -> int:
     rows: list[dict[str, Any]] = []
     lines = []
     for photograph in photographs:
-        (answer,) = client.segment([photograph.path])
+        try:
+            (answer,) = client.segment([photograph.path])
+        except DataError as error:
+            rows.append({"path": str(photograph.path), "status": "unreadable"})
+            lines.append(str(error))
+            continue
         row = {"path": str(photograph.path), "status": answer.status}
         if answer.mask is None:
             rows.append({**row, "message": answer.message})

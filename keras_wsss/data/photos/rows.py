@@ -12,8 +12,7 @@ from typing import Any
 from keras_wsss.data.text import read_text
 from keras_wsss.errors import DataError
 
-# Label Studio writes drawn masks into a cell.
-csv.field_size_limit(2**31 - 1)
+LARGEST_CELL = 2**31 - 1  # Label Studio writes drawn masks into one
 TABLE_SUFFIXES = (".csv", ".tsv", ".xlsx", ".xlsm", ".jsonl", ".ndjson")
 
 
@@ -106,16 +105,21 @@ def _csv_lines(path: Path) -> Iterator[tuple[int, list[str]]]:
     if first.lower().startswith("sep="):  # Excel's own hint
         text, skipped = rest, 1
         first = rest.partition("\n")[0]
-    delimiter = max(",;\t", key=lambda each: len(next(csv.reader([first], delimiter=each), [])))
-    table = csv.reader(text.splitlines(keepends=True), delimiter=delimiter, strict=True)
+    table = csv.reader(())
+    usual = csv.field_size_limit(LARGEST_CELL)  # of the process, so it is put back
     try:
-        for cells in table:
-            yield table.line_num + skipped, cells
+        tried = {each: len(next(csv.reader([first], delimiter=each), [])) for each in ",;\t"}
+        delimiter = max(tried, key=lambda each: tried[each])
+        table = csv.reader(text.splitlines(keepends=True), delimiter=delimiter, strict=True)
+        lines = [(table.line_num + skipped, cells) for cells in table]
     except csv.Error as error:
         raise DataError(
             f"{path}, line {table.line_num + skipped}: not readable as CSV ({error}); close its "
             "quotation marks"
         ) from error
+    finally:
+        csv.field_size_limit(usual)
+    yield from lines
 
 
 def _excel_lines(path: Path) -> Iterator[tuple[int, Sequence[Any]]]:
