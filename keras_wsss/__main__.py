@@ -63,9 +63,8 @@ def main(arguments=None):
         )
         command.set_defaults(command=module.run)
     options = parser.parse_args(arguments)
-    run_command(
-        lambda: options.command(options), debug=options.debug, quiet=options.quiet or options.json
-    )
+    options.quiet |= options.json  # nothing may stand beside the JSON
+    run_command(lambda: options.command(options), debug=options.debug, quiet=options.quiet)
 
 
 if __name__ == "__main__":

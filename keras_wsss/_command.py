@@ -62,8 +62,8 @@ def run_command(
     level = logging.WARNING if quiet else logging.INFO
     logging.basicConfig(level=level, format="%(levelname)s: %(message)s")
     logging.getLogger().setLevel(level)
-    for noisy, least in (("absl", logging.WARNING), ("tf2onnx", logging.WARNING)):
-        logging.getLogger(noisy).setLevel(least)
+    for noisy in ("absl", "tf2onnx"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
     logging.getLogger("urllib3").setLevel(logging.ERROR)  # it tells of every further try
     if not debug:
         os.environ.setdefault(NATIVE_LEVEL, "3")

@@ -14,17 +14,37 @@ from keras_wsss.palette import overlay_labels, voc_palette
 MARGIN, LARGEST = 6, 1600
 
 
-def save_mask(mask: Any, path: Path) -> None:
-    """Writes a palette PNG: ids as they are, in VOC's colours.
+def palette_image(mask: Any) -> Image.Image:
+    """A mask as an image of mode P: ids as they are, in VOC's colours.
 
     Args:
         mask: int `[H,W]`, 0..255.
-        path: the file; its folder is made.
     """
     image = Image.fromarray(np.asarray(mask, np.uint8)).convert("P")
     image.putpalette(voc_palette().tobytes())
+    return image
+
+
+def save_mask(mask: Any, path: Path) -> None:
+    """Writes a mask as a palette PNG; its folder is made."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    image.save(path)
+    palette_image(mask).save(path)
+
+
+def save_mask_and_overlay(
+    image: Any, mask: Any, legend: Mapping[int, str], folder: Path, name: str
+) -> None:
+    """Writes ``masks/NAME.png`` and ``overlays/NAME.jpg``.
+
+    Args:
+        image, mask, legend: as of :func:`overlay`.
+        folder: holds both folders.
+        name: of the photograph, may hold ``/``.
+    """
+    save_mask(mask, folder / "masks" / f"{name}.png")
+    picture = folder / "overlays" / f"{name}.jpg"
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    overlay(image, mask, legend).save(picture, quality=90)
 
 
 def overlay(image: Any, mask: Any, legend: Mapping[int, str]) -> Image.Image:

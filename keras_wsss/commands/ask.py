@@ -14,7 +14,7 @@ from keras_wsss._command import bounded, show
 from keras_wsss.errors import DataError
 from keras_wsss.export.client import MAX_IMAGE, GrpcClient, RestClient
 from keras_wsss.photographs import find_photographs
-from keras_wsss.pictures import overlay, save_mask
+from keras_wsss.pictures import save_mask_and_overlay
 
 HELP = "ask a server for the masks of photographs"
 EXAMPLES = """\
@@ -61,10 +61,8 @@ def run(options: Namespace) -> int:
             rows.append({**row, "message": answer.message})
             lines.append(f"{photograph.path}: {answer.status}: {answer.message}")
             continue
-        save_mask(answer.mask, options.output / "masks" / f"{photograph.name}.png")
-        picture = options.output / "overlays" / f"{photograph.name}.jpg"
-        picture.parent.mkdir(parents=True, exist_ok=True)
-        overlay(_displayed(photograph.path), answer.mask, answer.legend).save(picture, quality=90)
+        image = _displayed(photograph.path)
+        save_mask_and_overlay(image, answer.mask, answer.legend, options.output, photograph.name)
         found = {name: answer.coverage[name] for name in answer.found()}
         rows.append({**row, "coverage": found, "confidence": answer.confidence})
         shares = ", ".join(f"{name} {100 * share:.1f} %" for name, share in found.items())

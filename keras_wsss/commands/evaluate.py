@@ -34,8 +34,9 @@ def run(options: Namespace) -> None:
     import_tensorflow()
     from keras_wsss.inference.evaluate_run import evaluate_run
 
-    verbose = not (options.quiet or options.json)
-    scores = evaluate_run(options.run, config, options.scales, options.flip, verbose=verbose)
+    scores = evaluate_run(
+        options.run, config, options.scales, options.flip, verbose=not options.quiet
+    )
     if options.output:
         options.output.write_text(json.dumps(scores, indent=2) + "\n")
     show(options, scores, score_table(scores))

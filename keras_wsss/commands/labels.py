@@ -69,7 +69,7 @@ def run(options: Namespace) -> None:
         kind=options.kind,
         limit=options.limit,
         overwrite=options.overwrite,
-        verbose=not (options.quiet or options.json),
+        verbose=not options.quiet,
     )
     folder = options.output.resolve()
     rows = [("class", "photographs"), *manifest["images_with"].items()]

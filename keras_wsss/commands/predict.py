@@ -52,7 +52,6 @@ def run(options: Namespace) -> int:
     import_tensorflow()
     from keras_wsss.inference.predict import predict_files
 
-    quiet = options.quiet or options.json
     result = predict_files(
         options.run,
         options.sources,
@@ -63,7 +62,7 @@ def run(options: Namespace) -> int:
         threshold=options.threshold,
         batch=options.batch,
         overwrite=options.overwrite,
-        progress=lambda todo: track(todo, "segmenting", disable=quiet),
+        progress=lambda todo: track(todo, "segmenting", disable=options.quiet),
     )
     show(
         options,

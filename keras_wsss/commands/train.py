@@ -47,7 +47,7 @@ def run(options: Namespace) -> None:
     import_tensorflow()
     from keras_wsss import training
 
-    verbose = not (options.quiet or options.json)
+    verbose = not options.quiet
     if options.dry_run:
         needs = training.dry_run(config, verbose)
         show(options, needs, table(needs))

@@ -14,7 +14,7 @@ from keras_wsss.inference.checkpoints import load
 from keras_wsss.inference.evaluation import crf_labels
 from keras_wsss.ops.crf import require_crf
 from keras_wsss.photographs import find_photographs
-from keras_wsss.pictures import overlay, save_mask
+from keras_wsss.pictures import save_mask_and_overlay
 from keras_wsss.prediction import Predictor, pixels
 
 ROWS, TABLE, SETTINGS = "predictions.jsonl", "predictions.csv", "predictions.json"
@@ -194,10 +194,7 @@ def _segmenter(predictor, crf, threshold):
 def _write(output, photograph, image, names, mask, confidence, scores):
     """Writes mask and overlay, and returns the row of a photograph."""
     legend = dict(enumerate(names, start=1))
-    save_mask(mask, output / "masks" / f"{photograph.name}.png")
-    picture = output / "overlays" / f"{photograph.name}.jpg"
-    picture.parent.mkdir(parents=True, exist_ok=True)
-    overlay(np.uint8(image), mask, legend).save(picture, quality=90)
+    save_mask_and_overlay(np.uint8(image), mask, legend, output, photograph.name)
     coverage = {name: float(np.mean(mask == number)) for number, name in legend.items()}
     return {
         "path": str(photograph.path),

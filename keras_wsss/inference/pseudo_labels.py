@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
-from PIL import Image
 
 from keras_wsss.data import evaluation_dataset, explain_errors, load_split
 from keras_wsss.errors import ConfigError
@@ -18,7 +17,8 @@ from keras_wsss.ops.saliency_labels import (
     object_guided_label,
     saliency_guided_label,
 )
-from keras_wsss.palette import IGNORE_ID, voc_palette
+from keras_wsss.palette import IGNORE_ID
+from keras_wsss.pictures import palette_image
 from keras_wsss.prediction import Predictor, as_trained
 from keras_wsss.run_folder import RunDirectory
 
@@ -127,12 +127,11 @@ def _write_split(path, config, digest, split, folder):
     if not missing:
         return
     make = MAKERS[config.writes](load(path), split, config)
-    file_ids, palette = split.file_ids(), voc_palette()
+    file_ids = split.file_ids()
     with explain_errors(split):
         for batch in evaluation_dataset(split, masks=False, positions=missing):
             position = int(batch["index"][0])
-            label = Image.fromarray(file_ids[make(position, batch["image"])]).convert("P")
-            label.putpalette(palette.tobytes())
+            label = palette_image(file_ids[make(position, batch["image"])])
             run.write(folder / f"{split.ids[position]}.png", label.save)
 
 

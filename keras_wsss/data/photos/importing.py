@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from keras_wsss.config.data import Untagged
 from keras_wsss.data.classes import mask_lookup
@@ -29,7 +28,8 @@ from keras_wsss.data.photos.scan import SUMMARY
 from keras_wsss.data.photos.sheet import sheet_of
 from keras_wsss.data.photos.source import Dropped, Photograph, Source
 from keras_wsss.errors import DataError
-from keras_wsss.palette import IGNORE_ID, voc_palette
+from keras_wsss.palette import IGNORE_ID
+from keras_wsss.pictures import save_mask
 
 SHEET = "sheet.jpg"
 
@@ -211,9 +211,7 @@ def _write_masks(source: Source, labelled: Labelled, folder: Path) -> int:
                 f"{path}: holds the id {values[mask < 0][0]}, which is in no class list; correct "
                 "the mask, or add the class"
             )
-        image = Image.fromarray(mask.astype(np.uint8))
-        image.putpalette(voc_palette().ravel().tolist())
-        image.save(folder / f"{photo.id}.png")
+        save_mask(mask, folder / f"{photo.id}.png")
     return len(masked)
 
 
