@@ -92,7 +92,7 @@ def test_the_keys_of_its_section_are_checked_like_ours(album, photos):
     root = f"data.root={photos}"
     with pytest.raises(ConfigError, match="did you mean data.album.every"):
         load_config(album, [root, "data.album.evry=3"])
-    with pytest.raises(ConfigError, match=r"data.album.every: value 0; allowed: greater than"):
+    with pytest.raises(ConfigError, match=r"data.album.every: value 0; allowed: 1 or more"):
         load_config(album, [root, "data.album.every=0"])
     with pytest.raises(ConfigError, match=r"data\.album.* belongs to data\.kind album"):
         load_config("shapes_bmp", ["data.album.every=3"])

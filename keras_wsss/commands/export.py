@@ -8,6 +8,7 @@ import pydantic
 
 from keras_wsss._command import add_override_argument, bounded, import_tensorflow, show
 from keras_wsss.config import Config, load_run_config
+from keras_wsss.config.messages import what_is_allowed
 from keras_wsss.errors import ConfigError
 from keras_wsss.export.metadata import Limits, limits_of
 from keras_wsss.registry import FORMATS
@@ -91,4 +92,5 @@ def _limits(run: Config, options: argparse.Namespace) -> Limits:
     except pydantic.ValidationError as error:
         detail = error.errors()[0]
         flag = str(detail["loc"][0]).replace("_", "-")
-        raise ConfigError(f"--{flag} {detail['input']}: {detail['msg']}") from error
+        allowed = what_is_allowed(detail)
+        raise ConfigError(f"--{flag} {detail['input']}: allowed: {allowed}") from error

@@ -9,7 +9,7 @@ are left out of it. In the file itself and in ``--set`` they are an error.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from keras_wsss.config.sections import section_keys
 from keras_wsss.config.stages import stage_configs
 from keras_wsss.config.validation import chosen_class, merge, validate
 from keras_wsss.errors import ConfigError
-from keras_wsss.registry import closest, did_you_mean
+from keras_wsss.registry import METHODS, closest, did_you_mean
 
 SHIPPED = Path(__file__).resolve().parents[1] / "configs"
 FOLDERS = (SHIPPED, SHIPPED / "methods", SHIPPED / "data")
@@ -106,11 +106,31 @@ def _checked(name: str, inherited: list[Layer], own: list[Layer], source: str) -
         values = merge(values, without(layer, foreign))
     for _, layer in own:
         values = merge(values, layer)
+    _refuse_terms_of_another_method(name, values, layers)
     config = validate(values, layers, source)
     # A mistake in a late stage must not wait until the first has trained.
     for stage, of_stage in stage_configs(config):
         _refuse_lost_keys(stage, of_stage, config, inherited, foreign)
     return config
+
+
+def _refuse_terms_of_another_method(
+    name: str, values: Mapping[str, Any], layers: list[Layer]
+) -> None:
+    """Raises where another method is chosen and the former one's loss terms are left."""
+    said = [(source, layer["method"]) for source, layer in layers if "method" in layer]
+    (source, method), before = said[-1], said[-2][1] if len(said) > 1 else None
+    terms = values.get("losses")
+    if before in (None, method) or not isinstance(terms, Mapping):
+        return
+    left = [f"losses.{term}" for term in terms if terms[term] and term not in METHODS[method].terms]
+    if left:
+        joined = f"{name.removesuffix(f'_{before}')}_{method}"
+        way = f"--config {joined}" if joined in shipped_configs() else f"extends: [{method}, DATA]"
+        raise ConfigError(
+            f"{source}: method: value {method!r}; allowed: {before}, since {method} has no "
+            f"{', '.join(left)}; what you want is `{way}`"
+        )
 
 
 def _refuse_lost_keys(
@@ -151,9 +171,9 @@ _Loader.add_implicit_resolver(
 )
 
 
-def _file(name: str | Path, folder: Path) -> Path | None:
+def _file(name: str | Path, folder: Path, ours: Sequence[Path] = FOLDERS) -> Path | None:
     """The file of that name, beside the one that names it or among ours."""
-    places = (folder / name, *(place / f"{name}.yaml" for place in (folder, *FOLDERS)))
+    places = (folder / name, *(place / f"{name}.yaml" for place in (folder, *ours)))
     return next((place for place in places if place.is_file()), None)
 
 
@@ -162,7 +182,8 @@ def _layers_of(name: str | Path, folder: Path, children: tuple[Path, ...] = ()) 
     data, _, method = str(name).rpartition("_")
     parts = [_file(name, folder)]
     if parts == [None]:
-        parts = [_file(method, SHIPPED / "methods"), _file(data, folder)]
+        # Of a data set and of a configuration with the same name it is the data set that is meant.
+        parts = [_file(method, SHIPPED / "methods"), _file(data, folder, FOLDERS[::-1])]
     if None in parts:
         known = shipped_configs()
         raise ConfigError(

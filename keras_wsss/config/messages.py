@@ -13,6 +13,26 @@ from keras_wsss.registry import closest, did_you_mean
 # What a file, or one --set, says: where it stands, for messages, and its values.
 Layer = tuple[str, Mapping[str, Any]]
 
+# pydantic's kinds of errors -> what is allowed, in the words of a configuration.
+ALLOWED = {
+    "bool_type": "true or false",
+    "dict_type": "a mapping of keys to values",
+    "finite_number": "a finite number",
+    "float_type": "a number",
+    "greater_than": "more than {gt:.12g}",
+    "greater_than_equal": "{ge:.12g} or more",
+    "int_from_float": "a whole number",
+    "int_type": "a whole number",
+    "less_than": "less than {lt:.12g}",
+    "less_than_equal": "at most {le:.12g}",
+    "model_type": "a mapping of keys to values",
+    "missing": "a value; there is no default",
+    "string_type": "text",
+    "too_long": "at most {max_length} entries",
+    "too_short": "at least {min_length} entry",
+    "tuple_type": "a list",
+}
+
 
 def impossible(key: str, value: Any, allowed: str) -> PydanticCustomError:
     """A value that is ruled out by other values; ``key`` is relative to the section."""
@@ -37,14 +57,14 @@ def problem(
         elsewhere: keys that it may not have -> the methods or kinds of data that have them.
     """
     place = [str(part) for part in detail["loc"]]
-    value, allowed, nearest = detail["input"], detail["msg"].removeprefix("Input should be "), ""
+    value, allowed, nearest = detail["input"], what_is_allowed(detail), ""
     if detail["type"] == "impossible":
         place += detail["ctx"]["key"].split(".")
         value = detail["ctx"]["value"]
     elif detail["type"] == "missing":
-        value, allowed = None, "a value; there is no default"
-    elif allowed == "an object":  # JSON's word
-        allowed = "a mapping of keys to values"
+        value = None
+    elif place[-1:] == ["[key]"]:  # not what stands there is wrong, but its name
+        place = place[:-2]
     elif detail["type"] == "literal_error":
         nearest = did_you_mean(closest(str(value), re.findall(r"'([^']*)'", allowed)))
     elif detail["type"] == "extra_forbidden":
@@ -54,6 +74,14 @@ def problem(
     where = blamed or source or layers[-1][0]
     unknown = "unknown key, " if detail["type"] == "extra_forbidden" else ""
     return f"{where}: {key}: {unknown}value {shown(value)}; allowed: {allowed}{nearest}"
+
+
+def what_is_allowed(detail: ErrorDetails) -> str:
+    """What an error of pydantic's says would be right, in our words."""
+    words = ALLOWED.get(detail["type"])
+    if words is not None:
+        return words.format(**detail.get("ctx", {}))
+    return detail["msg"].removeprefix("Input should be ")
 
 
 def _unknown(

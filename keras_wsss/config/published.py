@@ -51,6 +51,7 @@ def model_settings(method: str, **sections: Any) -> ModelConfig:
         if sections.get("losses") is not None:
             del values["losses"]
             sections["losses"] = _waiting(method, sections["losses"], recipe)
+    _refuse_what_is_no_models(method, sections)
     known = model_config_class(method).model_fields
     given = {k: value for k, value in sections.items() if value is not None or k not in known}
     if recipe is None and "losses" not in given:
@@ -60,6 +61,23 @@ def model_settings(method: str, **sections: Any) -> ModelConfig:
         model_config_class(method), merge(values, given), [(f"{method}(...)", given)]
     )
     return settings
+
+
+# Sections of a configuration that a model does not have -> where Python says the same.
+SAID_ELSEWHERE = {
+    "data": "split.batches(...)",
+    "optimizer": "compile(...)",
+    "training": "compile(...) and fit(...)",
+    "evaluation": "segment(...)",
+    "writes": "a configuration file alone",
+    "stages": "a configuration file alone",
+}
+
+
+def _refuse_what_is_no_models(method: str, sections: Mapping[str, Any]) -> None:
+    for key, place in SAID_ELSEWHERE.items():
+        if key in sections:
+            raise ConfigError(f"{method}({key}=...): is no part of a model; say it in {place}")
 
 
 def _waiting(method: str, losses: Any, recipe: Config) -> Any:

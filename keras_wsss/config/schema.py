@@ -16,12 +16,13 @@ from keras_wsss.config.sections import (
     GIVEN_MODEL,
     BackboneConfig,
     EvaluationConfig,
+    FolderName,
     HeadsConfig,
     LossConfig,
     OptimizerConfig,
     ScheduledTrainingConfig,
     Section,
-    StepNumber,
+    Seed,
     TrainingConfig,
     known,
 )
@@ -35,7 +36,7 @@ class ModelConfig(Section):
 
     method: MethodName
     parity: bool = False
-    seed: StepNumber = 1
+    seed: Seed = 1
     backbone: BackboneConfig = BackboneConfig()
     heads: HeadsConfig = HeadsConfig()
     losses: Annotated[dict[str, LossConfig], Field(min_length=1)]
@@ -102,13 +103,13 @@ class Config(ModelConfig):
     3
     """
 
-    name: str
+    name: FolderName
     data: DataConfig
     optimizer: OptimizerConfig = OptimizerConfig()
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     writes: Literal["none", "saliency_labels", "object_guided_labels"] = "none"
-    stages: dict[str, dict[str, Any]] = {}
+    stages: dict[FolderName, dict[str, Any]] = {}
 
     @pydantic.model_validator(mode="after")
     def _can_be_built(self) -> Self:

@@ -7,13 +7,14 @@ from typing import Annotated, Any, Literal, Self
 
 import pydantic
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
-from pydantic_core import PydanticKnownError
+from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from keras_wsss.config.messages import impossible
 from keras_wsss.registry import BACKBONES, DECODERS, Registry
 
 Count = Annotated[int, Field(ge=1)]
 StepNumber = Annotated[int, Field(ge=0)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what NumPy and Keras take
 Fraction = Annotated[float, Field(ge=0, le=1)]
 OpenFraction = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -32,6 +33,16 @@ def known(registry: Registry, *others: str) -> Callable[[str], str]:
         raise PydanticKnownError("literal_error", {"expected": expected})
 
     return check
+
+
+def _one_folder(name: str) -> str:
+    if not name.strip() or name in (".", "..") or set(name) & set("/\\\0"):
+        raise PydanticCustomError("folder", "the name of one folder, without / and \\")
+    return name
+
+
+# Runs and stages have folders of their names, which must lie where they are looked for.
+FolderName = Annotated[str, AfterValidator(_one_folder)]
 
 
 class Section(BaseModel):

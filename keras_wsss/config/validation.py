@@ -107,4 +107,8 @@ def _problems(
     error: pydantic.ValidationError, layers: list[Layer], source: str | None, kind: type[Any]
 ) -> str:
     known, foreign = section_keys(kind), foreign_keys(kind)
-    return "\n".join(problem(each, layers, source, known, foreign) for each in error.errors())
+    details = error.errors()
+    # A list whose only item is wrong is not also too short.
+    wrong = {each["loc"][:-1] for each in details}
+    details = [d for d in details if not (d["type"] == "too_short" and d["loc"] in wrong)]
+    return "\n".join(problem(each, layers, source, known, foreign) for each in details)
