@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from keras_wsss.config import section
+from keras_wsss.config.sections import EvaluationConfig
 from keras_wsss.data.decode import read_image
 from keras_wsss.data.sizes import shrunk
 from keras_wsss.errors import DataError
@@ -76,6 +78,15 @@ def fuse_logits(logits, flip=True):
     return tf.reduce_max(tf.stack(fused), axis=0)
 
 
+def checked_views(scales, flip):
+    """The test-time views as a section of a configuration.
+
+    Raises:
+        ConfigError: no scale, one that is no number above 0, or a ``flip`` that is no bool.
+    """
+    return section(EvaluationConfig, "test-time views", {"scales": scales, "flip": flip})
+
+
 class Predictor:
     """Label maps of images of any size from the decoder alone.
 
@@ -92,9 +103,10 @@ class Predictor:
     """
 
     def __init__(self, model, scales=(1.0,), flip=False):
+        views = checked_views(scales, flip)
         self.model = model
-        self.scales = sorted(scales, key=lambda scale: abs(scale - 1))
-        self.flip = flip
+        self.scales = sorted(views.scales, key=lambda scale: abs(scale - 1))
+        self.flip = views.flip
         self.answer = tf.function(
             self.answer,
             autograph=False,
@@ -158,14 +170,15 @@ def segment(model, images, scales=(1.0,), flip=False):
         of several, a list of `[H,W]` for a list, and for a folder a dict, file name -> `[H,W]`.
 
     Raises:
-        DataError: a file is missing or no image, or an array is no RGB image.
+        DataError: a file is missing or no image, or an array is no RGB image in 0..255.
+        ConfigError: scales that cannot be.
 
     Example:
 
     >>> segment(model, "photo.jpg").shape
     (375, 500)
     """
-    predictor = _predictor(model, tuple(scales), flip)
+    predictor = _predictor(model, checked_views(scales, flip))
 
     def one(image):
         return predictor(tf.cast(pixels(image), tf.float32)[None]).numpy()[0]
@@ -183,22 +196,35 @@ def segment(model, images, scales=(1.0,), flip=False):
     return one(images)
 
 
-def _predictor(model, scales, flip):
+def _predictor(model, views):
     """The model's predictor of these views, which is traced once: that takes seconds."""
     known = vars(model).setdefault("_predictors", {})  # past Keras, which would track it
-    return known.setdefault((scales, flip), Predictor(model, scales, flip))
+    key = views.scales, views.flip
+    return known.setdefault(key, Predictor(model, *key))
 
 
 def pixels(image):
     """uint8 or float `[H,W,3]` of an array or a file.
 
     Raises:
-        DataError: the file is missing or no image, or the array is no RGB image.
+        DataError: the file is missing or no image, or the array is no RGB image in 0..255.
     """
-    if not isinstance(image, str | Path):
-        if len(np.shape(image)) != 3 or np.shape(image)[-1] != 3:
-            raise DataError(
-                f"an image is an array [H,W,3], RGB 0..255, not {list(np.shape(image))}"
-            )
-        return np.asarray(image)
-    return read_image(str(image))
+    if isinstance(image, str | Path):
+        return read_image(str(image))
+    if len(np.shape(image)) != 3 or np.shape(image)[-1] != 3:
+        raise DataError(f"an image is an array [H,W,3], RGB 0..255, not {list(np.shape(image))}")
+    array = np.asarray(image)
+    if array.dtype != np.uint8:
+        _check_range(array)
+    return array
+
+
+def _check_range(image):
+    """Raises where numbers are of another range, which a network would take for a dark image."""
+    if image.dtype.kind not in "if":
+        raise DataError(f"an image is RGB 0..255, uint8 or float, not {image.dtype}; convert it")
+    low, high = (np.min(image), np.max(image)) if image.size else (0, 0)
+    if not np.isfinite(high - low) or low < high <= 1:
+        raise DataError(
+            f"an image is RGB 0..255; this one goes from {low:g} to {high:g}: bring it to 0..255"
+        )

@@ -88,6 +88,12 @@ def test_an_untrained_decoder_gives_no_masks():
         ("TSCD", {"sgn": {"mix": 0}}, "sgn: unknown key.*belongs to sgn"),
         ("SGN", {"parity": True}, "parity: value True; allowed: false"),
         ("AFA", {"losses": {"s2c": {"weight": 1}}}, "losses.s2c: unknown key.*belongs to bmp"),
+        ("TSCD", {"training": {"steps": 9}}, r"tscd\(training=...\): is no part of a model; say it"),
+        ("TSCD", {"data": {}}, r"data=.*say it in split.batches\(...\)"),
+        ("TSCD", {"seed": 2**32}, "seed: value 4294967296; allowed: less than 4294967296"),
+        ("TSCD", {"working_size": 0.5}, "working_size: value 0.5; allowed: a whole number"),
+        ("TSCD", {"steps": -1}, "steps: value -1; allowed: 1 or more"),
+        ("TSCD", {"cam": {"scales": np.array([1, -1])}}, "scales.1: value -1; allowed: more than 0"),
     ],
 )
 def test_a_wrong_argument_is_one_message(method, options, says):
@@ -123,7 +129,10 @@ def test_steps_bring_the_published_schedule_to_their_length():
         ({"optimizer": "adam", "loss": "mse"}, "loss=.*brings its own losses"),
         ({"optimizer": "adam", "metrics": ["accuracy"]}, "metrics=.*brings its own"),
         ({"optimizer": "adam", "learning_rate": 1.0}, "learning_rate=.*belongs to the paper's"),
-        ({"steps": 0}, "steps=0.*1 or more"),
+        ({"steps": 0}, r"compile\(...\): steps: value 0; allowed: 1 or more"),
+        ({"steps": 9.5}, "steps: value 9.5; allowed: a whole number"),
+        ({"optimizer": "adam", "classifier_steps": -1}, "classifier_steps: value -1.* 0 or more"),
+        ({"steps": 9, "classifier_steps": 1.5}, "classifier_steps: value 1.5; .*a whole number"),
         ({"steps": 9, "learning_rate": -1.0}, r"compile\(...\): learning_rate: value -1.0"),
     ],
 )
@@ -328,6 +337,15 @@ def test_a_loaded_model_goes_on(data, tmp_path):
         np.testing.assert_allclose(ours, theirs, atol=1e-6)  # two threads: not the last bits
 
 
+@pytest.mark.parametrize("name", ["m.h5", "m.hdf5"])
+def test_hdf5_is_refused_when_it_is_written(tmp_path, name):
+    """Keras writes it and cannot load it again."""
+    model = wsss.TSCD(2, losses={"classification": {"weight": 1.0}}, **SMALL)
+    with pytest.raises(ConfigError, match=f"{name}: .*save it as .*m.keras"):
+        model.save(tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("imports", ["keras, keras_wsss", "keras_wsss, keras"])
 def test_a_file_loads_in_a_new_process(tmp_path, imports):
     wsss.TSCD(classes=["a"], losses={"classification": {"weight": 1.0}}, **SMALL).save(
@@ -485,6 +503,10 @@ def test_wrong_batches_are_one_message(data):
         data[0].batches(crop=64)
     with pytest.raises(ConfigError, match="crop_size: value 50; allowed: .*32"):
         data[0].batches(crop=50, batch_size=2)
+    for key in ("batch_size", "seed"):
+        for value in (-1, 2.5):
+            with pytest.raises(ConfigError, match=rf"batches\(...\): {key}: value {value}; "):
+                data[0].batches(crop=64, **{"batch_size": 2, key: value})
     with pytest.raises(ConfigError, match="root: value None"):
         wsss.data.load(kind="voc")
     with pytest.raises(ConfigError, match="data reader 'vok': not known.*did you mean voc"):

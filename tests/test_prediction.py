@@ -9,7 +9,7 @@ from data_folder import photograph
 from PIL import Image
 
 from keras_wsss.data.decode import decode_image
-from keras_wsss.errors import DataError
+from keras_wsss.errors import ConfigError, DataError
 from keras_wsss.methods import new_model
 from keras_wsss.prediction import Predictor, segment
 
@@ -172,6 +172,50 @@ def test_what_is_no_rgb_image_is_one_message(model, image, shape):
     with pytest.raises(DataError, match=wanted) as error:
         segment(model, image)
     assert "\n" not in str(error.value)
+
+
+RANGE = np.linspace(0, 1, 70 * 80 * 3).reshape(70, 80, 3)
+
+
+@pytest.mark.parametrize(
+    ("image", "says"),
+    [
+        (RANGE, "goes from 0 to 1: bring it to 0..255"),
+        (2 * RANGE - 1, "goes from -1 to 1: bring it to 0..255"),
+        (np.float32(RANGE), "goes from 0 to 1"),
+        (255 / np.maximum(RANGE, 0.5) * np.where(RANGE > 0.5, np.nan, 1), "goes from nan to nan"),
+        (RANGE > 0.5, "uint8 or float, not bool"),
+        (np.uint16(RANGE * 65535), "uint8 or float, not uint16"),
+    ],
+)
+def test_images_of_another_range_are_refused(model, image, says):
+    """The network would see them as black."""
+    for given in (image, image[None], [image]):
+        with pytest.raises(DataError, match=says):
+            segment(model, given)
+
+
+@pytest.mark.parametrize("value", [0, 0.5, 1])
+def test_an_image_of_one_colour_may_be_black(model, value):
+    assert segment(model, np.full((70, 80, 3), value, np.float32)).shape == (70, 80)
+
+
+@pytest.mark.parametrize(
+    ("views", "says"),
+    [
+        ({"scales": []}, r"scales: value \[\]; allowed: at least 1 entry"),
+        ({"scales": [1, 0]}, "scales.1: value 0; allowed: more than 0"),
+        ({"scales": [float("nan")]}, "scales.0: value nan; allowed: a finite number"),
+        ({"scales": 1.5}, "scales: value 1.5; allowed: a list"),
+        ({"scales": np.array([-1.0])}, "scales.0: value -1.0; allowed: more than 0"),
+        ({"flip": 1}, "flip: value 1; allowed: true or false"),
+    ],
+)
+def test_views_that_cannot_be_are_one_message(model, views, says):
+    for call in (lambda: segment(model, photograph(0), **views), lambda: Predictor(model, **views)):
+        with pytest.raises(ConfigError, match=says) as error:
+            call()
+        assert "\n" not in str(error.value)
 
 
 def test_files_that_cannot_be_read_are_named(model, folder):

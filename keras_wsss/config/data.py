@@ -11,7 +11,16 @@ import pydantic
 from pydantic import AfterValidator, Field
 
 from keras_wsss.config.messages import impossible
-from keras_wsss.config.sections import Count, Fraction, Positive, Section, StepNumber, known
+from keras_wsss.config.sections import (
+    Count,
+    Fraction,
+    Positive,
+    Section,
+    Seed,
+    StepNumber,
+    WorkingSize,
+    known,
+)
 from keras_wsss.registry import READERS, resolve
 
 
@@ -31,7 +40,7 @@ class CropConfig(Section):
     scale: tuple[Positive, Positive] = (0.5, 2.0)
     flip: Fraction = 0.5
     warp: bool = False
-    working_size: Annotated[int, Field(ge=64)] | None = None
+    working_size: WorkingSize | None = None
     jitter: JitterConfig = JitterConfig()
 
     @pydantic.model_validator(mode="after")
@@ -46,6 +55,13 @@ class CropConfig(Section):
     def square(self) -> int | None:
         """Side of the square to which ``warp`` brings every image, or None: they keep theirs."""
         return self.crop_size if self.warp else None
+
+
+class BatchConfig(CropConfig):
+    """How batches of training crops are made."""
+
+    batch_size: Count = 16
+    seed: Seed = 1
 
 
 class DataConfig(CropConfig):

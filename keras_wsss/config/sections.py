@@ -15,6 +15,7 @@ from keras_wsss.registry import BACKBONES, DECODERS, Registry
 Count = Annotated[int, Field(ge=1)]
 StepNumber = Annotated[int, Field(ge=0)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what NumPy and Keras take
+WorkingSize = Annotated[int, Field(ge=64)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 OpenFraction = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]

@@ -99,8 +99,8 @@ def section(kind: type[Any], source: str, values: Mapping[str, Any]) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """A number of NumPy as one of Python, a path as text."""
-    return value.item() if hasattr(value, "item") else str(value)
+    """Numbers and arrays of NumPy as those of Python, a path as text."""
+    return value.tolist() if hasattr(value, "tolist") else str(value)
 
 
 def _problems(

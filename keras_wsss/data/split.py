@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from keras_wsss.config import section
-from keras_wsss.config.data import CropConfig, DataConfig
+from keras_wsss.config.data import BatchConfig, DataConfig
 from keras_wsss.data.files import find_maps, read_map, read_values
 from keras_wsss.errors import ConfigError, DataError
 from keras_wsss.palette import IGNORE_ID
@@ -168,12 +168,13 @@ class Split:
             return pipeline.evaluation_dataset(
                 self, masks=self.mask_paths is not None if masks is None else masks
             )
-        settings = section(CropConfig, "batches(...)", {"crop_size": crop, **crops})
+        values = {"crop_size": crop, "batch_size": batch_size, "seed": seed, **crops}
+        settings = section(BatchConfig, "batches(...)", values)
         return pipeline.epoch_dataset(
             self,
             settings,
-            seed=seed,
-            batch_size=batch_size,
+            seed=settings.seed,
+            batch_size=settings.batch_size,
             masks=bool(masks),
             saliency=saliency,
         )

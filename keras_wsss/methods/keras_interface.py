@@ -6,10 +6,18 @@ from pathlib import Path
 import keras
 
 from keras_wsss.backbones import HUB, adapted, load_weights, portable_source
-from keras_wsss.config import model_settings, published_config
-from keras_wsss.config.sections import GIVEN_MODEL
+from keras_wsss.config import model_settings, published_config, section
+from keras_wsss.config.sections import GIVEN_MODEL, Count, Section, WorkingSize
 from keras_wsss.errors import ConfigError
 from keras_wsss.methods.preset import trained_steps, write_preset
+
+
+class _Options(Section):
+    """What a model knows beside its settings."""
+
+    square: Count | None = None
+    working_size: WorkingSize | None = None
+    steps: Count | None = None
 
 
 class KerasInterface:
@@ -58,14 +66,16 @@ class KerasInterface:
             backbone = keras.saving.deserialize_keras_object(backbone)
         if isinstance(backbone, keras.Model) or str(backbone).startswith(HUB):
             module, weights = adapted(backbone), None
-            section = {"name": GIVEN_MODEL, "weights": "none"}
+            encoder = {"name": GIVEN_MODEL, "weights": "none"}
         elif isinstance(backbone, str):
-            section = {"name": backbone, "weights": weights or "none"}
+            encoder = {"name": backbone, "weights": weights or "none"}
         else:
-            section = {"weights": weights or "none", **backbone}
-            weights = weights and section["weights"]
-        settings = model_settings(self.method, backbone=section, **sections)
+            encoder = {"weights": weights or "none", **backbone}
+            weights = weights and encoder["weights"]
+        settings = model_settings(self.method, backbone=encoder, **sections)
         counted = _checked_classes(classes)
+        options = {"square": square, "working_size": working_size, "steps": steps}
+        options = section(_Options, f"{self.method}(...)", options)
         self._pretrained = weights
         super().__init__(
             settings,
@@ -75,11 +85,11 @@ class KerasInterface:
             name=name or type(self).__name__.lower(),
         )
         self.class_names = None if counted else tuple(classes)
-        self.square, self.working_size = square, working_size
-        self.steps = self._given_steps = steps
+        self.square, self.working_size = options.square, options.working_size
+        self.steps = self._given_steps = options.steps
         self.classifier_steps = None
         recipe = published_config(self.method)
-        self.recipe_steps = steps or (recipe and recipe.training.steps)
+        self.recipe_steps = options.steps or (recipe and recipe.training.steps)
         self.setup(settings)
 
     @classmethod
@@ -157,10 +167,20 @@ class KerasInterface:
         if self.steps is not None:
             self._set_schedule()
 
-    def save(self, *arguments, **options):
-        """As Keras' ``save``; a model that was not used yet is built first."""
+    def save(self, filepath, *arguments, **options):
+        """As Keras' ``save``; a model that was not used yet is built first.
+
+        Raises:
+            ConfigError: the file is to be in HDF5, from which Keras could not load it again.
+        """
+        if Path(filepath).suffix in (".h5", ".hdf5"):
+            name = Path(filepath).with_suffix(".keras")
+            raise ConfigError(
+                f"{filepath}: Keras could not load the model from this format again; save it as "
+                f"{name}"
+            )
         self.build()
-        super().save(*arguments, **options)
+        super().save(filepath, *arguments, **options)
 
     def save_to_preset(self, folder):
         """Writes a folder that :func:`keras_wsss.load` reads: settings, class names and weights.

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_wsss.config import published_config, section
-from keras_wsss.config.sections import OptimizerConfig
+from keras_wsss.config.sections import Count, OptimizerConfig, Section, StepNumber
 from keras_wsss.errors import ConfigError, DataError, TrainingError
 from keras_wsss.methods.schedule import Schedule
 from keras_wsss.optimizers import batches_seen, build_optimizer
@@ -18,6 +18,13 @@ FROM_DATA = {
     "mask": "masks=True in split.batches or training_dataset, or images that have masks",
     "saliency": "saliency=True in split.batches or training_dataset",
 }
+
+
+class _Lengths(Section):
+    """Of `compile`."""
+
+    steps: Count | None = None
+    classifier_steps: StepNumber | None = None
 
 
 class KerasTraining:
@@ -48,9 +55,9 @@ class KerasTraining:
                     f"compile({option}=...): a method brings its own losses and metrics; their "
                     "weights are set by losses={...} when the model is made"
                 )
-        if steps is not None and steps < 1:
-            raise ConfigError(f"compile(steps={steps}): allowed: 1 or more")
-        self.steps = steps or self._given_steps
+        values = {"steps": steps, "classifier_steps": classifier_steps}
+        lengths = section(_Lengths, "compile(...)", values)
+        self.steps = lengths.steps or self._given_steps
         settings = {key: options.pop(key) for key in OptimizerConfig.model_fields if key in options}
         if optimizer is None:
             optimizer = self._paper_optimizer(settings)
@@ -59,7 +66,7 @@ class KerasTraining:
                 f"compile({', '.join(settings)}=...): belongs to the paper's optimizer; set it in "
                 "the optimizer that is given"
             )
-        self.classifier_steps = classifier_steps
+        self.classifier_steps = lengths.classifier_steps
         if self.steps is not None:
             self._set_schedule()
         self.build()
