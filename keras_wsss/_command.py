@@ -8,9 +8,11 @@ import math
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterable
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
-from keras_wsss.errors import WSSSError
+from keras_wsss.errors import WSSSError, one_line
 
 
 def add_override_argument(parser):
@@ -40,8 +42,14 @@ def bounded(least, most=math.inf, kind=int):
 
 
 def several(text):
-    """An ``argparse`` type: numbers with commas between them, e.g. ``0.75,1,1.25``."""
-    return [float(number) for number in text.split(",")]
+    """An ``argparse`` type: numbers above 0 with commas between them, e.g. ``0.75,1,1.25``."""
+    try:
+        numbers = [float(number) for number in text.split(",")]
+    except ValueError:
+        numbers = []
+    if not numbers or not all(0 < number < math.inf for number in numbers):
+        raise argparse.ArgumentTypeError(f"{text!r}: allowed: numbers above 0, e.g. 0.75,1,1.25")
+    return numbers
 
 
 def show(options: argparse.Namespace, result: object, lines: Iterable[str]) -> None:
@@ -62,51 +70,76 @@ def run_command(
     level = logging.WARNING if quiet else logging.INFO
     logging.basicConfig(level=level, format="%(levelname)s: %(message)s")
     logging.getLogger().setLevel(level)
-    for noisy in ("absl", "tf2onnx"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
-    logging.getLogger("urllib3").setLevel(logging.ERROR)  # it tells of every further try
     if not debug:
         os.environ.setdefault(NATIVE_LEVEL, "3")
+        for library, least in LEAST_SAID.items():
+            logging.getLogger(library).setLevel(least)
     try:
-        code = command()
+        with warnings.catch_warnings():
+            if not debug:  # those of libraries; what a user should know is logged
+                warnings.simplefilter("ignore")
+            code = command()
     except WSSSError as error:
         if debug:
             raise
         print(f"error: {error}", file=sys.stderr)
         code = error.exit_code
     except OSError as error:
-        if debug or error.filename is None:
+        if debug:
             raise
-        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
+        print(f"error: {_what_failed(error)}", file=sys.stderr)
         code = 2
     except KeyboardInterrupt:
         code = 130
     except Exception as error:
         if debug:
             raise
-        name = type(error).__name__
-        print(f"internal error: {name}: {error}; --debug shows where", file=sys.stderr)
+        said = one_line(f"{type(error).__name__}: {error}")
+        print(f"internal error: {said}; --debug shows where", file=sys.stderr)
         code = 3
     if code:
         raise SystemExit(code)
 
 
+def _what_failed(error: OSError) -> str:
+    reason = one_line(error.strerror or str(error) or type(error).__name__)
+    if error.filename is None:
+        return f"{reason}; --debug shows where"
+    return f"{error.filename}: {reason}"
+
+
 NATIVE_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
+
+# Libraries that tell more than a user can use -> the least that is passed on.
+LEAST_SAID = {
+    "absl": logging.ERROR,
+    "tensorflow": logging.ERROR,
+    "tf2onnx": logging.ERROR,
+    "urllib3": logging.ERROR,
+}
 
 
 def import_tensorflow() -> None:
-    """Imports TensorFlow, whose libraries print what reads like failures where there is no GPU.
+    """Imports TensorFlow, whose libraries print what reads like failures where there is no GPU."""
+    with native_output_kept_back():
+        importlib.import_module("keras")  # which imports TensorFlow
 
-    They do so whatever level is asked for, so what they print while they are loaded is kept back.
+
+@contextmanager
+def native_output_kept_back() -> Iterator[None]:
+    """What libraries print past Python in the ``with`` block is shown where it fails, and not else.
+
+    They do so whatever level is asked for. With ``--debug``, and outside of commands, it is shown
+    as it comes.
     """
     if os.environ.get(NATIVE_LEVEL) != "3":
-        importlib.import_module("tensorflow")
+        yield
         return
     stderr = os.dup(2)
     with tempfile.TemporaryFile() as sink:
         os.dup2(sink.fileno(), 2)
         try:
-            importlib.import_module("keras")  # which imports TensorFlow
+            yield
         except BaseException:
             sink.seek(0)
             os.write(stderr, sink.read())

@@ -1,6 +1,11 @@
 """Errors a user can fix. Commands print them as one message, without a traceback."""
 
 
+def one_line(error: object) -> str:
+    """The text of an error without its line breaks."""
+    return " ".join(str(error).split())
+
+
 class WSSSError(Exception):
     """Something the user can put right; the message says what, where and how.
 

@@ -2,9 +2,11 @@
 
 import csv
 import json
+import logging
 import os
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from keras_wsss import evaluate as evaluate_command
 from keras_wsss import load
 from keras_wsss import train as train_command
 from keras_wsss.__main__ import main
+from keras_wsss._command import run_command
 from keras_wsss.inference.predict import ROWS
 from keras_wsss.prediction import Predictor, pixels
 
@@ -121,6 +124,49 @@ def test_weights_that_cannot_be_fetched_name_the_file_and_the_way_out(tmp_path, 
 
 def test_evaluating_what_is_no_run_is_one_message(tmp_path, capsys):
     assert "config.yaml" in fails(evaluate_command.main, ["--run", str(tmp_path)], capsys)
+
+
+@pytest.mark.parametrize(
+    ("error", "says", "code"),
+    [
+        (OSError(2, "No such file", "a.txt"), "error: a.txt: No such file", 2),
+        (OSError(28, "No space left"), "error: No space left; --debug shows where", 2),
+        (OSError("two\nlines"), "error: two lines; --debug shows where", 2),
+        (ConnectionResetError(), "error: ConnectionResetError; --debug shows where", 2),
+        (ValueError("two\nlines"), "internal error: ValueError: two lines; --debug shows where", 3),
+    ],
+)
+def test_whatever_leaves_a_command_is_one_line(error, says, code, capsys):
+    def command():
+        raise error
+
+    with pytest.raises(SystemExit) as end:
+        run_command(command)
+    assert end.value.code == code and capsys.readouterr().err == f"{says}\n"
+    with pytest.raises(type(error)):
+        run_command(command, debug=True)
+
+
+def test_libraries_are_quiet_but_for_debug():
+    """TensorFlow and tf2onnx tell of every file that an export writes."""
+
+    def command():
+        warnings.warn("deprecated", stacklevel=1)
+
+    run_command(command)
+    loggers = [logging.getLogger(name) for name in ("tensorflow", "tf2onnx", "absl")]
+    assert not any(logger.isEnabledFor(logging.WARNING) for logger in loggers)
+    with pytest.warns(UserWarning, match="deprecated"):
+        run_command(command, debug=True)
+
+
+@pytest.mark.parametrize("scales", ["0", "1,x", "", "nan", "-1"])
+@pytest.mark.parametrize("command", ["predict", "evaluate"])
+def test_scales_that_cannot_be_are_one_message(command, scales, capsys):
+    with pytest.raises(SystemExit) as end:
+        main([command, "--run", "run", "photo.jpg", "-o", "out", f"--scales={scales}"])
+    said = capsys.readouterr().err
+    assert end.value.code == 2 and f"--scales: {scales!r}: allowed: numbers above 0" in said
 
 
 # ---- predict -----------------------------------------------------------------------------------

@@ -17,12 +17,12 @@ import yaml
 
 from keras_wsss.config.identity import flat
 from keras_wsss.config.keys import foreign_keys, without
-from keras_wsss.config.messages import Layer, one_line, shown
+from keras_wsss.config.messages import Layer, shown
 from keras_wsss.config.schema import Config
 from keras_wsss.config.sections import section_keys
 from keras_wsss.config.stages import stage_configs
 from keras_wsss.config.validation import chosen_class, merge, validate
-from keras_wsss.errors import ConfigError
+from keras_wsss.errors import ConfigError, one_line
 from keras_wsss.registry import METHODS, closest, did_you_mean
 
 SHIPPED = Path(__file__).resolve().parents[1] / "configs"

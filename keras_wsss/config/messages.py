@@ -110,11 +110,6 @@ def _says(values: Any, place: list[str]) -> bool:
     return True
 
 
-def one_line(error: Exception) -> str:
-    """The text of an error without its line breaks."""
-    return " ".join(str(error).split())
-
-
 def shown(value: Any) -> str:
     """A value as messages show it, cut off where it is long."""
     text = repr(value)

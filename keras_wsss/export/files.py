@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pydantic
 
-from keras_wsss.errors import ConfigError, DataError, WeightsError
+from keras_wsss.errors import ConfigError, DataError, WeightsError, one_line
 from keras_wsss.export.metadata import Metadata
 
 METADATA_KEY = "keras_wsss"
@@ -51,7 +51,8 @@ def read_metadata(text: str | bytes | None, path: str | Path) -> Metadata:
         return Metadata.model_validate_json(text)
     except pydantic.ValidationError as error:
         raise WeightsError(
-            f"{path}: its metadata cannot be read; export the run again with this version ({error})"
+            f"{path}: its metadata cannot be read; export the run again with this version "
+            f"({one_line(error)})"
         ) from error
 
 

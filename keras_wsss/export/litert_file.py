@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import flatbuffers
 import numpy as np
 
+from keras_wsss._command import native_output_kept_back
 from keras_wsss.errors import ConfigError, WeightsError
 from keras_wsss.export.files import METADATA_KEY, check_images, import_extra, read_metadata
 from keras_wsss.export.metadata import SIGNATURE, Metadata
@@ -81,7 +82,9 @@ def write_litert(
         )
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         converter.inference_input_type = tf.uint8
-    Path(path).write_bytes(_described(converter.convert(), metadata))
+    with native_output_kept_back():
+        content = converter.convert()
+    Path(path).write_bytes(_described(content, metadata))
 
 
 def _calibration(
