@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -12,6 +12,26 @@ from PIL import Image, ImageDraw, ImageFont
 from keras_wsss.palette import overlay_labels, voc_palette
 
 MARGIN, LARGEST = 6, 1600
+LEAST_COVERAGE = 0.001
+"""Share of a mask from which a class counts as found: 12 x 12 pixels of 448 x 336 are strays."""
+
+Class = TypeVar("Class")
+
+
+def found_classes(coverage: Mapping[Class, float]) -> list[Class]:
+    """The classes that a mask shows, the largest first.
+
+    Args:
+        coverage: class, without the background -> its share of the mask; below
+            ``LEAST_COVERAGE`` it is not counted.
+
+    Example:
+
+    >>> found_classes({"cat": 0.1, "dog": 0.3, "cow": 0.0002})
+    ['dog', 'cat']
+    """
+    counted = [name for name, share in coverage.items() if share >= LEAST_COVERAGE]
+    return sorted(counted, key=lambda name: -coverage[name])
 
 
 def palette_image(mask: Any) -> Image.Image:
@@ -85,7 +105,7 @@ def _with_legend(image: Image.Image, ids: np.ndarray, legend: Mapping[int, str])
     height = max(14, min(28, image.height // 20))
     font = ImageFont.load_default(height)
     shares = {number: float(np.mean(ids == number)) for number in legend}
-    found = [number for number in legend if shares[number] > 0]
+    found = found_classes(shares)
     texts = [f"{legend[number]} {_percent(shares[number])}" for number in found]
     line, left, top = height + MARGIN, MARGIN, MARGIN
     places = []

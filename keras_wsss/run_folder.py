@@ -70,9 +70,11 @@ class RunDirectory:
                 "name the run with --run-dir"
             )
         if not resume and self.metrics_file.exists():
+            way = "continue it with --resume"
+            if not self.checkpoint("last").exists():
+                way = "it stopped before its first checkpoint, so delete it"
             raise ConfigError(
-                f"{self.path}: holds a run already; continue it with --resume, or choose another "
-                "--run-dir"
+                f"{self.path}: holds a run already; {way}, or choose another --run-dir"
             )
 
     def prepare(self, config: Config, resume: bool = False) -> None:
@@ -144,6 +146,29 @@ class RunDirectory:
             ) from error
 
 
+def check_own_folder(target: Path, mark: str) -> bool:
+    """Checks that ``target`` may be written to: what others have put there is not touched.
+
+    Args:
+        target: folder; an empty one counts as none.
+        mark: name of a file that tells a folder of the same kind.
+
+    Returns:
+        Whether there is such a folder.
+
+    Raises:
+        ConfigError: something else is there.
+    """
+    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
+        return False
+    if not (target / mark).is_file():
+        raise ConfigError(
+            f"{target}: is there already and was not written by this command, so it is not "
+            "touched; choose another output"
+        )
+    return True
+
+
 def check_new_folder(target: Path, mark: str, overwrite: bool = False) -> None:
     """Checks that :func:`new_folder` may write ``target``, before the work is done.
 
@@ -155,14 +180,7 @@ def check_new_folder(target: Path, mark: str, overwrite: bool = False) -> None:
     Raises:
         ConfigError: something is there that may not be replaced.
     """
-    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
-        return
-    if not (target / mark).is_file():
-        raise ConfigError(
-            f"{target}: is there already and was not written by this command, so it is not "
-            "touched; choose another output"
-        )
-    if not overwrite:
+    if check_own_folder(target, mark) and not overwrite:
         raise ConfigError(f"{target}: is there already; replace it with --overwrite")
 
 

@@ -4,6 +4,7 @@ import csv
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import warnings
@@ -20,8 +21,11 @@ from keras_wsss import load
 from keras_wsss import train as train_command
 from keras_wsss.__main__ import main
 from keras_wsss._command import run_command
+from keras_wsss.errors import ConfigError
 from keras_wsss.inference.predict import ROWS
+from keras_wsss.pictures import LEAST_COVERAGE, found_classes, overlay
 from keras_wsss.prediction import Predictor, pixels
+from keras_wsss.run_folder import RunDirectory
 
 
 @pytest.fixture(scope="module")
@@ -199,7 +203,8 @@ def test_predict_writes_masks_overlays_and_rows(run, photos, tmp_path, capsys):
         assert Image.open(output / "overlays" / f"{name}.jpg").width == mask.shape[1]
         shares = [np.mean(mask == c + 1) for c in range(len(model.class_names))]
         np.testing.assert_allclose(list(row["coverage"].values()), shares, atol=1e-4)
-        assert row["classes"] == [n for n, s in row["coverage"].items() if s > 0]
+        found = [n for n, s in zip(row["coverage"], shares, strict=True) if s >= LEAST_COVERAGE]
+        assert sorted(row["classes"]) == sorted(found)
         logits = Predictor(model).answer(np.float32(pixels(row["path"]))[None])
         wanted = np.max(tf.nn.softmax(logits["logits"]), axis=-1).mean()
         assert row["confidence"] == pytest.approx(wanted, abs=1e-3)
@@ -234,6 +239,38 @@ def test_predict_goes_on_where_it_stopped(run, photos, tmp_path, capsys):
     main([*command, str(photos / "a.png"), "--threshold", "1", "--overwrite"])
     (row,) = map(json.loads, (output / ROWS).open())
     assert row["classes"] == [] and not np.any(Image.open(output / "masks" / "a.png"))
+
+
+def test_a_few_pixels_are_no_class():
+    """The network leaves strays, and a person would look for an object that is not there."""
+    assert found_classes({"cat": 0.1, "dog": 0.3, "cow": LEAST_COVERAGE / 2}) == ["dog", "cat"]
+    mask = np.zeros((100, 100), np.uint8)
+    mask[:3, :3], mask[50:, 50:] = 1, 2
+
+    def legend(mask):
+        picture = overlay(np.zeros((100, 100, 3), np.uint8), mask, {1: "cat", 2: "dog"})
+        return np.asarray(picture)[100:]
+
+    np.testing.assert_array_equal(legend(mask), legend(np.where(mask == 2, 2, 0)))
+    np.testing.assert_array_equal(legend(np.where(mask == 1, 1, 0)), legend(np.zeros_like(mask)))
+
+
+def test_predict_leaves_what_others_have_written(run, photos, tmp_path, capsys):
+    command = ["predict", str(photos), "--run", str(run), "-o", str(photos), "--overwrite"]
+    before = sorted(photos.rglob("*"))
+    assert "was not written by this command" in fails(main, command, capsys)
+    assert sorted(photos.rglob("*")) == before
+
+
+def test_predict_without_a_checkpoint_writes_nothing(run, photos, tmp_path, capsys):
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy, ignore=shutil.ignore_patterns("*.h5"))
+    command = ["predict", str(photos), "--run", str(copy), "-o", str(tmp_path / "out")]
+    message = fails(main, command, capsys)
+    assert "last.weights.h5: no such checkpoint; train the run first" in message
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(ConfigError, match="stopped before its first checkpoint, so delete it"):
+        RunDirectory(copy).check()
 
 
 def test_predictions_of_the_same_name_do_not_replace_one_another(run, photos, tmp_path, capsys):

@@ -14,9 +14,12 @@ from PIL import Image
 
 from keras_wsss.config import digest, load_config, stage_configs
 from keras_wsss.data import load_split
-from keras_wsss.errors import ConfigError, DataError
+from keras_wsss.errors import ConfigError, DataError, WeightsError
+from keras_wsss.inference.checkpoints import load
 from keras_wsss.inference.evaluate_run import evaluate_run
+from keras_wsss.inference.label_photos import export_labels
 from keras_wsss.inference.pseudo_labels import score_labels
+from keras_wsss.run_folder import RunDirectory
 from keras_wsss.training import train
 
 STAGES = ("classifier", "segmentation", "retraining")
@@ -212,6 +215,17 @@ WRONG = {
                    "trains the decoder"),
     "unknown parent": ("stages.retraining.extends=second", "extends.*earlier stage"),
 }  # fmt: skip
+
+
+def test_an_unfinished_run_says_what_is_missing_and_how_to_go_on(tmp_path):
+    RunDirectory(tmp_path).prepare_stages(pipeline())
+    RunDirectory(tmp_path / "classifier").write_json(tmp_path / "classifier/summary.json", {})
+    missing = "is not finished, its stages segmentation, retraining are missing"
+    for call in (load, evaluate_run, lambda path: export_labels(path, "png", tmp_path / "out")):
+        with pytest.raises(WeightsError, match=missing) as error:
+            call(tmp_path)
+        assert str(error.value).endswith(f"keras-wsss train --resume --run-dir {tmp_path}")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("kind", WRONG)

@@ -140,10 +140,25 @@ def stage_of_run(path, config=None):
     Args:
         path: run folder.
         config: the run's configuration, or None to read it.
+
+    Raises:
+        WeightsError: it is not there yet; the message says how to go on.
     """
-    config = config or load_run_config(path)
-    stage, config = stage_configs(config)[-1]
-    return Path(path) / stage, config
+    path, stages = Path(path), stage_configs(config or load_run_config(path))
+    stage, config = stages[-1]
+    checkpoint = RunDirectory(path / stage).checkpoint("last")
+    if checkpoint.exists():
+        return path / stage, config
+    if not stage:
+        raise WeightsError(
+            f"{checkpoint}: no such checkpoint; train the run first, which writes one after "
+            f"{config.training.validate_every} steps"
+        )
+    missing = [name for name, _ in stages if not RunDirectory(path / name).summary_file.exists()]
+    raise WeightsError(
+        f"{path}: is not finished, its stages {', '.join(missing)} are missing; go on with: "
+        f"keras-wsss train --resume --run-dir {path}"
+    )
 
 
 def _random_states(model):

@@ -14,8 +14,9 @@ from keras_wsss.inference.checkpoints import load
 from keras_wsss.inference.evaluation import crf_labels
 from keras_wsss.ops.crf import require_crf
 from keras_wsss.photographs import find_photographs
-from keras_wsss.pictures import save_mask_and_overlay
+from keras_wsss.pictures import found_classes, save_mask_and_overlay
 from keras_wsss.prediction import Predictor, pixels
+from keras_wsss.run_folder import check_own_folder
 
 ROWS, TABLE, SETTINGS = "predictions.jsonl", "predictions.csv", "predictions.json"
 
@@ -57,7 +58,7 @@ def predict_files(
 
     Raises:
         DataError: a source is missing.
-        ConfigError: the folder holds predictions of other settings.
+        ConfigError: the folder holds predictions of other settings, or something else.
         WeightsError: there is no model.
 
     Example:
@@ -76,6 +77,7 @@ def predict_files(
         "crf": crf,
         "threshold": threshold,
     }
+    settings = json.dumps(settings, indent=2) + "\n"
     rows = _rows_so_far(output, settings, overwrite)
     _refuse_taken_names(output, photographs, rows)
     todo = [each for each in photographs if str(each.path) not in rows]
@@ -85,6 +87,8 @@ def predict_files(
         network.refuse_untrained_decoder()
         names = network.class_names or [f"class {c + 1}" for c in range(network.num_classes)]
         segment = _segmenter(Predictor(network, scales, flip), crf, threshold)
+    _begin(output, settings, rows)  # nothing is written before all of this is right
+    if todo:
         with (output / ROWS).open("a", encoding="utf-8") as file:
             for photographs_of_size, images in _batches(progress(todo), batch, failed):
                 for photograph, image, found in zip(
@@ -108,25 +112,29 @@ def predict_files(
 
 def _rows_so_far(output, settings, overwrite):
     """Rows of an earlier call by path, if it had the same settings."""
-    rows_file, settings_file = output / ROWS, output / SETTINGS
+    if not check_own_folder(output, SETTINGS) or overwrite:
+        return {}
+    if (output / SETTINGS).read_text() != settings:
+        raise ConfigError(
+            f"{output}: holds predictions of other settings; choose another folder, or "
+            "--overwrite to begin anew"
+        )
     rows = {}
-    if rows_file.exists() and not overwrite:
-        before = json.loads(settings_file.read_text()) if settings_file.exists() else None
-        if before != settings:
-            raise ConfigError(
-                f"{output}: holds predictions of other settings; choose another folder, or "
-                "--overwrite to begin anew"
-            )
-        for line in rows_file.read_text("utf-8").splitlines():
-            if line.endswith("}"):  # the last one may be cut off
-                row = json.loads(line)
-                if (output / "masks" / f"{row['name']}.png").exists():
-                    rows[row["path"]] = row
-    output.mkdir(parents=True, exist_ok=True)
-    lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows.values())
-    rows_file.write_text("".join(lines), encoding="utf-8")
-    settings_file.write_text(json.dumps(settings, indent=2) + "\n")
+    file = output / ROWS
+    for line in file.read_text("utf-8").splitlines() if file.exists() else ():
+        if line.endswith("}"):  # the last one may be cut off
+            row = json.loads(line)
+            if (output / "masks" / f"{row['name']}.png").exists():
+                rows[row["path"]] = row
     return rows
+
+
+def _begin(output, settings, rows):
+    """Writes what tells the folder, and the rows that stay."""
+    output.mkdir(parents=True, exist_ok=True)
+    (output / SETTINGS).write_text(settings)
+    lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows.values())
+    (output / ROWS).write_text("".join(lines), encoding="utf-8")
 
 
 def _written(model):
@@ -199,7 +207,7 @@ def _write(output, photograph, image, names, mask, confidence, scores):
     return {
         "path": str(photograph.path),
         "name": photograph.name,
-        "classes": [name for name, share in coverage.items() if share > 0],
+        "classes": found_classes(coverage),
         "confidence": round(float(confidence), 4),
         "scores": {name: round(float(s), 4) for name, s in zip(names, scores, strict=True)},
         "coverage": {name: round(share, 4) for name, share in coverage.items()},

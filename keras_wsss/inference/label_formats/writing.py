@@ -21,9 +21,10 @@ from keras_wsss.inference.label_formats.base import (
     LabelledPhoto,
     numbered_classes,
     place,
-    present,
+    regions,
 )
 from keras_wsss.palette import IGNORE_ID
+from keras_wsss.pictures import found_classes
 from keras_wsss.registry import LABEL_FORMATS
 from keras_wsss.run_folder import LABEL_MANIFEST, new_folder
 
@@ -56,7 +57,7 @@ def write_labels(
 
     Returns:
         What the manifest says: ``about``, ``format``, ``images`` and, class -> in how many of
-        them, ``images_with``.
+        them it is found (:func:`~keras_wsss.pictures.found_classes`), ``images_with``.
 
     Raises:
         ConfigError: the output is there already, or the format is not known.
@@ -126,8 +127,9 @@ class _Spool:
             path = place(photo.path, self.scratch / "photographs", name + suffix)
             label_path = self.scratch / f"{name}.png"
             Image.fromarray(photo.label).save(label_path)
-            ids = present(photo.label)
-            entries.append(_Entry(photo.id, path, label_path, ids, photo.uncertainty))
+            shares = {number: float(np.mean(place)) for number, place in regions(photo.label)}
+            found = found_classes(shares)
+            entries.append(_Entry(photo.id, path, label_path, found, photo.uncertainty))
         return sorted(entries, key=lambda entry: -entry.uncertainty)[: self.limit]
 
     def __iter__(self) -> Iterator[LabelledPhoto]:
