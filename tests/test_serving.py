@@ -572,6 +572,18 @@ def test_nothing_to_serve_is_one_message(tmp_path, capsys, make, says):
     assert output.count("error: ") == 1 and says in output and "Traceback" not in output
 
 
+def test_what_can_be_served_is_named(tmp_path):
+    """The folder of an export holds other formats as well; a version is no model."""
+    for name in ("onnx", "saved_model/cats/1", "saved_model/cats/2", "saved_model/dogs/1"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "saved_model.pb").touch()
+    cats, dogs = (tmp_path / "saved_model" / name for name in ("cats", "dogs"))
+    with pytest.raises(ServingError, match=f"no model here; serve {cats} or {dogs}$"):
+        find_models(tmp_path)
+    with pytest.raises(ServingError, match=f"no model here; serve {cats}$"):
+        find_models(cats / "2")
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -722,6 +734,38 @@ def test_no_server_is_an_error():
         RestClient(f"http://127.0.0.1:{port}", "cats").segment(["nowhere.jpg"])
 
 
+@pytest.mark.parametrize("kind", ["rest", "grpc"])
+def test_a_server_that_is_late_is_waited_for(kind, caplog):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    client = {
+        "rest": lambda: RestClient(f"http://127.0.0.1:{port}", "cats"),
+        "grpc": lambda: GrpcClient(f"127.0.0.1:{port}", "cats"),
+    }[kind]()
+    with pytest.raises(ServingError, match=rf"no server at .*{port} in 0.3 s \(.*; start it"):
+        client.wait(0.3)
+    started = []
+
+    def start():
+        if kind == "rest":
+            server = http.server.HTTPServer(("127.0.0.1", port), http.server.BaseHTTPRequestHandler)
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            started.append(server.shutdown)
+        else:
+            server = grpc.server(ThreadPoolExecutor())
+            server.add_insecure_port(f"127.0.0.1:{port}")
+            server.start()
+            started.append(lambda: server.stop(None))
+
+    late = threading.Timer(1, start)
+    late.start()
+    with caplog.at_level(logging.INFO):
+        client.wait(30)
+    assert len(started) == 1
+    assert [record.message for record in caplog.records if "waiting 30 s" in record.message]
+    started.pop()()
+
+
 @pytest.fixture
 def liar():
     """A web server that answers what it is told; a list of (status, body), one an answer."""
@@ -828,6 +872,10 @@ def test_asking_from_the_command_line(server, tmp_path, capsys):
             np.testing.assert_array_equal(mask, expected_mask(image))
             assert Image.open(output / "overlays" / f"{name}.jpg").width == 30
         shutil.rmtree(output)
+    others = str(path.parent)
+    with pytest.raises(SystemExit):
+        main(["ask", str(path), *rest, "--model", "cats", "-o", others])
+    assert "was not written by this command" in capsys.readouterr().err
     path.write_bytes(b"")
     with pytest.raises(SystemExit) as end:
         main(["ask", str(path.parent), *rest, "--model", "cats", "-o", str(output), "--json"])

@@ -15,12 +15,14 @@ from keras_wsss.errors import DataError
 from keras_wsss.export.client import MAX_IMAGE, GrpcClient, RestClient
 from keras_wsss.photographs import find_photographs
 from keras_wsss.pictures import save_mask_and_overlay
+from keras_wsss.run_folder import check_own_folder
 
 HELP = "ask a server for the masks of photographs"
 EXAMPLES = """\
   keras-wsss ask --model photos photo.jpg -o answers
   keras-wsss ask --model photos --grpc localhost:8500 new_photos/ -o answers
 """
+ROWS = "predictions.jsonl"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -35,6 +37,13 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--max-bytes", type=bounded(1), default=MAX_IMAGE, help=f"of a file ({MAX_IMAGE})"
     )
     parser.add_argument(
+        "--wait",
+        type=bounded(0, kind=float),
+        default=60.0,
+        metavar="SECONDS",
+        help="for a server that is not ready yet, at most (60)",
+    )
+    parser.add_argument(
         "-o", "--output", type=Path, default=Path("answers"), help="folder to write to (answers)"
     )
 
@@ -42,35 +51,42 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(options: Namespace) -> int:
     """Asks, and writes masks and overlays; 1 where the model refused a photograph."""
     photographs = find_photographs(options.sources)
+    check_own_folder(options.output, ROWS)
     client = (
         GrpcClient(options.grpc, options.model, max_image=options.max_bytes)
         if options.grpc
         else RestClient(options.url, options.model, max_image=options.max_bytes)
     )
+    client.wait(options.wait)
     rows: list[dict[str, Any]] = []
     lines = []
+
+    def add(row: dict[str, Any]) -> None:
+        options.output.mkdir(parents=True, exist_ok=True)
+        with (options.output / ROWS).open("a" if rows else "w", encoding="utf-8") as file:
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        rows.append(row)
+
     for photograph in photographs:
         try:
             (answer,) = client.segment([photograph.path])
         except DataError as error:
-            rows.append({"path": str(photograph.path), "status": "unreadable"})
+            add({"path": str(photograph.path), "status": "unreadable"})
             lines.append(str(error))
             continue
         row = {"path": str(photograph.path), "status": answer.status}
         if answer.mask is None:
-            rows.append({**row, "message": answer.message})
+            add({**row, "message": answer.message})
             lines.append(f"{photograph.path}: {answer.status}: {answer.message}")
             continue
         image = _displayed(photograph.path)
-        save_mask_and_overlay(image, answer.mask, answer.legend, options.output, photograph.name)
         found = {name: answer.coverage[name] for name in answer.found()}
-        rows.append({**row, "coverage": found, "confidence": answer.confidence})
+        # First, since it tells the folder of an interrupted command.
+        add({**row, "coverage": found, "confidence": answer.confidence})
+        save_mask_and_overlay(image, answer.mask, answer.legend, options.output, photograph.name)
         shares = ", ".join(f"{name} {100 * share:.1f} %" for name, share in found.items())
         shares = shares or "nothing but background"
         lines.append(f"{photograph.path}: {shares}; confidence {answer.confidence:.2f}")
-    options.output.mkdir(parents=True, exist_ok=True)
-    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    (options.output / "predictions.jsonl").write_text(text, encoding="utf-8")
     show(options, rows, [*lines, f"masks and overlays are in {options.output}"])
     return 0 if all(row["status"] == "ok" for row in rows) else 1
 

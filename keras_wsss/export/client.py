@@ -10,6 +10,8 @@ import binascii
 import dataclasses
 import io
 import json
+import logging
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -22,6 +24,9 @@ from PIL import Image
 from keras_wsss.errors import DataError, ServingError
 from keras_wsss.export.files import import_extra
 from keras_wsss.export.metadata import SIGNATURE, Limits
+from keras_wsss.pictures import found_classes
+
+LOG = logging.getLogger(__name__)
 
 MAX_IMAGE = Limits().max_bytes
 MAX_REQUEST = 20 * 2**20  # of images; a third more as base64
@@ -55,12 +60,13 @@ class Segmentation:
     message: str
 
     def found(self) -> list[str]:
-        """Names of the classes in the mask, the largest first."""
-        present = {name: share for name, share in self.coverage.items() if share > 0}
-        return sorted(present, key=lambda name: -present[name])
+        """Names of the classes in the mask, the largest first, without what a few pixels show."""
+        return found_classes(self.coverage)
 
 
 class _Client(ABC):
+    _place: str  # where the server is asked
+
     def __init__(self, max_image: int, max_request: int):
         self._max_image = max_image
         self._max_request = max_request
@@ -99,6 +105,35 @@ class _Client(ABC):
             for number, row in zip(numbers, rows, strict=True):
                 answers[number] = _segmentation(row)
         return [answer for answer in answers if answer is not None]
+
+    def wait(self, seconds: float) -> None:
+        """Returns once the server answers: one that was just started has to load its models first.
+
+        Args:
+            seconds: until it is given up.
+
+        Raises:
+            ServingError: there was no answer.
+
+        Example:
+
+        >>> RestClient("http://localhost:8501", "cats").wait(60)
+        """
+        end = time.monotonic() + seconds
+        if (reason := self._absence()) and seconds:
+            LOG.info("no server at %s yet (%s); waiting %g s", self._place, reason, seconds)
+        while reason and time.monotonic() < end:
+            time.sleep(FIRST_WAIT)
+            reason = self._absence()
+        if reason:
+            raise ServingError(
+                f"no server at {self._place} in {seconds:g} s ({reason}); start it (keras-wsss "
+                "serve), or name another address"
+            )
+
+    @abstractmethod
+    def _absence(self) -> str:
+        """Why there is no connection to the server; empty where there is one."""
 
     @abstractmethod
     def _ask(self, contents: list[bytes]) -> list[dict[str, Any]]:
@@ -142,9 +177,11 @@ class RestClient(_Client):
             "requests", "requests.adapters", "urllib3", extra="serving"
         )
         self._failures = (requests.RequestException,)
-        self._base = url.rstrip("/")
+        self._absences = (requests.ConnectionError, requests.Timeout)
+        self._get = requests.get
+        self._place = url.rstrip("/")
         chosen = "" if version is None else f"/versions/{version}"
-        self._url = f"{self._base}/v1/models/{model}{chosen}:predict"
+        self._url = f"{self._place}/v1/models/{model}{chosen}:predict"
         self._timeout = timeout
         self._session = requests.Session()
 
@@ -167,6 +204,15 @@ class RestClient(_Client):
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, adapters.HTTPAdapter(max_retries=retry))
 
+    def _absence(self) -> str:
+        try:
+            self._get(self._place, timeout=self._timeout)  # whatever it answers, once
+        except self._absences as error:
+            return _cause(error)
+        except self._failures:  # a wrong address, of which asking will say what is wrong
+            pass
+        return ""
+
     def _ask(self, contents: list[bytes]) -> list[dict[str, Any]]:
         rows = [{"image_bytes": {"b64": base64.b64encode(c).decode()}} for c in contents]
         body: dict[str, Any] = {"signature_name": SIGNATURE, "instances": rows}
@@ -174,7 +220,7 @@ class RestClient(_Client):
             response = self._session.post(self._url, json=body, timeout=self._timeout)
         except self._failures as error:
             raise ServingError(
-                f"no answer from {self._base} ({_cause(error)}); is the server running there?"
+                f"no answer from {self._place} ({_cause(error)}); is the server running there?"
             ) from error
         try:
             document = response.json()
@@ -225,7 +271,7 @@ class GrpcClient(_Client):
             extra="serving",
         )
         self._failure = grpc.RpcError
-        self._target = target
+        self._place = target
         self._timeout = timeout
         self._tensor, self._array = tf.make_tensor_proto, tf.make_ndarray
         self._empty_request = predict.PredictRequest()
@@ -250,6 +296,17 @@ class GrpcClient(_Client):
         ]
         channel = grpc.insecure_channel(target, options)
         self._stub = service.PredictionServiceStub(channel)
+        self._ready = lambda: grpc.channel_ready_future(channel)
+        self._not_ready = grpc.FutureTimeoutError
+
+    def _absence(self) -> str:
+        ready = self._ready()
+        try:
+            ready.result(timeout=FIRST_WAIT)
+        except self._not_ready:
+            ready.cancel()
+            return "no connection"
+        return ""
 
     def _ask(self, contents: list[bytes]) -> list[dict[str, Any]]:
         request = type(self._empty_request)()
@@ -259,7 +316,7 @@ class GrpcClient(_Client):
             response = self._stub.Predict(request, timeout=self._timeout)
         except self._failure as error:
             raise ServingError(
-                f"{self._target} answers {error.code().name}: {error.details()}"
+                f"{self._place} answers {error.code().name}: {error.details()}"
             ) from error
         try:
             arrays = {name: self._array(value) for name, value in response.outputs.items()}
@@ -267,7 +324,7 @@ class GrpcClient(_Client):
             raise _nonsense(error) from error
         sizes = {len(array) if array.ndim else 0 for array in arrays.values()}
         if sizes != {len(contents)}:
-            raise ServingError(f"{self._target} answers other than one row an image")
+            raise ServingError(f"{self._place} answers other than one row an image")
         return [{name: array[row] for name, array in arrays.items()} for row in range(sizes.pop())]
 
 

@@ -186,12 +186,22 @@ def find_models(folder: Path) -> ModelStore:
     except OSError as error:
         raise ServingError(f"{folder}: cannot be read ({error.strerror})") from error
     if not store.names():
-        reasons = store.failures() or [
-            f"{folder}: no model here; give the folder NAME that holds NAME/1/saved_model.pb, or "
-            "the folder that holds NAME"
-        ]
+        reasons = store.failures() or [f"{folder}: no model here; {_way_to_models(folder)}"]
         raise ServingError("; ".join(reasons))
     return store
+
+
+def _way_to_models(folder: Path) -> str:
+    """What can be served in the folders of an export, or around one of its versions."""
+    files = [file for depth in range(4) for file in folder.glob("*/" * depth + "saved_model.pb")]
+    versions = [file.resolve().parent for file in files]
+    models = {each.parent for each in versions if each in version_folders(each.parent).values()}
+    if models:
+        return f"serve {' or '.join(map(str, sorted(models)))}"
+    return (
+        "give the folder NAME that holds NAME/1/saved_model.pb, or the folder that holds NAME "
+        "(`keras-wsss export --format saved_model` writes them)"
+    )
 
 
 def _stamp(folder: Path) -> Stamp:
