@@ -4,7 +4,15 @@ import numpy as np
 from PIL import ImageFont
 
 from keras_wsss.data.classes import VOC_CLASSES
-from keras_wsss.inference.contact_sheet import HEADER, contact_sheet, legend_places
+from keras_wsss.inference.contact_sheet import (
+    CAPTION,
+    GAP,
+    HEADER,
+    TILE,
+    contact_sheet,
+    legend_places,
+)
+from keras_wsss.palette import IGNORE_COLOUR, voc_palette
 
 
 def test_a_legend_of_many_classes_takes_more_lines_and_cuts_none_off():
@@ -12,12 +20,26 @@ def test_a_legend_of_many_classes_takes_more_lines_and_cuts_none_off():
     label = np.zeros((20, 30), int)
     names = VOC_CLASSES * 3
     row = (image, cam, label, label, label)
-    sheets = {n: contact_sheet([row], names[:n]) for n in (3, 60)}
-    places = legend_places(names, sheets[60].width)
+    sheets = {n: contact_sheet([row], ["a"], names[:n]) for n in (3, 60)}
+    legend = ["background", *names, "no label (255)"]
+    places = legend_places(legend, sheets[60].width)
     width_of = ImageFont.load_default().getlength
-    for name, (left, _) in zip(names, places, strict=True):
+    for name, (left, _) in zip(legend, places, strict=True):
         assert left + 16 + width_of(name) <= sheets[60].width, name
-    assert len(set(places)) == 60
+    assert len(set(places)) == 62
     lines = len({top for _, top in places})
     assert lines > 3
     assert sheets[60].height - sheets[3].height == (lines - 1) * HEADER
+
+
+def test_a_legend_has_the_background_and_what_has_no_label_and_rows_have_names():
+    image, cam, label = np.zeros((20, 30, 3)), np.zeros((20, 30, 2)), np.zeros((20, 30), int)
+    rows = [(image, cam, label, label)] * 2
+    sheet = np.asarray(contact_sheet(rows, ["one", "two"], ["cat", "dog"]))
+    places = legend_places(["background", "cat", "dog", "no label (255)"], sheet.shape[1])
+    colours = [sheet[top + 8, left + 6] for left, top in places]
+    np.testing.assert_array_equal(colours, [*voc_palette()[:3], IGNORE_COLOUR])
+    top = 2 * HEADER
+    captions = [sheet[top + n * (CAPTION + TILE + GAP) :][:CAPTION] for n in range(2)]
+    assert all((each < 128).any() for each in captions)  # written
+    assert (captions[0] != captions[1]).any()

@@ -4,10 +4,11 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from keras_wsss.palette import overlay_labels, voc_palette
+from keras_wsss.palette import IGNORE_ID, overlay_labels, voc_palette
 
 TITLES = ("image", "CAM", "pseudo label", "prediction", "truth")
 TILE, GAP, HEADER = 192, 4, 22
+SWATCH, CAPTION = 12, 16
 
 
 def overlay_cam(image, cam):
@@ -16,36 +17,41 @@ def overlay_cam(image, cam):
     return (0.5 * image + 0.5 * heat).astype(np.uint8)
 
 
-def contact_sheet(rows, class_names):
+def contact_sheet(rows, photo_names, class_names):
     """One picture of many results.
 
     Args:
         rows: list of (image `[H,W,3]` 0..255, tag-masked CAM `[H,W,C]`, pseudo label, prediction,
             and where there are masks the truth); label maps are int `[H,W]`.
-        class_names: names of the C classes, for the legend.
+        photo_names: a name for each row, which stands above it.
+        class_names: names of the C classes, for the legend, which also has the background and the
+            pixels without a label (255).
 
     Returns:
         ``PIL.Image.Image``.
 
     Example:
 
-    >>> contact_sheet(rows, ["cat", "dog"]).save("sheet.png")
+    >>> contact_sheet(rows, ["IMG_1", "IMG_2"], ["cat", "dog"]).save("sheet.png")
     """
     titles = TITLES[: len(rows[0])]
     width = len(titles) * (TILE + GAP) + GAP
-    places = legend_places(class_names, width)
-    header = places[-1][1] + HEADER
-    sheet = Image.new("RGB", (width, header + len(rows) * (TILE + GAP)), "white")
+    legend = {0: "background", **dict(enumerate(class_names, start=1)), IGNORE_ID: "no label (255)"}
+    places = legend_places(legend.values(), width)
+    header, height = places[-1][1] + HEADER, CAPTION + TILE + GAP
+    sheet = Image.new("RGB", (width, header + len(rows) * height), "white")
     draw = ImageDraw.Draw(sheet)
     for column, title in enumerate(titles):
         draw.text((GAP + column * (TILE + GAP), 5), title, fill="black")
-    for name, colour, (left, top) in zip(class_names, voc_palette()[1:], places, strict=False):
-        draw.rectangle((left, top + 4, left + 12, top + 16), fill=tuple(colour))
-        draw.text((left + 16, top + 4), name, fill="black")
-    for number, (image, cam, *labels) in enumerate(rows):
+    for (number, name), (left, top) in zip(legend.items(), places, strict=True):
+        box = left, top + 4, left + SWATCH, top + 4 + SWATCH
+        draw.rectangle(box, fill=tuple(voc_palette()[number].tolist()), outline="black")
+        draw.text((left + SWATCH + 4, top + 4), name, fill="black")
+    for number, (name, (image, cam, *labels)) in enumerate(zip(photo_names, rows, strict=True)):
         tiles = [image.astype(np.uint8), overlay_cam(image, cam)]
         tiles += [overlay_labels(image, label) for label in labels]
-        top = header + number * (TILE + GAP)
+        draw.text((GAP, header + number * height), name, fill="black")
+        top = header + number * height + CAPTION
         for column, tile in enumerate(tiles):
             picture = Image.fromarray(tile)
             picture.thumbnail((TILE, TILE))
@@ -56,11 +62,11 @@ def contact_sheet(rows, class_names):
     return sheet
 
 
-def legend_places(class_names, width):
-    """Left and top of every class in the legend, which begins a new line where one is full."""
+def legend_places(names, width):
+    """Left and top of every name in the legend, which begins a new line where one is full."""
     width_of = ImageFont.load_default().getlength
     places, left, top = [], GAP, HEADER
-    for name in class_names:
+    for name in names:
         needed = 30 + int(width_of(name))
         if left > GAP and left + needed > width:
             left, top = GAP, top + HEADER

@@ -67,7 +67,7 @@ def evaluate(
     cams = [MeanIoU(classes) for _ in BACKGROUND_SCORES]
     pseudo, three_way, agreement = MeanIoU(classes), MeanIoU(classes), MeanIoU(classes)
     labelled = valid = equal = pixels = 0
-    image_logits, rows = [], []
+    image_logits, rows, shown_ids = [], [], []
     describe = describe_function(model)
 
     @tf.function(autograph=False, reduce_retracing=True)
@@ -107,6 +107,7 @@ def evaluate(
             shown = cam * batch["labels"][:, None, None, :]
             columns = [image, shown, label, prediction, *([truth] if has_masks else [])]
             rows.append([_for_a_sheet(column[0]) for column in columns])
+            shown_ids.append(split.ids[position])
 
     scores = {}
     if has_masks and decoder_trained:
@@ -140,7 +141,7 @@ def evaluate(
     if tags:
         scores["classifier"] = classifier_scores(split, np.asarray(image_logits))
     if sheet is not None:
-        contact_sheet(rows, split.class_names).save(sheet)
+        contact_sheet(rows, shown_ids, split.class_names).save(sheet)
     return scores
 
 

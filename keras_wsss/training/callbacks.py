@@ -212,6 +212,7 @@ class Pictures(StepCallback):
         shown = cam * batch["labels"][:, None, None, :]
         columns = (batch["image"], shown, pseudo, prediction)
         rows = list(zip(*(column.numpy() for column in columns), strict=True))
-        sheet = np.asarray(contact_sheet(rows, self.split.class_names))
+        names = [self.split.ids[index] for index in batch["index"].numpy()]
+        sheet = np.asarray(contact_sheet(rows, names, self.split.class_names))
         with tf.summary.create_file_writer(str(self.run.tensorboard)).as_default(self.step):
             tf.summary.image("training", sheet[None])
