@@ -83,6 +83,7 @@ def test_dry_run_reports_what_a_run_needs(config_file, tmp_path, capsys):
     report = {name.strip(): float(value) for name, _, value in lines if name and value.isdigit()}
     assert report["parameters"] > 1000 and report["steps"] == 4 and report["images"] > 1
     assert report["peak memory mb"] > 100 and "seconds per step" in printed
+    assert "estimated minutes" in printed and "with compiling for every phase" in printed
     assert "backbone" in printed  # the model table
     assert not (tmp_path / "run").exists()
 

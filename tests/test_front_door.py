@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import warnings
 
 import keras
 import numpy as np
@@ -205,6 +206,19 @@ def test_a_first_fit_without_a_step_says_nothing_about_the_length(data):
     assert model.steps is None
     model.fit(batches(data), verbose=0)
     assert model.steps == 4
+
+
+@pytest.mark.parametrize(("of_model", "of_batches"), [(128, None), (None, 128), (128, 128)])
+def test_batches_of_another_working_size_are_told(data, of_model, of_batches):
+    model = supervised(data, working_size=of_model)
+    model.compile("adam", steps=9, run_eagerly=True)
+    given = batches(data, working_size=of_batches)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.fit(given, steps_per_epoch=1, verbose=0)
+    told = [str(each.message) for each in caught if "working_size" in str(each.message)]
+    assert len(told) == (of_model != of_batches)
+    assert all(f"working_size={of_batches}, the model has" in text for text in told)
 
 
 def test_arrays_are_as_long_as_their_batches(data):

@@ -36,6 +36,8 @@ def test_terms_and_events_begin_at_their_steps():
         phase = schedule.phase(step)
         assert (phase.terms, phase.events) == ({"classification", *terms}, events), step
     assert schedule.phase(270) == schedule.last
+    assert list(schedule.phases(460)) == [schedule.phase(step) for step in (0, 200, 270)]
+    assert list(schedule.phases(270)) == [schedule.phase(step) for step in (0, 200)]
 
 
 def test_a_start_of_its_own_beats_the_common_one():

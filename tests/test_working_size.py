@@ -1,5 +1,7 @@
 """Large photographs are seen at one size: in training, evaluation, predictions and exports."""
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
@@ -10,7 +12,9 @@ from PIL import Image
 
 import keras_wsss
 from keras_wsss.config import load_config
+from keras_wsss.config.data import CropConfig
 from keras_wsss.data import Split, training_dataset
+from keras_wsss.data.checks import sizes_that_differ
 from keras_wsss.errors import ConfigError
 from keras_wsss.export.metadata import limits_of
 from keras_wsss.inference import evaluate
@@ -122,3 +126,24 @@ def test_a_contact_sheet_does_not_hold_whole_photographs():
     large, small = tf.zeros([2000, 1100, 3]), tf.zeros([600, 800])
     assert _for_a_sheet(large).shape == (667, 367, 3)
     assert _for_a_sheet(small).shape == (600, 800)
+
+
+@pytest.mark.parametrize(
+    ("sides", "options", "says"),
+    [
+        ([300] * 9, {}, None),
+        ([600] * 9, {}, "are up to 600 pixels large, of which a crop of 96 shows little"),
+        ([100, 450] * 9, {}, "are 100 to 450 pixels large, so crops show things at very different"),
+        ([300] * 20 + [900], {}, None),  # a single one
+        ([600] * 9, {"working_size": 128}, None),
+        ([600] * 9, {"warp": True}, None),
+    ],
+)
+def test_photographs_that_need_a_working_size_are_told(tmp_path, sides, options, says):
+    paths = []
+    for number, side in enumerate(sides):
+        paths.append(str(tmp_path / f"{number}.png"))
+        Image.new("L", (side, side // 2)).save(paths[-1])
+    split = replace(split_of(paths), image_paths=tuple(paths), read_image=None)
+    advice = sizes_that_differ(split, CropConfig(crop_size=96, **options))
+    assert advice is None if says is None else (says in advice and "working_size=192" in advice)

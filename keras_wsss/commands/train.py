@@ -17,6 +17,10 @@ EXAMPLES = """\
   keras-wsss train --config photos --set data.root=my_set --dry-run
   keras-wsss train --resume --run-dir runs/photos
 """
+TIME = (
+    "The time is start-up, with compiling for every phase of the schedule, and all steps at the",
+    "pace of the last phase, which is the slowest. Validation and final scores come on top.",
+)
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -50,7 +54,7 @@ def run(options: Namespace) -> None:
     verbose = not options.quiet
     if options.dry_run:
         needs = training.dry_run(config, verbose)
-        show(options, needs, table(needs))
+        show(options, needs, [*table(needs), "", *TIME])
         return
     summary = training.train(config, run_dir, options.resume, verbose)
     show(

@@ -8,18 +8,25 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
 
+from keras_wsss.data.checking.faults_of_pictures import LARGE
 from keras_wsss.data.decode import read_image
-from keras_wsss.data.files import check_decodes
+from keras_wsss.data.files import check_decodes, displayed_size
 from keras_wsss.data.labels import TagTable, keep_tagged
 from keras_wsss.data.split import Split, identity_map
 from keras_wsss.errors import DataError
 
+if TYPE_CHECKING:
+    from keras_wsss.config.data import CropConfig
+
 logger = logging.getLogger(__name__)
 THREADS = 8
+LOOKED_AT = 200  # photographs of a list
+GAP = 4  # between the sides of large and of small photographs
 
 
 def check_maps(split: Split) -> None:
@@ -115,6 +122,39 @@ def check_numbering(split: Split, table: TagTable, source: Path) -> None:
                 f"({name}), but {', '.join(found)}; if the ids are others, add classes.txt beside "
                 "the tags (one name a line, in the order of the ids)"
             )
+
+
+def sizes_that_differ(split: Split, crops: CropConfig) -> str | None:
+    """What to say of photographs that crops show next to nothing of, or at very different scales.
+
+    Args:
+        split: photographs, of which some are looked at.
+        crops: how training crops are made; with ``working_size`` or ``warp`` there is nothing to
+            say.
+
+    Returns:
+        A warning, or None.
+
+    Example:
+
+    >>> sizes_that_differ(split, config.data) is None
+    True
+    """
+    if split.read_image is not None or crops.working_size is not None or crops.warp:
+        return None
+    looked_at = split.image_paths[:: max(1, len(split) // LOOKED_AT)]
+    with ThreadPoolExecutor(THREADS) as pool:
+        sides = sorted(pool.map(lambda path: max(displayed_size(path)[0]), looked_at))
+    # Without the tenth at either end, so that single photographs say nothing.
+    small, large = sides[len(sides) // 10], sides[-1 - len(sides) // 10]
+    if large > LARGE * crops.crop_size:
+        what = f"are up to {large} pixels large, of which a crop of {crops.crop_size} shows little"
+    elif large > GAP * small:
+        what = f"are {small} to {large} pixels large, so crops show things at very different scales"
+    else:
+        return None
+    advice = f"data.working_size={2 * crops.crop_size} brings large ones to one size"
+    return f"list {split.name}: photographs {what}; {advice}"
 
 
 def find_broken(split: Split) -> list[str]:

@@ -142,7 +142,8 @@ class Split:
                 are any. Masks of training images are not opened unless asked for.
             saliency: whether batches of crops hold ``saliency``.
             seed: of order and augmentation.
-            **crops: ``scale``, ``flip``, ``warp`` and ``jitter`` as in the section ``data``.
+            **crops: ``scale``, ``flip``, ``warp``, ``working_size`` (that of the model) and
+                ``jitter`` as in the section ``data``.
 
         Returns:
             tf.data.Dataset of dicts, see :func:`~keras_wsss.data.training_dataset` and
@@ -170,7 +171,7 @@ class Split:
             )
         values = {"crop_size": crop, "batch_size": batch_size, "seed": seed, **crops}
         settings = section(BatchConfig, "batches(...)", values)
-        return pipeline.epoch_dataset(
+        dataset = pipeline.epoch_dataset(
             self,
             settings,
             seed=settings.seed,
@@ -178,6 +179,8 @@ class Split:
             masks=bool(masks),
             saliency=saliency,
         )
+        dataset.working_size = settings.working_size  # which `fit` compares with the model's
+        return dataset
 
     def take(self, count: int | None) -> Split:
         """The first ``count`` images; None or a larger number: all of them."""

@@ -117,6 +117,14 @@ class KerasTraining:
             raise DataError("fit(x, y): takes one dataset of batches (split.batches(...)), no y")
         if options.get("sample_weight") is not None or options.get("class_weight") is not None:
             raise DataError(f"fit: {WEIGHTED}")
+        of_batches = getattr(x, "working_size", self.working_size)
+        if of_batches != self.working_size:
+            warnings.warn(
+                f"fit: the batches were made with working_size={of_batches}, the model has "
+                f"working_size={self.working_size}: it would see new photographs at another size "
+                "than those it learns from; give both the same",
+                stacklevel=2,
+            )
         length = steps_per_epoch or _length(x, options.get("batch_size"))
         asked = length and (epochs - options.get("initial_epoch", 0)) * length
         asked_for = self.steps

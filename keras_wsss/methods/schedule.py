@@ -57,6 +57,13 @@ class Schedule:
             [event for event, start in self.events.items() if step >= start],
         )
 
+    def phases(self, steps):
+        """The phases of a training of so many steps, in their order."""
+        step = 0
+        while step < steps:
+            yield self.phase(step)
+            step = self.next_change(step)
+
     @property
     def last(self):
         """The phase in which everything counts."""

@@ -14,6 +14,7 @@ from keras_wsss.config import (
     stage_digests,
 )
 from keras_wsss.data import explain_errors, load_split, step_ids, training_dataset
+from keras_wsss.data.checks import sizes_that_differ
 from keras_wsss.errors import ConfigError
 from keras_wsss.inference.checkpoints import load_checkpoint
 from keras_wsss.inference.evaluate_run import evaluate_run
@@ -156,6 +157,7 @@ def _train_stage(config, run, digest, source, resume, verbose):
             "configuration has no stages"
         )
     training, validation = _splits(config, source)
+    _warn_of_sizes(training, config)
     run.prepare(config, resume)
     if config.writes != "none":
         for name in FOLDERS.values():
@@ -214,7 +216,10 @@ def _train_stage(config, run, digest, source, resume, verbose):
 def dry_run(config, verbose=True):
     """Builds everything, runs four steps with all loss terms and reports what the run will need.
 
-    Of a run with stages the first is tried: the later ones train on what it leaves.
+    Of a run with stages the first is tried: the later ones train on what it leaves. The time holds
+    what a user waits for before the last step: start-up, compiling (once for each phase of the
+    schedule) and all steps, each as slow as those of the last phase. Validation and final scores
+    come on top.
 
     Args:
         config: :class:`~keras_wsss.config.Config`.
@@ -222,27 +227,33 @@ def dry_run(config, verbose=True):
 
     Returns:
         dict with ``parameters``, ``steps``, ``images``, ``epochs``, ``seconds_per_step``,
-        ``estimated_hours`` and ``peak_memory_mb``.
+        ``startup_minutes``, ``estimated_minutes`` and ``peak_memory_mb``.
     """
+    began = time.perf_counter()
     _, config = stage_configs(_of_length(config))[0]
     training, _ = _splits(config)
+    _warn_of_sizes(training, config)
     model, _ = _compiled_model(config, training.class_names)
     if verbose:
         model.summary()
     # At the end of the schedule every loss term is active.
     model.optimizer.iterations.assign(config.training.steps - DRY_STEPS)
     batches = _dataset(config, training, DRY_STEPS, 0)
-    model.fit(batches.take(1), verbose=0)  # traces the graph
-    started = time.perf_counter()
+    built = time.perf_counter()
+    model.fit(batches.take(1), verbose=0)  # compiles
+    compiled = time.perf_counter()
     model.fit(batches.skip(1), verbose=0)
-    seconds = (time.perf_counter() - started) / (DRY_STEPS - 1)
+    seconds = (time.perf_counter() - compiled) / (DRY_STEPS - 1)
+    phases = len(set(model.schedule.phases(config.training.steps)))
+    startup = built - began + phases * max(0, compiled - built - seconds)
     return {
         "parameters": model.count_params(),
         "steps": config.training.steps,
         "images": len(training),
         "epochs": round(config.training.steps * config.data.batch_size / len(training), 1),
         "seconds_per_step": round(seconds, 3),
-        "estimated_hours": round(seconds * config.training.steps / 3600, 2),
+        "startup_minutes": round(startup / 60, 1),
+        "estimated_minutes": round((startup + seconds * config.training.steps) / 60, 1),
         "peak_memory_mb": peak_memory_mb(),
     }
 
@@ -263,6 +274,11 @@ def _splits(config, source=None):
         for reason, count in split.dropped.items():
             logger.info("%s: %s: %s", split.name, reason, count)
     return training, validation
+
+
+def _warn_of_sizes(training, config):
+    if advice := sizes_that_differ(training, config.data):
+        logger.warning("%s", advice)
 
 
 def _compiled_model(config, classes):
