@@ -2,7 +2,7 @@
 
     python -m benchmarks.export_latency --bundle EXPORTED
 
-``EXPORTED`` is the folder of ``python -m keras_wsss.export`` with all formats. Each number of
+``EXPORTED`` is the folder of ``keras-wsss export`` with all formats. Each number of
 threads has a process of its own, in which every model takes its turn in every round.
 """
 
