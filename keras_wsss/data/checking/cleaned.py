@@ -12,6 +12,7 @@ from keras_wsss.data.checking.contents import Contents, Item
 from keras_wsss.data.checking.voc import IMAGES, LISTS, MASKS
 from keras_wsss.data.photos import imported
 from keras_wsss.errors import DataError
+from keras_wsss.output import new_folder
 
 NOTE = "left_out.csv"
 BEYOND_LISTS = ("missing-list", "unreadable-list", "empty-list", "unreadable-tags")
@@ -53,13 +54,9 @@ def write_cleaned(report: Report, folder: Path) -> dict[str, str]:
             f"{contents.root}: nothing would be left of {empty[0] if empty else 'the photographs'}"
             "; put right what was found by hand"
         )
-    try:
-        _write(contents, kept, lists, folder)
-        _write_note(contents, left_out, folder / NOTE)
-    except OSError as error:
-        raise DataError(
-            f"{error.filename or folder}: cannot be written ({error.strerror})"
-        ) from error
+    with new_folder(folder, NOTE) as unfinished:
+        _write(contents, kept, lists, unfinished)
+        _write_note(contents, left_out, unfinished / NOTE)
     return left_out
 
 

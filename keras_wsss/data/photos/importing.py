@@ -28,6 +28,7 @@ from keras_wsss.data.photos.scan import SUMMARY
 from keras_wsss.data.photos.sheet import sheet_of
 from keras_wsss.data.photos.source import Dropped, Photograph, Source
 from keras_wsss.errors import DataError
+from keras_wsss.output import check_new_folder, new_folder
 from keras_wsss.palette import IGNORE_ID
 from keras_wsss.pictures import save_mask
 
@@ -75,7 +76,8 @@ def import_photos(
         The summary, which ``import.json`` holds as well.
 
     Raises:
-        DataError: the source or the output cannot be used.
+        ConfigError: something is at ``output`` that may not be replaced.
+        DataError: the source cannot be used, or a file cannot be written.
 
     Example:
 
@@ -100,31 +102,16 @@ def import_photos(
     labelled = replace(labelled, warnings=(*labelled.warnings, *notes))
     for_val = for_validation(labelled.labels, groups, val_fraction, seed)
 
-    unfinished = output.with_name(f".{output.name}.{os.getpid()}")
-    try:
-        unfinished.mkdir(parents=True)
-        converted = _write_photos(labelled.photographs, unfinished / PHOTOS, link)
-        masks = _write_masks(found, labelled, unfinished / MASKS)
-        _write_lists(labelled, for_val, unfinished)
-        sheet_of(labelled, unfinished / PHOTOS).save(unfinished / SHEET, quality=90)
+    with new_folder(output, SUMMARY, overwrite) as folder:
+        converted = _write_photos(labelled.photographs, folder / PHOTOS, link)
+        masks = _write_masks(found, labelled, folder / MASKS)
+        _write_lists(labelled, for_val, folder)
+        sheet_of(labelled, folder / PHOTOS).save(folder / SHEET, quality=90)
         summary = _summary(found, labelled, for_val, source, output)
         summary |= {"converted": converted, "masks": masks}
-        (unfinished / SUMMARY).write_text(
+        (folder / SUMMARY).write_text(
             json.dumps(summary, indent=2, ensure_ascii=False) + "\n", "utf-8"
         )
-        if output.exists():
-            old = output.with_name(f".{output.name}.{os.getpid()}.old")
-            output.rename(old)
-            unfinished.rename(output)
-            shutil.rmtree(old)
-        else:
-            unfinished.rename(output)
-    except OSError as error:
-        raise DataError(
-            f"{error.filename or output}: cannot be written ({error.strerror or error})"
-        ) from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
     return summary
 
 
@@ -134,14 +121,7 @@ def _check_output(source: Path, output: Path, overwrite: bool) -> None:
     inner, outer = output.resolve(), source.resolve()
     if inner == outer or inner in outer.parents:
         raise DataError(f"{output}: holds the source, which must stay; choose another folder")
-    if not output.exists():
-        return
-    if not (output / SUMMARY).is_file():
-        raise DataError(
-            f"{output}: is there already, and no import wrote it; choose another folder"
-        )
-    if not overwrite:
-        raise DataError(f"{output}: is there already; choose another folder, or say --overwrite")
+    check_new_folder(output, SUMMARY, overwrite)
 
 
 def _without_unreadable(source: Source) -> Source:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import re
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,9 +22,10 @@ from keras_wsss.inference.label_formats.base import (
     place,
     present,
 )
+from keras_wsss.output import new_folder, scratch_folder
 from keras_wsss.palette import IGNORE_ID
 from keras_wsss.registry import LABEL_FORMATS
-from keras_wsss.run_folder import LABEL_MANIFEST, new_folder
+from keras_wsss.run_folder import LABEL_MANIFEST
 
 ORIENTATION_TAG, SWAPPED = 0x0112, {5, 6, 7, 8}
 
@@ -71,7 +71,7 @@ def write_labels(
     with (
         new_folder(output, LABEL_MANIFEST, overwrite) as folder,
         # On the same disk, so that photographs can be linked.
-        tempfile.TemporaryDirectory(dir=folder.parent) as scratch,
+        scratch_folder(folder.parent) as scratch,
     ):
         spool = _Spool(photos, Path(scratch), limit)
         chosen.write(spool, class_names, folder)
