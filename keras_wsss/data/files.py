@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from keras_wsss.data.bitmaps import BMP_HEAD, check_bmp
+from keras_wsss.data.orientation import file_orientation
 from keras_wsss.errors import DataError
 from keras_wsss.photographs import IMAGE_SUFFIXES
 
@@ -150,8 +151,6 @@ def displayed_size(path: str) -> tuple[tuple[int, int], int]:
 
     The orientation is what :func:`keras_wsss.data.decode.decode_image` finds; it turns JPEG only.
     """
-    from keras_wsss.data.headers import file_orientation  # whose module imports TensorFlow
-
     with _opened(path) as image:
         width, height = image.size
     orientation = file_orientation(path)
