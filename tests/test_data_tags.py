@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from data_folder import write_list, write_voc
 
+from keras_wsss.class_names import foreground
 from keras_wsss.config import DataConfig
 from keras_wsss.data import load_split
-from keras_wsss.data.classes import VOC_CLASSES, chosen_classes, foreground
+from keras_wsss.data.classes import VOC_CLASSES, chosen_classes
 from keras_wsss.data.text import read_text
 from keras_wsss.errors import DataError
 

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from keras_wsss.class_names import foreground
 from keras_wsss.data.checks import check_presence
-from keras_wsss.data.classes import chosen_classes, foreground
+from keras_wsss.data.classes import chosen_classes
 from keras_wsss.data.coco_file import (
     Annotation,
     Id,

@@ -15,14 +15,8 @@ from typing import Any
 
 import pydantic
 
-from keras_wsss.data.classes import (
-    MOST_CLASSES,
-    foreground,
-    is_background,
-    nearest,
-    plain,
-    spelling,
-)
+from keras_wsss.class_names import foreground, is_background, plain, spelling
+from keras_wsss.data.classes import MOST_CLASSES, nearest
 from keras_wsss.data.text import read_json, read_text
 from keras_wsss.errors import DataError
 from keras_wsss.palette import IGNORE_ID

@@ -6,11 +6,12 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from keras_wsss.class_names import plain
 from keras_wsss.config.data import DataConfig, PhotosDataConfig
 from keras_wsss.data.checking.contents import Contents, Fault, ImageList, Item
 from keras_wsss.data.checking.lists import MISSING, names_of_lists, read_list
 from keras_wsss.data.checking.voc import read_voc
-from keras_wsss.data.classes import chosen_classes, plain
+from keras_wsss.data.classes import chosen_classes
 from keras_wsss.data.coco_file import read_instances
 from keras_wsss.data.photos.coco import read_coco
 from keras_wsss.data.photos.labels import says_nothing

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from keras_wsss.class_names import foreground, plain, spelling
 from keras_wsss.config.data import DataConfig
 from keras_wsss.data.checking.contents import Contents, Fault, Item
 from keras_wsss.data.checking.lists import names_of_lists, read_list
-from keras_wsss.data.classes import chosen_classes, class_list, foreground, plain, spelling
+from keras_wsss.data.classes import chosen_classes, class_list
 from keras_wsss.data.files import files_by_stem
 from keras_wsss.data.labels import read_tags
 from keras_wsss.data.photos.imported import SEPARATOR

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from keras_wsss.data.classes import is_background, plain
+from keras_wsss.class_names import is_background, plain
 from keras_wsss.data.photos.scan import PhotoFiles
 from keras_wsss.data.photos.source import Entry, Source, assemble
 from keras_wsss.data.photos.voc import read_xml

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from keras_wsss.data.classes import mask_lookup, plain
+from keras_wsss.class_names import plain
+from keras_wsss.data.classes import mask_lookup
 from keras_wsss.data.files import (
     check_image_file,
     check_map_size,

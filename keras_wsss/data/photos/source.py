@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from keras_wsss.data.classes import foreground, is_background, plain
+from keras_wsss.class_names import foreground, is_background, plain
 from keras_wsss.data.photos.scan import PhotoFiles, examples, unique_ids
 from keras_wsss.data.text import read_lines
 from keras_wsss.errors import DataError
