@@ -8,9 +8,8 @@ from contextlib import contextmanager
 
 import tensorflow as tf
 
-from keras_wsss.data.checks import THREADS
 from keras_wsss.data.decode import read_image
-from keras_wsss.data.files import check_decodes
+from keras_wsss.data.files import THREADS, check_decodes
 from keras_wsss.data.split import Split
 from keras_wsss.errors import DataError
 

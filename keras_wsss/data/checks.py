@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_wsss.data.files import THREADS
 from keras_wsss.data.labels import TagTable, keep_tagged
 from keras_wsss.data.split import Split, identity_map
 from keras_wsss.errors import DataError
 
 logger = logging.getLogger(__name__)
-THREADS = 8
 
 
 def check_maps(split: Split) -> None:

@@ -22,6 +22,16 @@ MOST_CLASSES = IGNORE_ID - 1
 """Masks have 8 bits: 0 is the background, 255 is ignored."""
 
 
+def listed_classes(folder: Path) -> tuple[str, ...]:
+    """The names of the classes.txt in a folder; none where there is no such file.
+
+    Raises:
+        DataError: it is no list of classes.
+    """
+    file = folder / "classes.txt"
+    return foreground(read_lines(file), file) if file.is_file() else ()
+
+
 def class_list(folder: Path, classes: Sequence[str] | None) -> tuple[tuple[str, ...], bool]:
     """classes.txt beside the tags; else VOC's names, unless other classes are asked for.
 
@@ -32,9 +42,8 @@ def class_list(folder: Path, classes: Sequence[str] | None) -> tuple[tuple[str, 
     Returns:
         The names, and whether they are VOC's without having been asked for.
     """
-    file = folder / "classes.txt"
-    if file.is_file():
-        return foreground(read_lines(file), file), False
+    if listed := listed_classes(folder):
+        return listed, False
     names = None if classes is None else foreground(classes, "data.classes")
     if names is None or set(names) <= set(VOC_CLASSES):
         return VOC_CLASSES, True

@@ -8,7 +8,6 @@ from __future__ import annotations
 import csv
 import io
 import os
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ import pydantic
 
 from keras_wsss.class_names import foreground, is_background, plain, spelling
 from keras_wsss.data.classes import MOST_CLASSES, nearest
-from keras_wsss.data.text import read_json, read_text
+from keras_wsss.data.text import read_json, read_text, read_xml
 from keras_wsss.errors import DataError
 from keras_wsss.palette import IGNORE_ID
 
@@ -135,7 +134,7 @@ def read_json_tags(path: Path, key: str) -> tuple[tuple[str, ...], Tags, int]:
     return names, tags, file.ignore_id
 
 
-def read_xml(folder: Path, ids: Iterable[str], names: Sequence[str]) -> Tags:
+def read_annotations(folder: Path, ids: Iterable[str], names: Sequence[str]) -> Tags:
     """Every object's name counts, as in the published tags; one marked difficult as well.
 
     Args:
@@ -151,11 +150,7 @@ def read_xml(folder: Path, ids: Iterable[str], names: Sequence[str]) -> Tags:
         path = folder / f"{image}.xml"
         if not os.path.isfile(path):
             continue
-        try:
-            objects = ElementTree.fromstring(read_text(path)).iter("object")
-            found = {item.findtext("name") or "" for item in objects}
-        except ElementTree.ParseError as error:
-            raise DataError(f"{path}: not readable as XML ({error}); replace the file") from error
+        found = {item.findtext("name") or "" for item in read_xml(path).iter("object")}
         tags[image] = _spelled(sorted(found), spelled, str(path))
     return tags
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from keras_wsss.data.checking.check import Report
 from keras_wsss.data.checking.contents import Contents, Item
-from keras_wsss.data.checking.voc import IMAGES, LISTS, MASKS
 from keras_wsss.data.photos import imported
+from keras_wsss.data.voc import IMAGES, LISTS, MASKS
 from keras_wsss.errors import DataError
 from keras_wsss.output import new_folder
 

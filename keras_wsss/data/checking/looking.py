@@ -13,11 +13,10 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from keras_wsss.data.checking.contents import Contents, Fault, Item, Mask, Picture
-from keras_wsss.data.files import SWAPPED
+from keras_wsss.data.files import SWAPPED, THREADS
 from keras_wsss.data.photos.convert import eight_bits, opened, readable_suffix
 from keras_wsss.data.photos.cvat import read_colours
 from keras_wsss.data.photos.duplicates import fingerprint
-from keras_wsss.data.photos.reader import THREADS
 from keras_wsss.errors import DataError
 
 SIDE, SMALL = 64, 16  # pixels; JPEG files are decoded no larger than needed

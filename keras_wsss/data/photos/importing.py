@@ -16,13 +16,12 @@ import numpy as np
 
 from keras_wsss.config.data import Untagged
 from keras_wsss.data.classes import mask_lookup
-from keras_wsss.data.files import read_values
+from keras_wsss.data.files import THREADS, read_values
 from keras_wsss.data.photos.convert import check_plugins, examined, save_converted
 from keras_wsss.data.photos.cvat import read_colours
-from keras_wsss.data.photos.division import for_validation
 from keras_wsss.data.photos.imported import CLASSES, MASKS, PHOTOS, SEPARATOR, TABLE
 from keras_wsss.data.photos.labels import Labelled, label
-from keras_wsss.data.photos.reader import THREADS, TRAIN, VAL, groups_of
+from keras_wsss.data.photos.reader import TRAIN, VAL, divided
 from keras_wsss.data.photos.recognise import find_source
 from keras_wsss.data.photos.scan import SUMMARY
 from keras_wsss.data.photos.sheet import sheet_of
@@ -97,10 +96,8 @@ def import_photos(
         raise DataError(
             f"{source}: the class {odd[0]!r} has a {SEPARATOR!r}, which separates tags; rename it"
         )
-    prints = [examined(photo.path).fingerprint for photo in labelled.photographs]
-    groups, notes = groups_of(labelled, prints)
+    for_val, notes = divided(labelled, val_fraction, seed)
     labelled = replace(labelled, warnings=(*labelled.warnings, *notes))
-    for_val = for_validation(labelled.labels, groups, val_fraction, seed)
 
     with new_folder(output, SUMMARY, overwrite) as folder:
         converted = _write_photos(labelled.photographs, folder / PHOTOS, link)
