@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from keras_wsss.data.text import read_json, read_text, read_xml
 from keras_wsss.errors import DataError
 from keras_wsss.palette import IGNORE_ID
 
+SEPARATOR = ";"
 Tags = dict[str, tuple[str, ...]]
 """Image id -> names of its tags, in the spelling of the class list."""
 
@@ -55,7 +56,7 @@ def read_csv(path: Path, names: Sequence[str]) -> Tags:
                 continue
             where = f"{path}, line {lines.line_num}"
             image, found = _row(header, [field.strip() for field in fields], where)
-            written = [tag for tag in found.split(";") if tag.strip()]
+            written = [tag for tag in found.split(SEPARATOR) if tag.strip()]
             listed = _spelled(written, spelled, f"{where}, image {image}")
             tags[image] = tuple(dict.fromkeys((*tags.get(image, ()), *listed)))
     except csv.Error as error:
@@ -63,6 +64,23 @@ def read_csv(path: Path, names: Sequence[str]) -> Tags:
             f"{path}, line {lines.line_num}: no line of a table ({error}); correct its quotes"
         ) from error
     return tags
+
+
+def write_csv(path: Path, tags: Mapping[str, Iterable[str]]) -> None:
+    """Writes a table that :func:`read_csv` reads.
+
+    Args:
+        path: the table.
+        tags: image id -> names of its tags, none of which holds a ``;``.
+
+    Example:
+
+    >>> write_csv(Path("my_set/tags.csv"), {"IMG_0001": ("cat", "dog")})
+    """
+    with path.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(("id", "tags"))
+        table.writerows((image, SEPARATOR.join(own)) for image, own in tags.items())
 
 
 def _row(header: Sequence[str], fields: Sequence[str], where: str) -> tuple[str, str]:

@@ -7,6 +7,7 @@ import json
 import logging
 import re
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,17 @@ def read_lines(path: Path) -> list[str]:
     ['cat', 'dog']
     """
     return [line.strip() for line in read_text(path).split("\n") if line.strip()]
+
+
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """Writes a text file in UTF-8; its folder is made.
+
+    Example:
+
+    >>> write_lines(Path("my_set/classes.txt"), ["cat", "dog"])
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{line}\n" for line in lines), "utf-8")
 
 
 def read_xml(path: Path) -> ElementTree.Element:

@@ -13,9 +13,9 @@ from keras_wsss.data.checking.lists import names_of_lists, read_list
 from keras_wsss.data.classes import chosen_classes, class_list
 from keras_wsss.data.files import files_by_stem
 from keras_wsss.data.labels import read_tags, tag_table
-from keras_wsss.data.photos.imported import SEPARATOR
 from keras_wsss.data.photos.rows import read_rows
 from keras_wsss.data.photos.table import read_table
+from keras_wsss.data.tables import SEPARATOR
 from keras_wsss.data.text import read_json, read_xml
 from keras_wsss.data.voc import IMAGES, LISTS, MASKS
 from keras_wsss.errors import DataError

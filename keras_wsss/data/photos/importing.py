@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import csv
+import itertools
 import json
 import os
 import shutil
@@ -17,15 +17,17 @@ import numpy as np
 from keras_wsss.config.data import Untagged
 from keras_wsss.data.classes import mask_lookup
 from keras_wsss.data.files import THREADS, read_values
-from keras_wsss.data.photos.convert import check_plugins, examined, save_converted
+from keras_wsss.data.photos.convert import check_plugins, examined, reason_of, save_converted
 from keras_wsss.data.photos.cvat import read_colours
-from keras_wsss.data.photos.imported import CLASSES, MASKS, PHOTOS, SEPARATOR, TABLE
+from keras_wsss.data.photos.imported import CLASSES, MASKS, PHOTOS, TABLE
 from keras_wsss.data.photos.labels import Labelled, label
 from keras_wsss.data.photos.reader import TRAIN, VAL, divided
 from keras_wsss.data.photos.recognise import find_source
 from keras_wsss.data.photos.scan import SUMMARY
 from keras_wsss.data.photos.sheet import sheet_of
 from keras_wsss.data.photos.source import Dropped, Photograph, Source
+from keras_wsss.data.tables import SEPARATOR, write_csv
+from keras_wsss.data.text import write_lines
 from keras_wsss.errors import DataError
 from keras_wsss.output import check_new_folder, new_folder
 from keras_wsss.palette import IGNORE_ID
@@ -130,8 +132,7 @@ def _without_unreadable(source: Source) -> Source:
         try:
             examined(photo.path)
         except DataError as error:
-            reason = str(error).removeprefix(f"{photo.path}: ").partition("; ")[0]
-            return Dropped(photo.path.name, reason)
+            return Dropped(photo.path.name, reason_of(error, photo.path))
         return None
 
     with ThreadPoolExecutor(THREADS) as pool:
@@ -194,19 +195,15 @@ def _write_masks(source: Source, labelled: Labelled, folder: Path) -> int:
 
 def _write_lists(labelled: Labelled, for_val: np.ndarray, folder: Path) -> None:
     ids = [photo.id for photo in labelled.photographs]
-    with (folder / TABLE).open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(("id", "tags"))
-        for name, row in zip(ids, labelled.labels, strict=True):
-            tags = [labelled.class_names[number] for number in np.flatnonzero(row)]
-            table.writerow((name, SEPARATOR.join(tags)))
-    lists = {
-        CLASSES: labelled.class_names,
-        f"{TRAIN}.txt": [name for name, val in zip(ids, for_val, strict=True) if not val],
-        f"{VAL}.txt": [name for name, val in zip(ids, for_val, strict=True) if val],
+    names = labelled.class_names
+    tags = {
+        image: [names[number] for number in np.flatnonzero(row)]
+        for image, row in zip(ids, labelled.labels, strict=True)
     }
-    for name, lines in lists.items():
-        (folder / name).write_text("".join(f"{line}\n" for line in lines), "utf-8")
+    write_csv(folder / TABLE, tags)
+    write_lines(folder / CLASSES, names)
+    for name, chosen in ((TRAIN, ~for_val), (VAL, for_val)):
+        write_lines(folder / f"{name}.txt", itertools.compress(ids, chosen))
 
 
 def _summary(
