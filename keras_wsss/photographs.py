@@ -44,11 +44,11 @@ def find_photographs(sources: Iterable[str | Path]) -> list[Photograph]:
     """
     found: dict[Path, str] = {}
     for source in sources:
-        before = len(found)
-        for path, name in _paths(str(source)):
-            found.setdefault(path.resolve(), name)
-        if len(found) == before and not _is_known(source, found):
+        named = list(_paths(str(source)))
+        if not named:
             raise DataError(f"{source}: holds no image ({', '.join(IMAGE_SUFFIXES)})")
+        for path, name in named:
+            found.setdefault(path.resolve(), name)
     return [Photograph(path, name) for path, name in _unique(found).items()]
 
 
@@ -70,11 +70,6 @@ def _unique(names: dict[Path, str]) -> dict[Path, str]:
         names[path] = own
         taken.add(own)
     return names
-
-
-def _is_known(source: str | Path, found: dict[Path, str]) -> bool:
-    """Whether all of a source was named before."""
-    return any(path.resolve() in found for path, _ in _paths(str(source)))
 
 
 def _paths(source: str) -> Iterator[tuple[Path, str]]:

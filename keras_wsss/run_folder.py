@@ -1,18 +1,15 @@
-"""The folder of a training run: names of its files, and writing that never leaves half a file."""
+"""The folder of a training run: names of its files, and what may be written there."""
 
 import json
-import os
 import re
 import resource
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from keras_wsss.config import Config
-from keras_wsss.errors import ConfigError, DataError, TrainingError
+from keras_wsss.errors import ConfigError, TrainingError
+from keras_wsss.output import new_file
 
 LABEL_MANIFEST = "label_manifest.json"
 """In a folder of labels for an annotation tool: what they are."""
@@ -111,24 +108,14 @@ class RunDirectory:
         Raises:
             TrainingError: the disk is full or the folder read-only; ``target`` is as it was.
         """
-        temporary = None
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            suffix = "".join(target.suffixes)
-            handle, name = tempfile.mkstemp(dir=target.parent, prefix=".partial-", suffix=suffix)
-            os.close(handle)
-            temporary = Path(name)
-            writer(temporary)
-            temporary.chmod(0o644)
-            os.replace(temporary, target)
+            with new_file(target) as temporary:
+                writer(temporary)
         except OSError as error:
             raise TrainingError(
                 f"{target}: cannot be written ({error.strerror or error}); free some space or make "
                 "the folder writable, then go on with --resume. The last checkpoint is kept"
             ) from error
-        finally:
-            if temporary is not None:
-                temporary.unlink(missing_ok=True)
 
     def write_json(self, target: Path, content: dict) -> None:
         """Writes ``content`` as indented JSON."""
@@ -144,86 +131,6 @@ class RunDirectory:
                 f"{self.metrics_file}: cannot be written ({error.strerror or error}); free some "
                 "space or make the folder writable, then go on with --resume"
             ) from error
-
-
-def check_own_folder(target: Path, mark: str) -> bool:
-    """Checks that ``target`` may be written to: what others have put there is not touched.
-
-    Args:
-        target: folder; an empty one counts as none.
-        mark: name of a file that tells a folder of the same kind.
-
-    Returns:
-        Whether there is such a folder.
-
-    Raises:
-        ConfigError: something else is there.
-    """
-    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
-        return False
-    if not (target / mark).is_file():
-        raise ConfigError(
-            f"{target}: is there already and was not written by this command, so it is not "
-            "touched; choose another output"
-        )
-    return True
-
-
-def check_new_folder(target: Path, mark: str, overwrite: bool = False) -> None:
-    """Checks that :func:`new_folder` may write ``target``, before the work is done.
-
-    Args:
-        target: folder; an empty one counts as none.
-        mark: name of a file that tells a folder of the same kind: nothing else is overwritten.
-        overwrite: bool, whether such a folder may be replaced.
-
-    Raises:
-        ConfigError: something is there that may not be replaced.
-    """
-    if check_own_folder(target, mark) and not overwrite:
-        raise ConfigError(f"{target}: is there already; replace it with --overwrite")
-
-
-@contextmanager
-def new_folder(target: Path, mark: str, overwrite: bool = False) -> Iterator[Path]:
-    """A folder that appears as a whole when the ``with`` block ends, and not at all if it fails.
-
-    Args:
-        target, mark, overwrite: as for :func:`check_new_folder`.
-
-    Yields:
-        A temporary folder beside ``target`` to write into.
-
-    Raises:
-        ConfigError: something is there that may not be replaced.
-        DataError: a file cannot be read or written.
-
-    Example:
-
-    >>> with new_folder(Path("masks"), LABEL_MANIFEST) as folder:
-    ...     (folder / LABEL_MANIFEST).write_text("{}")
-    """
-    target = target.absolute()
-    check_new_folder(target, mark, overwrite)
-    temporary = None
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=".partial-"))
-        folder = temporary / target.name
-        folder.mkdir()
-        yield folder
-        check_new_folder(target, mark, overwrite)
-        if target.exists():
-            target.rename(temporary / ".replaced")
-        folder.rename(target)
-    except OSError as error:
-        raise DataError(
-            f"{error.filename or target}: cannot be read or written ({error.strerror or error}); "
-            "free some space, make the file readable or the folder writable, and start again"
-        ) from error
-    finally:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def peak_memory_mb() -> int:

@@ -87,6 +87,24 @@ def only_keys_of(config, overrides):
     return [override for override in overrides if override.partition("=")[0] in known]
 
 
+def record_reads(patch):
+    """A list to which every list of generated images that is read from now on is added.
+
+    Args:
+        patch: ``pytest.MonkeyPatch``, which ends it.
+    """
+    from keras_wsss.data.shapes import read_shapes
+
+    reads = []
+
+    def recorded(data, part, **maps):
+        reads.append(part)
+        return read_shapes(data, part, **maps)
+
+    patch.setattr("keras_wsss.data.shapes.read_shapes", recorded)
+    return reads
+
+
 def random_batch(size=2, classes=6, side=128, seed=0):
     """Noise images, two tags each, the second image padded at its right and bottom."""
     import numpy as np

@@ -595,6 +595,17 @@ def test_fix_of_photographs_is_read_by_the_reader(folders, tmp_path):
     assert import_photos(tmp_path / "source", tmp_path / "again")["images"] == 24
 
 
+def test_fix_that_fails_leaves_nothing(root, tmp_path, monkeypatch):
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    report = check(data_of(root))
+    monkeypatch.setattr("keras_wsss.data.checking.cleaned._write_note", full)
+    with pytest.raises(DataError, match="No space left on device"):
+        write_cleaned(report, tmp_path / "new")
+    assert not list(tmp_path.glob("*new*")) and not list(tmp_path.glob(".*"))
+
+
 def test_fix_never_writes_into_what_is_there(root, tmp_path):
     report = check(data_of(root))
     for folder in (root / "cleaned", tmp_path):

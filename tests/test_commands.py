@@ -12,7 +12,7 @@ import warnings
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import tiny_config
+from conftest import record_reads, tiny_config
 from data_folder import write_voc
 from PIL import Image
 
@@ -31,14 +31,19 @@ from keras_wsss.run_folder import RunDirectory
 @pytest.fixture(scope="module")
 def config_file(tmp_path_factory):
     path = tmp_path_factory.mktemp("config") / "tiny.yaml"
-    path.write_text(tiny_config("training.steps=4", "training.validate_every=4").to_yaml())
+    length = "training.steps=4", "training.recipe_steps=4", "training.validate_every=4"
+    path.write_text(tiny_config(*length).to_yaml())
     return path
 
 
 @pytest.fixture(scope="module")
 def run(config_file):
     path = config_file.parent / "run"
-    train_command.main(["--config", str(config_file), "--run-dir", str(path)])
+    with pytest.MonkeyPatch.context() as patch:
+        reads = record_reads(patch)
+        train_command.main(["--config", str(config_file), "--run-dir", str(path)])
+    # Once each: of photographs that were not imported, every one is opened for it.
+    assert sorted(reads) == ["train", "val"]
     return path
 
 

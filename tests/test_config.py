@@ -362,7 +362,8 @@ WRONG = {
     "crop": ("data.crop_size=100", ["data.crop_size", "100", "multiple of 32"]),
     "probability": ("data.flip=1.5", ["data.flip", "1.5", "at most 1"]),
     "reversed scale": ("data.scale=[2, 0.5]", ["data.scale", "[2.0, 0.5]", "[smallest, largest]"]),
-    "class twice": ("data.classes=[cat, cat]", ["data.classes", "['cat', 'cat']", "once"]),
+    "class twice": ("data.classes=[cat, Cat]", ["data.classes", "['cat', 'Cat']", "once", "twice"]),
+    "background within": ("data.classes=[cat, bg]", ["data.classes", "'bg' is no class", "head"]),
     "reversed thresholds": (
         "pseudo_label.low=0.6",
         ["pseudo_label.low", "0.6", "less than", "0.55"],

@@ -11,7 +11,8 @@ from PIL import Image, ImageOps
 
 from keras_wsss.data.bitmaps import BMP_HEAD, check_bmp
 from keras_wsss.data.decode import decode_image, read_image
-from keras_wsss.data.headers import exif_orientation, file_orientation
+from keras_wsss.data.headers import exif_orientation
+from keras_wsss.data.orientation import file_orientation
 from keras_wsss.errors import DataError
 
 decode = tf.function(decode_image, input_signature=[tf.TensorSpec([], tf.string)])

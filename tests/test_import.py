@@ -15,7 +15,7 @@ from keras_wsss.__main__ import main
 from keras_wsss.data import load
 from keras_wsss.data.photos import convert, importing
 from keras_wsss.data.photos.importing import import_photos
-from keras_wsss.errors import DataError
+from keras_wsss.errors import ConfigError, DataError
 
 
 @pytest.fixture
@@ -207,7 +207,7 @@ def test_nothing_half_is_left(photos, tmp_path, monkeypatch):
 
 def test_output_is_not_overwritten_unasked(photos, tmp_path):
     import_photos(photos, tmp_path / "set")
-    with pytest.raises(DataError, match="set: is there already.*--overwrite"):
+    with pytest.raises(ConfigError, match="set: is there already.*--overwrite"):
         import_photos(photos, tmp_path / "set")
     for path in (photos / "cat").iterdir():
         path.rename(photos / f"dog/cat{path.name}")
@@ -217,7 +217,8 @@ def test_output_is_not_overwritten_unasked(photos, tmp_path):
         with pytest.raises(DataError, match="holds the source, which must stay"):
             import_photos(photos, bad, overwrite=True)
     (tmp_path / "letters").mkdir()
-    with pytest.raises(DataError, match="letters: is there already, and no import wrote it"):
+    (tmp_path / "letters/dear.txt").touch()
+    with pytest.raises(ConfigError, match="letters: is there already and was not written by this"):
         import_photos(photos, tmp_path / "letters", overwrite=True)
     assert len(list(photos.rglob("*.jpg"))) == 20
 

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import only_keys_of, tiny_config
+from conftest import only_keys_of, record_reads, tiny_config
 from data_folder import write_mask, write_voc
 from PIL import Image
 
@@ -77,7 +77,10 @@ def finished(tmp_path_factory):
     times = {file: file.stat().st_mtime_ns for file in path.rglob("pseudo_labels*/*.png")}
     assert len(times) == 4 + 3 + 2 and not list(path.rglob(".partial-*"))
     assert not (path / "summary.json").exists()
-    summary = train(pipeline(), path, resume=True)
+    with pytest.MonkeyPatch.context() as patch:
+        reads = record_reads(patch)
+        summary = train(pipeline(), path, resume=True)
+    assert reads == ["train", "val"] * 3  # once a stage
     assert all(file.stat().st_mtime_ns == time for file, time in times.items())
     return path, summary
 

@@ -13,9 +13,9 @@ from PIL import Image, ImageOps
 from keras_wsss._command import bounded, show
 from keras_wsss.errors import DataError
 from keras_wsss.export.client import MAX_IMAGE, GrpcClient, RestClient
+from keras_wsss.output import check_own_folder
 from keras_wsss.photographs import find_photographs
 from keras_wsss.pictures import save_mask_and_overlay
-from keras_wsss.run_folder import check_own_folder
 
 HELP = "ask a server for the masks of photographs"
 EXAMPLES = """\

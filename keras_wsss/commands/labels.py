@@ -10,8 +10,9 @@ from pathlib import Path
 
 from keras_wsss._command import add_override_argument, bounded, import_tensorflow, show
 from keras_wsss.config import load_run_config
+from keras_wsss.output import check_new_folder
 from keras_wsss.registry import LABEL_FORMATS
-from keras_wsss.run_folder import LABEL_MANIFEST, check_new_folder
+from keras_wsss.run_folder import LABEL_MANIFEST
 
 HELP = "labels for an annotation tool"
 EXAMPLES = """\

@@ -48,13 +48,13 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(options: Namespace) -> int:
     """Predicts; 1 where photographs could not be read."""
-    find_photographs(options.sources)  # what is missing is said before TensorFlow is imported
+    photographs = find_photographs(options.sources)
     import_tensorflow()
     from keras_wsss.inference.predict import predict_files
 
     result = predict_files(
         options.run,
-        options.sources,
+        photographs,
         options.output,
         scales=options.scales,
         flip=options.flip,

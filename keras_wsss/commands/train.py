@@ -8,7 +8,6 @@ from keras_wsss._command import add_override_argument, import_tensorflow, show
 from keras_wsss.commands._tables import score_table, table
 from keras_wsss.config import Config, load_config, load_run_config, stage_configs
 from keras_wsss.errors import ConfigError
-from keras_wsss.registry import READERS
 from keras_wsss.run_folder import RunDirectory
 
 HELP = "train from image tags, and score the result"
@@ -40,23 +39,23 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(options: Namespace) -> None:
     """Trains, or tries it."""
+    from keras_wsss.data import load_splits
+
     config = _config(options)
     run_dir = options.run_dir or f"runs/{config.name}"
     # What can be found wrong without TensorFlow, whose import takes seconds.
     if not (config.stages or options.dry_run):
         RunDirectory(run_dir).check(options.resume)
-    data = stage_configs(config)[0][1].data
-    for part in ("train", "val"):
-        READERS[data.kind](data, part, masks=False, saliency=False)
+    splits = load_splits(stage_configs(config)[0][1])
     import_tensorflow()
     from keras_wsss import training
 
     verbose = not options.quiet
     if options.dry_run:
-        needs = training.dry_run(config, verbose)
+        needs = training.dry_run(config, verbose, splits)
         show(options, needs, [*table(needs), "", *TIME])
         return
-    summary = training.train(config, run_dir, options.resume, verbose)
+    summary = training.train(config, run_dir, options.resume, verbose, splits)
     show(
         options,
         summary,

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 import pydantic
 from pydantic import AfterValidator, Field
 
+from keras_wsss.class_names import fault_of, without_head
 from keras_wsss.config.messages import impossible
 from keras_wsss.config.sections import (
     Count,
@@ -82,8 +83,8 @@ class DataConfig(CropConfig):
     def _consistent(self) -> Self:
         if READERS[self.kind].needs_root and self.root is None:
             raise impossible("root", None, "the folder of the data set (--set data.root=FOLDER)")
-        if self.classes and len(set(self.classes)) < len(self.classes):
-            raise impossible("classes", list(self.classes), "each class named once")
+        if self.classes and (fault := fault_of(without_head(self.classes))):
+            raise impossible("classes", list(self.classes), f"each class named once ({fault})")
         return self
 
     def lists(self, part: Literal["train", "val"]) -> list[str]:

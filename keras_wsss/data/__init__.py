@@ -7,24 +7,20 @@ What needs TensorFlow is imported on first use: photographs are imported and che
 from __future__ import annotations
 
 import importlib
-from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from keras_wsss.config import section
+from keras_wsss.data.loading import load, load_split, load_splits
 from keras_wsss.data.split import Split
-from keras_wsss.registry import READERS
 
 if TYPE_CHECKING:
-    from keras_wsss.config import DataConfig
-    from keras_wsss.data.checks import explain_errors, find_broken
+    from keras_wsss.data.broken import explain_errors, find_broken
     from keras_wsss.data.pipeline import evaluation_dataset, step_ids, training_dataset
 
 # Names and the modules that import TensorFlow for them.
 _LAZY = {
     "evaluation_dataset": "pipeline",
-    "explain_errors": "checks",
-    "find_broken": "checks",
+    "explain_errors": "broken",
+    "find_broken": "broken",
     "step_ids": "pipeline",
     "training_dataset": "pipeline",
 }
@@ -36,6 +32,7 @@ __all__ = [
     "find_broken",
     "load",
     "load_split",
+    "load_splits",
     "step_ids",
     "training_dataset",
 ]
@@ -45,86 +42,3 @@ def __getattr__(name: str) -> Any:
     if name in _LAZY:
         return getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def load(
-    root: str | Path | None = None,
-    kind: str | None = None,
-    *,
-    masks: bool = False,
-    saliency: bool = False,
-    **keys: Any,
-) -> tuple[Split, Split]:
-    """Training and validation images of a data set, by any reader.
-
-    Args:
-        root: folder of the data set, or file with its tags.
-        kind: name of a reader: ``photos``, ``voc``, ``coco``, ``shapes`` or a registered one; None:
-            ``voc`` where the folder holds ``ImageSets``, else ``photos``; ``shapes`` without root.
-        masks: the training images must have masks (for a method that reads them).
-        saliency: the training images must have saliency maps.
-        **keys: of the section ``data``: ``train_list``, ``val_list``, ``classes``, ``labels``,
-            ``shapes`` ... (docs/configuration.md).
-
-    Returns:
-        Pair of :class:`Split`.
-
-    Raises:
-        ConfigError: a value cannot be used.
-        DataError: something about the data has to be put right; file and fix are named.
-
-    Example:
-
-    >>> train, val = load("my_set")  # what `keras-wsss import` has written
-    >>> train.class_names
-    ('cat', 'dog')
-    """
-    if kind is None and root is not None:
-        kind = "voc" if (Path(root) / "ImageSets").is_dir() else "photos"
-    kind = kind or "shapes"
-    values = {"kind": kind, "root": root, **keys}
-    data = section(READERS[kind].section, "load(...)", values)
-    return load_split(data, "train", masks, saliency), load_split(data, "val")
-
-
-def load_split(
-    data: DataConfig,
-    part: Literal["train", "val"],
-    require_masks: bool = False,
-    require_saliency: bool | None = False,
-) -> Split:
-    """Reads the training or validation list of a configuration and checks its files.
-
-    Training masks are looked for only when required, and then in ``data.masks`` if that is set;
-    validation masks are used when there. Several lists are joined by ``+``. Where there is no
-    validation list (``data.val_list: null``) it is the training list, whose masks stay closed.
-
-    Args:
-        data: the ``data`` section of a configuration.
-        part: ``"train"`` or ``"val"``.
-        require_masks: masks must be there.
-        require_saliency: saliency maps must be there; None: used when there.
-
-    Returns:
-        :class:`Split`.
-
-    Raises:
-        DataError: something about the data has to be put right; file and fix are named.
-
-    Example:
-
-    >>> len(load_split(load_config("animals5_tscd").data, "val"))
-    125
-    """
-    from keras_wsss.data.checks import check_maps  # which imports TensorFlow
-
-    own_masks = data.masks if part == "train" and require_masks else None
-    validates = part == "val" and data.val_list is not None
-    masks = False if own_masks else require_masks or (None if validates else False)
-    split: Split = READERS[data.kind](data, part, masks=masks, saliency=require_saliency)
-    if own_masks:
-        split = split.with_masks(Path(own_masks))
-    elif part == "val" and not validates:
-        split = replace(split, mask_paths=None, read_mask=None)
-    check_maps(split)
-    return split

@@ -1,21 +1,17 @@
-"""Finding the files that a training would stumble over, before it or after it did."""
+"""Finding the maps that a training would stumble over, before it does."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import tensorflow as tf
 
 from keras_wsss.data.checking.faults_of_pictures import LARGE
-from keras_wsss.data.decode import read_image
-from keras_wsss.data.files import check_decodes, displayed_size
+from keras_wsss.data.files import THREADS, displayed_size
 from keras_wsss.data.labels import TagTable, keep_tagged
 from keras_wsss.data.split import Split, identity_map
 from keras_wsss.errors import DataError
@@ -24,7 +20,6 @@ if TYPE_CHECKING:
     from keras_wsss.config.data import CropConfig
 
 logger = logging.getLogger(__name__)
-THREADS = 8
 LOOKED_AT = 200  # photographs of a list
 GAP = 4  # between the sides of large and of small photographs
 
@@ -155,64 +150,3 @@ def sizes_that_differ(split: Split, crops: CropConfig) -> str | None:
         return None
     advice = f"data.working_size={2 * crops.crop_size} brings large ones to one size"
     return f"list {split.name}: photographs {what}; {advice}"
-
-
-def find_broken(split: Split) -> list[str]:
-    """Decodes every image and map of a split; slow, for when reading has failed.
-
-    Returns:
-        One message for each file that cannot be used: the file and the fix.
-
-    Example:
-
-    >>> find_broken(split)
-    ['JPEGImages/a.jpg: cannot be decoded (image file is truncated); replace the file, ...']
-    """
-
-    def message(position: int) -> str | None:
-        try:
-            _read(split, position)
-        except DataError as error:
-            return str(error)
-        return None
-
-    with ThreadPoolExecutor(THREADS) as pool:
-        return [text for text in pool.map(message, range(len(split))) if text]
-
-
-@contextmanager
-def explain_errors(split: Split) -> Iterator[None]:
-    """Turns an error of reading in the ``with`` block into one that names the file.
-
-    Raises:
-        DataError: reading failed because of the files :func:`find_broken` found.
-
-    Example:
-
-    >>> with explain_errors(split):
-    ...     model.fit(training_dataset(split, config.data, seed=1, steps=10, batch_size=4))
-    """
-    try:
-        yield
-    except tf.errors.OpError as error:
-        broken = find_broken(split)
-        if not broken:
-            raise
-        more = f" (and {len(broken) - 1} more files)" if len(broken) > 1 else ""
-        raise DataError(broken[0] + more) from error
-
-
-def _read(split: Split, position: int) -> None:
-    path = split.image_paths[position]
-    if split.read_image is None:
-        check_decodes(path)
-        image = read_image(path)
-    else:
-        image = split.read_image(position)
-    height, width = image.shape[:2]
-    for paths, read in ((split.mask_paths, split.mask), (split.saliency_paths, split.saliency)):
-        if paths is not None and (shape := read(position).shape) != (height, width):
-            raise DataError(
-                f"{paths[position]}: is {shape[1]}x{shape[0]} pixels, its image {path} is decoded "
-                f"to {width}x{height}; save the image again as PNG"
-            )

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from keras_wsss.class_names import foreground, plain, spelling
 from keras_wsss.data.text import read_lines
 from keras_wsss.errors import DataError
 from keras_wsss.palette import IGNORE_ID
@@ -22,80 +21,15 @@ VOC_CLASSES = (
 MOST_CLASSES = IGNORE_ID - 1
 """Masks have 8 bits: 0 is the background, 255 is ignored."""
 
-# No classes: labelme writes __ignore__ and _background_ at the head of its lists, in this order.
-IGNORE_WORDS, BACKGROUND_WORDS = {"ignore"}, {"background", "bg"}
 
-UNREADABLE = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-
-
-def plain(name: str) -> str:
-    """What all spellings of a name share: neither case nor surrounding blanks tell names apart.
-
-    Example:
-
-    >>> plain(" Cat") == plain("cat")
-    True
-    """
-    return unicodedata.normalize("NFC", name).strip().casefold()
-
-
-def is_background(name: str) -> bool:
-    """Whether a name stands for the background, however it is written.
-
-    Example:
-
-    >>> is_background("_Background_")
-    True
-    """
-    return _letters(name) in BACKGROUND_WORDS
-
-
-def spelling(names: Iterable[str]) -> dict[str, str]:
-    """:func:`plain` name -> the name as the list spells it."""
-    return {plain(name): name for name in names}
-
-
-def foreground(names: Sequence[str], source: object) -> tuple[str, ...]:
-    """The classes of a list, without the background and labelme's ``__ignore__`` at its head.
-
-    Args:
-        names: as they are written.
-        source: file or key the list comes from, for messages.
-
-    Returns:
-        The names without surrounding blanks; the class at position i has the id i + 1 in masks.
+def listed_classes(folder: Path) -> tuple[str, ...]:
+    """The names of the classes.txt in a folder; none where there is no such file.
 
     Raises:
-        DataError: no class, one named twice or not readable, or the background or ``__ignore__``
-            elsewhere.
-
-    Example:
-
-    >>> foreground(["_background_", "cat", "dog"], "classes.txt")
-    ('cat', 'dog')
+        DataError: it is no list of classes.
     """
-    head = 0
-    for special in (IGNORE_WORDS, BACKGROUND_WORDS):
-        head += bool(names[head:]) and _letters(names[head]) in special
-    classes = tuple(name.strip() for name in names[head:])
-    seen: dict[str, str] = {}
-    for name in classes:
-        if not name or UNREADABLE.search(name):
-            raise DataError(f"{source}: {name!r} is no name of a class; correct it")
-        if _letters(name) in IGNORE_WORDS | BACKGROUND_WORDS:
-            raise DataError(
-                f"{source}: {name!r} is no class, and can only stand at the head of the list (ids "
-                "in masks are positions in it, the background is 0); move it there, or remove it"
-            )
-        if plain(name) in seen:
-            raise DataError(
-                f"{source}: names the class {name!r} twice (also as {seen[plain(name)]!r}); "
-                "remove one"
-            )
-        seen[plain(name)] = name
-    if not classes:
-        raise DataError(f"{source}: names no class; write one name a line")
-    return classes
+    file = folder / "classes.txt"
+    return foreground(read_lines(file), file) if file.is_file() else ()
 
 
 def class_list(folder: Path, classes: Sequence[str] | None) -> tuple[tuple[str, ...], bool]:
@@ -108,9 +42,8 @@ def class_list(folder: Path, classes: Sequence[str] | None) -> tuple[tuple[str, 
     Returns:
         The names, and whether they are VOC's without having been asked for.
     """
-    file = folder / "classes.txt"
-    if file.is_file():
-        return foreground(read_lines(file), file), False
+    if listed := listed_classes(folder):
+        return listed, False
     names = None if classes is None else foreground(classes, "data.classes")
     if names is None or set(names) <= set(VOC_CLASSES):
         return VOC_CLASSES, True
@@ -170,7 +103,3 @@ def nearest(name: str, names: Iterable[str]) -> str:
     """End of a sentence: ``". Did you mean 'cat'?"`` or ``"."``."""
     close = closest(name, names)
     return f". Did you mean {close!r}?" if close else "."
-
-
-def _letters(name: str) -> str:
-    return re.sub(r"[\W_]", "", plain(name))

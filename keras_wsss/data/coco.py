@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from keras_wsss.class_names import foreground
 from keras_wsss.data.checks import check_presence
-from keras_wsss.data.classes import chosen_classes, foreground
+from keras_wsss.data.classes import chosen_classes
 from keras_wsss.data.coco_file import (
     Annotation,
     Id,
@@ -28,9 +29,8 @@ from keras_wsss.data.coco_file import (
 )
 from keras_wsss.data.files import (
     check_image_file,
-    check_map_size,
-    displayed_size,
     find_saliency,
+    turn_of,
     upright,
 )
 from keras_wsss.data.labels import TagTable, keep_tagged
@@ -126,12 +126,12 @@ def _with_masks(
     mask_ids: Mapping[Id, int],
 ) -> Split:
     """The images with masks that are drawn when they are read; their outlines are checked now."""
-    sizes, boxes, drawn = [], 0, {0, IGNORE_ID}
+    sizes, turns, boxes, drawn = [], [], 0, {0, IGNORE_ID}
     for entry, items, file in zip(entries, objects, split.image_paths, strict=True):
         if entry.width is None or entry.height is None:
             raise DataError(f"{path}: image {entry.file_name} has no width or height; add them")
         sizes.append((entry.width, entry.height))
-        check_map_size(f"{path}, image {Path(entry.file_name).stem}", sizes[-1], file)
+        turns.append(turn_of(f"{path}, image {Path(entry.file_name).stem}", sizes[-1], file))
         for item in items:
             try:
                 check_outline(item, entry.height, entry.width)
@@ -155,8 +155,7 @@ def _with_masks(
     def read_mask(position: int) -> np.ndarray:
         width, height = sizes[position]
         mask = draw_objects(objects[position], mask_ids, height, width)
-        shown, orientation = displayed_size(split.image_paths[position])
-        return mask if (width, height) == shown else upright(mask, orientation)
+        return upright(mask, turns[position])
 
     ignored = {"objects without outline, their boxes are ignored": boxes} if boxes else {}
     return replace(

@@ -86,7 +86,11 @@ def read_instances(path: Path) -> Instances:
             f"{path}: cannot be read (no such file); set data.root to the folder that holds "
             "'annotations', and data.train_list and data.val_list to lists such as train2014"
         )
-    content = read_json(path)
+    return instances_of(path, read_json(path))
+
+
+def instances_of(path: Path, content: Any) -> Instances:
+    """As :func:`read_instances`, of what stands in the file."""
     try:
         found = _SHAPE.validate_python(content)
     except pydantic.ValidationError as error:

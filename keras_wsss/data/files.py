@@ -11,9 +11,11 @@ import numpy as np
 from PIL import Image
 
 from keras_wsss.data.bitmaps import BMP_HEAD, check_bmp
+from keras_wsss.data.orientation import file_orientation
 from keras_wsss.errors import DataError
 from keras_wsss.photographs import IMAGE_SUFFIXES
 
+THREADS = 8  # files that are read at once
 TAIL = 64
 """Bytes at a file's end that are searched for the end marker; a few may follow it."""
 
@@ -150,8 +152,6 @@ def displayed_size(path: str) -> tuple[tuple[int, int], int]:
 
     The orientation is what :func:`keras_wsss.data.decode.decode_image` finds; it turns JPEG only.
     """
-    from keras_wsss.data.headers import file_orientation  # whose module imports TensorFlow
-
     with _opened(path) as image:
         width, height = image.size
     orientation = file_orientation(path)
@@ -180,9 +180,7 @@ def read_map(path: str, image_path: str) -> np.ndarray:
     dtype('uint8')
     """
     values, size = read_values(path)
-    check_map_size(path, size, image_path)
-    shown, orientation = displayed_size(image_path)
-    return values if size == shown else upright(values, orientation)
+    return upright(values, turn_of(path, size, image_path))
 
 
 def read_values(path: str) -> tuple[np.ndarray, tuple[int, int]]:
@@ -201,15 +199,29 @@ def read_values(path: str) -> tuple[np.ndarray, tuple[int, int]]:
     return values.astype(np.uint8), size
 
 
-def check_map_size(path: str, size: tuple[int, int], image_path: str) -> None:
-    """Compares a map's (width, height) with its image's, see :func:`read_map`."""
+def turn_of(path: str, size: tuple[int, int], image_path: str) -> int:
+    """How a map of (width, height) is turned to lie on its image, see :func:`read_map`.
+
+    Args:
+        path: of the map, for messages.
+        size: of the map.
+        image_path: file of the image it belongs to.
+
+    Returns:
+        EXIF orientation 1..8; 1: it lies there as it is.
+
+    Raises:
+        DataError: it has another size.
+    """
     shown, orientation = displayed_size(image_path)
-    stored = shown[::-1] if orientation in SWAPPED else shown
-    if size not in (shown, stored):
+    if size == shown:
+        return 1
+    if size != (shown[::-1] if orientation in SWAPPED else shown):
         raise DataError(
             f"{path}: is {size[0]}x{size[1]} pixels, its image {image_path} is "
             f"{shown[0]}x{shown[1]}; make both the same size (masks with nearest neighbour)"
         )
+    return orientation
 
 
 def upright(values: np.ndarray, orientation: int) -> np.ndarray:

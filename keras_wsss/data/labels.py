@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_wsss.data.classes import class_list
-from keras_wsss.data.tables import read_csv, read_json_tags, read_xml
+from keras_wsss.data.tables import read_annotations, read_csv, read_json_tags
 from keras_wsss.errors import DataError
 from keras_wsss.palette import IGNORE_ID
 
@@ -62,24 +61,33 @@ def read_tags(
     >>> read_tags(Path("photos"), None, "labels_from_boxes", []).class_names[:2]
     ('aeroplane', 'bicycle')
     """
-    annotations = root / "Annotations"
-    if labels is None:
-        tables = [root / "labels.json", root / "labels.csv"]
-        labels = next((table for table in tables if table.is_file()), None)
-    elif not os.path.isfile(labels):
+    table, annotations = tag_table(root, labels), root / "Annotations"
+    if table is None and labels is not None:
         raise DataError(f"{labels}: no such file; data.labels names a labels.json or a CSV table")
-    if labels is None:
+    if table is None:
         if not annotations.is_dir():
             raise DataError(
                 f"{root}: no image tags; add labels.json, labels.csv (columns id,tags) or the "
                 "folder Annotations, or name a table with data.labels"
             )
         names, assumed = class_list(root, classes)
-        return TagTable(annotations, names, read_xml(annotations, ids, names), assumed=assumed)
-    if labels.suffix.lower() == ".csv":
-        names, assumed = class_list(labels.parent, classes)
-        return TagTable(labels, names, read_csv(labels, names), assumed=assumed)
-    return TagTable(labels, *read_json_tags(labels, key))
+        tags = read_annotations(annotations, ids, names)
+        return TagTable(annotations, names, tags, assumed=assumed)
+    if table.suffix.lower() == ".csv":
+        names, assumed = class_list(table.parent, classes)
+        return TagTable(table, names, read_csv(table, names), assumed=assumed)
+    return TagTable(table, *read_json_tags(table, key))
+
+
+def tag_table(root: Path, labels: Path | None) -> Path | None:
+    """The table with the tags of a folder in VOC layout; None: there is none.
+
+    Args:
+        root: the folder.
+        labels: ``data.labels``; None: ``labels.json`` or ``labels.csv`` in the folder.
+    """
+    tables = (labels,) if labels else (root / "labels.json", root / "labels.csv")
+    return next((table for table in tables if table.is_file()), None)
 
 
 def keep_tagged(

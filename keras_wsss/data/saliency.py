@@ -21,6 +21,7 @@ from keras_wsss._command import bounded, run_command
 from keras_wsss.data.decode import read_image
 from keras_wsss.data.files import files_by_stem
 from keras_wsss.errors import ConfigError, DataError
+from keras_wsss.output import new_file
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 DEFAULT_SIZE = 320
@@ -132,18 +133,14 @@ def write_saliency(
 
 
 def _write(map_: np.ndarray, target: Path) -> None:
-    partial = target.with_name(f".partial-{target.name}")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(map_).save(partial)
-        partial.replace(target)
+        with new_file(target) as partial:
+            Image.fromarray(map_).save(partial)
     except OSError as error:
         raise DataError(
             f"{target}: cannot be written ({error.strerror or error}); free some space or make the "
             "folder writable, then start again: maps that are there are kept"
         ) from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -8,25 +8,19 @@ from __future__ import annotations
 import csv
 import io
 import os
-import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pydantic
 
-from keras_wsss.data.classes import (
-    MOST_CLASSES,
-    foreground,
-    is_background,
-    nearest,
-    plain,
-    spelling,
-)
-from keras_wsss.data.text import read_json, read_text
+from keras_wsss.class_names import foreground, is_background, plain, spelling
+from keras_wsss.data.classes import MOST_CLASSES, nearest
+from keras_wsss.data.text import read_json, read_text, read_xml
 from keras_wsss.errors import DataError
 from keras_wsss.palette import IGNORE_ID
 
+SEPARATOR = ";"
 Tags = dict[str, tuple[str, ...]]
 """Image id -> names of its tags, in the spelling of the class list."""
 
@@ -62,7 +56,7 @@ def read_csv(path: Path, names: Sequence[str]) -> Tags:
                 continue
             where = f"{path}, line {lines.line_num}"
             image, found = _row(header, [field.strip() for field in fields], where)
-            written = [tag for tag in found.split(";") if tag.strip()]
+            written = [tag for tag in found.split(SEPARATOR) if tag.strip()]
             listed = _spelled(written, spelled, f"{where}, image {image}")
             tags[image] = tuple(dict.fromkeys((*tags.get(image, ()), *listed)))
     except csv.Error as error:
@@ -70,6 +64,23 @@ def read_csv(path: Path, names: Sequence[str]) -> Tags:
             f"{path}, line {lines.line_num}: no line of a table ({error}); correct its quotes"
         ) from error
     return tags
+
+
+def write_csv(path: Path, tags: Mapping[str, Iterable[str]]) -> None:
+    """Writes a table that :func:`read_csv` reads.
+
+    Args:
+        path: the table.
+        tags: image id -> names of its tags, none of which holds a ``;``.
+
+    Example:
+
+    >>> write_csv(Path("my_set/tags.csv"), {"IMG_0001": ("cat", "dog")})
+    """
+    with path.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(("id", "tags"))
+        table.writerows((image, SEPARATOR.join(own)) for image, own in tags.items())
 
 
 def _row(header: Sequence[str], fields: Sequence[str], where: str) -> tuple[str, str]:
@@ -141,7 +152,7 @@ def read_json_tags(path: Path, key: str) -> tuple[tuple[str, ...], Tags, int]:
     return names, tags, file.ignore_id
 
 
-def read_xml(folder: Path, ids: Iterable[str], names: Sequence[str]) -> Tags:
+def read_annotations(folder: Path, ids: Iterable[str], names: Sequence[str]) -> Tags:
     """Every object's name counts, as in the published tags; one marked difficult as well.
 
     Args:
@@ -157,11 +168,7 @@ def read_xml(folder: Path, ids: Iterable[str], names: Sequence[str]) -> Tags:
         path = folder / f"{image}.xml"
         if not os.path.isfile(path):
             continue
-        try:
-            objects = ElementTree.fromstring(read_text(path)).iter("object")
-            found = {item.findtext("name") or "" for item in objects}
-        except ElementTree.ParseError as error:
-            raise DataError(f"{path}: not readable as XML ({error}); replace the file") from error
+        found = {item.findtext("name") or "" for item in read_xml(path).iter("object")}
         tags[image] = _spelled(sorted(found), spelled, str(path))
     return tags
 

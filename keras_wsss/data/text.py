@@ -6,6 +6,8 @@ import codecs
 import json
 import logging
 import re
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +94,34 @@ def read_lines(path: Path) -> list[str]:
     ['cat', 'dog']
     """
     return [line.strip() for line in read_text(path).split("\n") if line.strip()]
+
+
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """Writes a text file in UTF-8; its folder is made.
+
+    Example:
+
+    >>> write_lines(Path("my_set/classes.txt"), ["cat", "dog"])
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{line}\n" for line in lines), "utf-8")
+
+
+def read_xml(path: Path) -> ElementTree.Element:
+    """The root of an XML file.
+
+    Raises:
+        DataError: the file cannot be read, or is no XML.
+
+    Example:
+
+    >>> read_xml(Path("photos/Annotations/IMG_0001.xml")).tag
+    'annotation'
+    """
+    try:
+        return ElementTree.fromstring(read_text(path))
+    except (ElementTree.ParseError, ValueError) as error:
+        raise DataError(f"{path}: not readable as XML ({error}); replace the file") from error
 
 
 def read_json(path: Path) -> Any:

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
+from keras_wsss.class_names import foreground
 from keras_wsss.config import DataConfig
-from keras_wsss.data.classes import VOC_CLASSES, foreground
+from keras_wsss.data.classes import VOC_CLASSES
 from keras_wsss.data.decode import read_image
 from keras_wsss.data.voc import load_voc
 from keras_wsss.palette import IGNORE_ID

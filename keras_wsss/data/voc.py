@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+IMAGES, MASKS, LISTS = Path("JPEGImages"), Path("SegmentationClass"), Path("ImageSets/Segmentation")
+
 
 def load_voc(
     data: DataConfig, name: str, *, masks: bool | None = None, saliency: bool | None = False
@@ -54,10 +56,10 @@ def load_voc(
     table = read_tags(root, data.labels, data.labels_key, ids, data.classes)
     classes = chosen_classes(table.class_names, data.classes, str(table.source))
     kept, labels, dropped = keep_tagged(table, ids, classes)
-    images = find_files(root / "JPEGImages", kept)
+    images = find_files(root / IMAGES, kept)
     for path in images:
         check_image_file(path)
-    mask_folder = root / "SegmentationClass"
+    mask_folder = root / MASKS
     wanted = bool(masks) if masks is not None else holds_any(mask_folder, kept)
     split = Split(
         name=name,
@@ -84,7 +86,7 @@ def read_list(root: Path, name: str) -> list[str]:
     Raises:
         DataError: no such list, or it is empty.
     """
-    path = root / "ImageSets" / "Segmentation" / f"{name}.txt"
+    path = root / LISTS / f"{name}.txt"
     if not os.path.isfile(path):
         there = sorted(file.stem for file in path.parent.glob("*.txt"))
         known = f"there are: {', '.join(there)}" if there else f"there is no list in {path.parent}"

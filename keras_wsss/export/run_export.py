@@ -6,7 +6,6 @@ import errno
 import json
 import re
 import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -36,6 +35,7 @@ from keras_wsss.export.network import network_of
 from keras_wsss.inference import load
 from keras_wsss.inference.checkpoints import class_names, stage_of_run
 from keras_wsss.inference.evaluate_run import supervision
+from keras_wsss.output import scratch_folder
 from keras_wsss.palette import voc_palette
 from keras_wsss.prediction import SMALLEST_SIDE
 from keras_wsss.registry import FORMATS
@@ -102,11 +102,11 @@ def export_run(
     metadata = describe(name, model, stage, trained, which)
     network = network_of(model)
     try:
-        output.mkdir(parents=True, exist_ok=True)
-        made = Path(tempfile.mkdtemp(dir=output, prefix=".partial-"))
+        scratch = scratch_folder(output)
     except OSError as error:
         raise ConfigError(f"output {output}: cannot be written ({error.strerror})") from error
-    try:
+    with scratch as partial:
+        made = Path(partial)
         exported = []
         for each in formats:
             folder = made / each
@@ -125,8 +125,6 @@ def export_run(
         (made / "comparison.json").write_text(json.dumps(comparison, indent=2) + "\n")
         (made / "comparison.md").write_text(table(comparison))
         _move(made, output)
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
     if wrong:
         faults = "; ".join(f"{key}: {', '.join(of)}" for key, of in wrong.items())
         raise ExportError(

@@ -10,13 +10,16 @@ from keras_wsss.inference.evaluation import evaluate
 from keras_wsss.run_folder import RunDirectory
 
 
-def evaluate_run(path, config=None, scales=None, flip=None, sheet=False, verbose=False):
+def evaluate_run(
+    path, config=None, scales=None, flip=None, *, split=None, sheet=False, verbose=False
+):
     """Scores of a run's last checkpoint, with the best checkpoint's decoder beside them.
 
     Args:
         path: run folder; of a run with stages the last one is scored.
         config: :class:`~keras_wsss.config.Config` to take the data from; None: the run's own.
         scales, flip: test-time views; None: those of the configuration.
+        split: :class:`~keras_wsss.data.Split` to score; None: the validation list is read.
         sheet: bool, write ``contact_sheet.png`` into the run folder.
         verbose: bool, show a progress bar.
 
@@ -33,7 +36,8 @@ def evaluate_run(path, config=None, scales=None, flip=None, sheet=False, verbose
     """
     path, config = stage_of_run(path, config)
     run = RunDirectory(path)
-    split = load_split(config.data, "val")
+    if split is None:
+        split = load_split(config.data, "val")
     views = {
         "scales": config.evaluation.scales if scales is None else scales,
         "flip": config.evaluation.flip if flip is None else flip,

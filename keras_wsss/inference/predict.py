@@ -13,17 +13,16 @@ from keras_wsss.errors import ConfigError, DataError
 from keras_wsss.inference.checkpoints import load
 from keras_wsss.inference.evaluation import crf_labels
 from keras_wsss.ops.crf import require_crf
-from keras_wsss.photographs import find_photographs
+from keras_wsss.output import check_own_folder
 from keras_wsss.pictures import found_classes, save_mask_and_overlay
 from keras_wsss.prediction import Predictor, pixels
-from keras_wsss.run_folder import check_own_folder
 
 ROWS, TABLE, SETTINGS = "predictions.jsonl", "predictions.csv", "predictions.json"
 
 
 def predict_files(
     model,
-    sources,
+    photographs,
     output,
     *,
     scales=(1.0,),
@@ -43,7 +42,7 @@ def predict_files(
 
     Args:
         model: folder of a run or preset, or ``.keras`` file, see :func:`keras_wsss.load`.
-        sources: see :func:`~keras_wsss.photographs.find_photographs`.
+        photographs: as :func:`~keras_wsss.photographs.find_photographs` finds them.
         output: folder.
         scales, flip: test-time views, see :class:`~keras_wsss.prediction.Predictor`.
         crf: bool, sharpen with a dense CRF (extra ``crf``).
@@ -57,18 +56,17 @@ def predict_files(
         those that could not be read, with the reason.
 
     Raises:
-        DataError: a source is missing.
         ConfigError: the folder holds predictions of other settings, or something else.
         WeightsError: there is no model.
 
     Example:
 
-    >>> predict_files("runs/photos", ["new_photos/"], "masks")["written"]
+    >>> predict_files("runs/photos", find_photographs(["new_photos/"]), "masks")["written"]
     12
     """
     if crf:
         require_crf()
-    output, photographs = Path(output), find_photographs(sources)
+    output = Path(output)
     settings = {
         "model": str(Path(model).resolve()),
         "written": _written(Path(model)),

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from keras_wsss.data import evaluation_dataset, explain_errors, load_split
+from keras_wsss.data import evaluation_dataset, explain_errors
 from keras_wsss.errors import ConfigError
 from keras_wsss.inference.checkpoints import load
 from keras_wsss.inference.evaluation import crf_labels, percent, report
@@ -28,7 +28,7 @@ FOLDERS = {"train": "pseudo_labels", "val": "pseudo_labels_val"}
 """Sub-folder of a run for each list; labels of validation images are written to be scored."""
 
 
-def write_labels(path, config, digest, source=None):
+def write_labels(path, config, digest, splits, source=None):
     """Writes the label files of a trained run; those that are there already stay.
 
     ``pseudo_labels/ID.png`` is a palette image with the ids of the data set's own masks, beside it
@@ -38,6 +38,7 @@ def write_labels(path, config, digest, source=None):
         path: run folder with the checkpoint ``last``.
         config: :class:`~keras_wsss.config.Config` whose ``writes`` says which labels.
         digest: hash of the configuration, see :func:`~keras_wsss.config.digest`.
+        splits: the lists that it trains on, see :func:`~keras_wsss.data.load_splits`.
         source: run folder with the labels that object-guided ones start from.
 
     Returns:
@@ -50,15 +51,12 @@ def write_labels(path, config, digest, source=None):
 
     Example:
 
-    >>> write_labels("runs/i2crc/classifier", config, digest(config))["miou"]
+    >>> write_labels("runs/i2crc/classifier", config, digest(config), splits)["miou"]
     62.9
     """
     guided = config.writes == "object_guided_labels"
     score = None
-    for part, name in FOLDERS.items():
-        # Saliency of the validation list is used when it is there.
-        saliency = False if guided else part == "train" or None
-        split = load_split(config.data, part, require_saliency=saliency)
+    for (part, name), split in zip(FOLDERS.items(), splits, strict=True):
         lacks_input = not (source / name).is_dir() if guided else split.saliency_paths is None
         if part == "val" and (split.mask_paths is None or lacks_input):
             logger.warning("%s: no masks or no saliency maps, labels not scored", split.name)

@@ -6,6 +6,7 @@ from pathlib import Path
 import keras
 
 from keras_wsss.backbones import HUB, adapted, load_weights, portable_source
+from keras_wsss.class_names import fault_of
 from keras_wsss.config import model_settings, published_config, section
 from keras_wsss.config.sections import GIVEN_MODEL, Count, Section, WorkingSize
 from keras_wsss.errors import ConfigError
@@ -215,10 +216,8 @@ def _checked_classes(classes):
     """Whether ``classes`` are counted, not named; ConfigError where they are neither."""
     if isinstance(classes, Integral) and not isinstance(classes, bool) and classes > 0:
         return True
-    names = list(classes) if isinstance(classes, list | tuple) else []
-    keys = [str(name).strip().casefold() for name in names]
-    wrong = not names or not all(isinstance(name, str) for name in names)
-    if wrong or len(set(keys)) < len(keys) or "background" in keys:
+    named = isinstance(classes, list | tuple) and all(isinstance(name, str) for name in classes)
+    if not named or fault_of(classes):
         raise ConfigError(
             f"classes={classes!r}: allowed: the names of the foreground classes, each once, in the "
             "order of the data; or their number"

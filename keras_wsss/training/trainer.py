@@ -13,7 +13,7 @@ from keras_wsss.config import (
     stage_configs,
     stage_digests,
 )
-from keras_wsss.data import explain_errors, load_split, step_ids, training_dataset
+from keras_wsss.data import explain_errors, load_splits, step_ids, training_dataset
 from keras_wsss.data.checks import sizes_that_differ
 from keras_wsss.errors import ConfigError
 from keras_wsss.inference.checkpoints import load_checkpoint
@@ -37,7 +37,7 @@ DRY_STEPS = 4
 
 
 @precision_put_back()
-def train(config, run_dir, resume=False, verbose=True):
+def train(config, run_dir, resume=False, verbose=True, splits=None):
     """Trains ``config`` into ``run_dir`` and evaluates the result.
 
     The stages of a multi-stage configuration run in order, each in a sub-folder of its name. A
@@ -50,6 +50,8 @@ def train(config, run_dir, resume=False, verbose=True):
             continue as if the run had never stopped. Stages and label files that are complete
             are not made again.
         verbose: bool, print progress and scores.
+        splits: what :func:`~keras_wsss.data.load_splits` has read for the configuration, or for its
+            first stage; None: it is read here.
 
     Returns:
         The content of ``summary.json``: the scores of the last stage, with those of all of them in
@@ -63,22 +65,24 @@ def train(config, run_dir, resume=False, verbose=True):
     >>> train(load_config("animals5_tscd", ["data.root=photos"]), "runs/animals")
     """
     logger.info(described())
-    config = _of_length(config)
-    run, stages, digests = RunDirectory(run_dir), stage_configs(config), stage_digests(config)
-    if any(_uses_crf(each) for _, each in stages):
+    if any(_uses_crf(each) for _, each in stage_configs(config)):
         require_crf()
+    config, splits = _read(config, splits)  # faults of the data come before anything is written
+    run, stages, digests = RunDirectory(run_dir), stage_configs(config), stage_digests(config)
     if resume:
         _refuse_foreign(run, config)
     if not config.stages:
-        return _train_stage(config, run, digest(config), None, resume, verbose)
-    _splits(stages[0][1])  # what is wrong with the data is said before anything is written
+        return _train_stage(config, run, digest(config), None, splits, resume, verbose)
     run.prepare_stages(config, resume)
     runs, summaries = {}, {}
     for stage, stage_config in stages:
         if verbose:
             print(f"stage {stage}", flush=True)
         runs[stage] = RunDirectory(run.path / stage, part_of=run.path)
-        job = stage_config, runs[stage], digests[stage], runs.get(stage_config.labels_stage)
+        source = runs.get(stage_config.labels_stage)
+        if summaries:
+            splits = load_splits(stage_config, source and source.path / FOLDERS["train"])
+        job = stage_config, runs[stage], digests[stage], source, splits
         goes_on = resume and _has_begun(runs[stage])
         summaries[stage] = _finished(*job) or _train_stage(*job, goes_on, verbose)
     sources = (each["supervision"] for each in summaries.values())
@@ -93,15 +97,16 @@ def train(config, run_dir, resume=False, verbose=True):
     return summary
 
 
-def _of_length(config):
-    """The configuration with its own number of steps, which may depend on the images."""
+def _read(config, splits):
+    """The lists of the (first) stage, and the configuration with the steps that suit them."""
+    splits = splits or load_splits(stage_configs(config)[0][1])
     if config.training.recipe_steps is None:
-        return config
-    images = len(load_split(config.data, "train"))
+        return config, splits
+    images = len(splits[0])
     config = of_length(config, images)
     passes = config.training.steps * config.data.batch_size / images
     logger.info("%d steps: %.1f passes over %d images", config.training.steps, passes, images)
-    return config
+    return config, splits
 
 
 def _uses_crf(config):
@@ -129,12 +134,13 @@ def _refuse_foreign(run, config):
             )
 
 
-def _finished(config, run, digest, source):
+def _finished(config, run, digest, source, splits):
     """Summary of a stage that an earlier call has completed, else None."""
     if not run.summary_file.exists():
         return None
     if config.writes != "none":
-        write_labels(run.path, config, digest, source and source.path)  # only those that are gone
+        # Only those that are gone.
+        write_labels(run.path, config, digest, splits, source and source.path)
     return json.loads(run.summary_file.read_text())
 
 
@@ -149,14 +155,9 @@ def _has_begun(run):
     return True
 
 
-def _train_stage(config, run, digest, source, resume, verbose):
+def _train_stage(config, run, digest, source, splits, resume, verbose):
     """Trains one network; ``source`` is the run whose label files are its masks."""
-    if config.labels_stage is not None and source is None:
-        raise ConfigError(
-            f"data.masks: value {config.data.masks!r}; allowed here: a folder, since the "
-            "configuration has no stages"
-        )
-    training, validation = _splits(config, source)
+    training, validation = splits
     _warn_of_sizes(training, config)
     run.prepare(config, resume)
     if config.writes != "none":
@@ -197,14 +198,14 @@ def _train_stage(config, run, digest, source, resume, verbose):
     seconds = time.perf_counter() - started
     labels = None
     if config.writes != "none":
-        labels = write_labels(run.path, config, digest, source and source.path)
+        labels = write_labels(run.path, config, digest, splits, source and source.path)
     performance = {
         "seconds": round(seconds, 1),
         "images_per_second": round((steps - state["step"]) * config.data.batch_size / seconds, 2),
         "peak_memory_mb": peak_memory_mb(),
         "replicas": strategy.num_replicas_in_sync,
     }
-    scores = evaluate_run(run.path, sheet=True, verbose=verbose)
+    scores = evaluate_run(run.path, split=validation, sheet=True, verbose=verbose)
     summary = {**scores, **performance, "config_hash": digest}
     if labels is not None:
         summary["written_labels"] = labels
@@ -213,7 +214,7 @@ def _train_stage(config, run, digest, source, resume, verbose):
 
 
 @precision_put_back()
-def dry_run(config, verbose=True):
+def dry_run(config, verbose=True, splits=None):
     """Builds everything, runs four steps with all loss terms and reports what the run will need.
 
     Of a run with stages the first is tried: the later ones train on what it leaves. The time holds
@@ -224,14 +225,15 @@ def dry_run(config, verbose=True):
     Args:
         config: :class:`~keras_wsss.config.Config`.
         verbose: bool, print the model table.
+        splits: as of :func:`train`.
 
     Returns:
         dict with ``parameters``, ``steps``, ``images``, ``epochs``, ``seconds_per_step``,
         ``startup_minutes``, ``estimated_minutes`` and ``peak_memory_mb``.
     """
     began = time.perf_counter()
-    _, config = stage_configs(_of_length(config))[0]
-    training, _ = _splits(config)
+    config, (training, _) = _read(config, splits)
+    _, config = stage_configs(config)[0]
     _warn_of_sizes(training, config)
     model, _ = _compiled_model(config, training.class_names)
     if verbose:
@@ -256,24 +258,6 @@ def dry_run(config, verbose=True):
         "estimated_minutes": round((startup + seconds * config.training.steps) / 60, 1),
         "peak_memory_mb": peak_memory_mb(),
     }
-
-
-def _splits(config, source=None):
-    """Training and validation list, with the label files of a run as masks if one is given."""
-    data = config.data
-    if source is not None:
-        data = data.model_copy(update={"masks": str(source.path / FOLDERS["train"])})
-    training = load_split(
-        data,
-        "train",
-        require_masks=config.declaration.needs_masks,
-        require_saliency=config.needs_saliency or config.writes == "saliency_labels",
-    )
-    validation = load_split(config.data, "val")
-    for split in (training, validation):
-        for reason, count in split.dropped.items():
-            logger.info("%s: %s: %s", split.name, reason, count)
-    return training, validation
 
 
 def _warn_of_sizes(training, config):

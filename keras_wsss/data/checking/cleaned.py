@@ -9,9 +9,12 @@ from pathlib import Path
 
 from keras_wsss.data.checking.check import Report
 from keras_wsss.data.checking.contents import Contents, Item
-from keras_wsss.data.checking.voc import IMAGES, LISTS, MASKS
 from keras_wsss.data.photos import imported
+from keras_wsss.data.tables import write_csv
+from keras_wsss.data.text import write_lines
+from keras_wsss.data.voc import IMAGES, LISTS, MASKS
 from keras_wsss.errors import DataError
+from keras_wsss.output import new_folder
 
 NOTE = "left_out.csv"
 BEYOND_LISTS = ("missing-list", "unreadable-list", "empty-list", "unreadable-tags")
@@ -53,13 +56,9 @@ def write_cleaned(report: Report, folder: Path) -> dict[str, str]:
             f"{contents.root}: nothing would be left of {empty[0] if empty else 'the photographs'}"
             "; put right what was found by hand"
         )
-    try:
-        _write(contents, kept, lists, folder)
-        _write_note(contents, left_out, folder / NOTE)
-    except OSError as error:
-        raise DataError(
-            f"{error.filename or folder}: cannot be written ({error.strerror})"
-        ) from error
+    with new_folder(folder, NOTE) as unfinished:
+        _write(contents, kept, lists, unfinished)
+        _write_note(contents, left_out, unfinished / NOTE)
     return left_out
 
 
@@ -100,24 +99,14 @@ def _write(contents: Contents, kept: list[Item], lists: dict[str, list[str]], fo
                 os.symlink(path.resolve(), target / f"{item.id}{path.suffix}")
     # Ids in masks are positions in the whole list of classes.
     names = contents.mask_classes if voc or has_masks else contents.classes
-    _write_lines(folder / imported.CLASSES, names)
+    write_lines(folder / imported.CLASSES, names)
     for name, ids in lists.items():
-        _write_lines((folder / LISTS if voc else folder) / f"{name}.txt", ids)
+        write_lines((folder / LISTS if voc else folder) / f"{name}.txt", ids)
     table = folder / ("labels.csv" if voc else imported.TABLE)
-    rows = [(item.id, imported.SEPARATOR.join(item.tags or ())) for item in kept]
-    _write_rows(table, ("id", "tags"), rows)
+    write_csv(table, {item.id: item.tags or () for item in kept})
 
 
 def _write_note(contents: Contents, left_out: dict[str, str], path: Path) -> None:
     rows = [(name, contents.items[name].path or "", kind) for name, kind in left_out.items()]
-    _write_rows(path, ("image", "file", "reason"), rows)
-
-
-def _write_lines(path: Path, lines: Iterable[str]) -> None:
-    path.write_text("".join(f"{line}\n" for line in lines), "utf-8")
-
-
-def _write_rows(path: Path, header: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerows([header, *rows])
+        csv.writer(file, lineterminator="\n").writerows([("image", "file", "reason"), *rows])

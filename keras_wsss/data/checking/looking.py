@@ -13,11 +13,10 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from keras_wsss.data.checking.contents import Contents, Fault, Item, Mask, Picture
-from keras_wsss.data.files import SWAPPED
-from keras_wsss.data.photos.convert import eight_bits, opened, readable_suffix
+from keras_wsss.data.files import SWAPPED, THREADS
+from keras_wsss.data.photos.convert import eight_bits, opened, readable_suffix, reason_of
 from keras_wsss.data.photos.cvat import read_colours
 from keras_wsss.data.photos.duplicates import fingerprint
-from keras_wsss.data.photos.reader import THREADS
 from keras_wsss.errors import DataError
 
 SIDE, SMALL = 64, 16  # pixels; JPEG files are decoded no larger than needed
@@ -91,7 +90,7 @@ def _tone(values: np.ndarray) -> str | None:
 
 
 def _fault(path: Path, error: Exception) -> Fault:
-    reason = _reason(path, error)
+    reason = reason_of(error, path)
     cause = str(error.__cause__).casefold()
     if path.is_file() and path.stat().st_size == 0:
         return Fault("empty-file", reason)
@@ -100,10 +99,6 @@ def _fault(path: Path, error: Exception) -> Fault:
         begins = path.read_bytes()[:4].startswith(STARTS)
         return Fault("truncated" if begins else "not-an-image", reason)
     return Fault("truncated" if "truncated" in cause else "unreadable", reason)
-
-
-def _reason(path: Path, error: Exception) -> str:
-    return str(error).removeprefix(f"{path}: ").partition("; ")[0]
 
 
 def look_at_mask(
@@ -130,7 +125,7 @@ def look_at_mask(
                 values = np.asarray(image, np.uint8)
     except Exception as error:
         strange = isinstance(error, DataError) and error.__cause__ is None
-        return Fault("mask-unknown-id" if strange else "mask-unreadable", _reason(path, error))
+        return Fault("mask-unknown-id" if strange else "mask-unreadable", reason_of(error, path))
     counts = np.bincount(values.ravel(), minlength=256)
     height, width = values.shape
     return Mask((width, height), frozenset(np.flatnonzero(counts).tolist()))

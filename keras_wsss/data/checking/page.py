@@ -7,12 +7,12 @@ import io
 from html import escape
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from keras_wsss.data.checking.check import Report
 from keras_wsss.data.checking.contents import Item, Mask, Picture
 from keras_wsss.data.checking.finding import Finding, name_of
-from keras_wsss.data.photos.convert import eight_bits, opened
+from keras_wsss.data.photos.convert import opened, small
 from keras_wsss.errors import DataError
 from keras_wsss.palette import overlay_labels
 
@@ -87,18 +87,16 @@ def _picture(report: Report, finding: Finding, item: Item) -> str:
     if item.path is None or not isinstance(item.picture, Picture):
         return '<div class="none">no picture</div>'
     try:
-        with opened(item.path) as image:
-            image.draft("RGB", (SIDE, SIDE))
-            small = ImageOps.exif_transpose(eight_bits(image, item.path)).convert("RGB")
-        small.thumbnail((SIDE, SIDE))
+        shown = small(item.path, SIDE)
+        shown.thumbnail((SIDE, SIDE))
         if "mask" in finding.kind and isinstance(item.mask, Mask) and item.mask_path:
             if report.contents.mask_colours is None:
                 with opened(item.mask_path) as image:
-                    ids = image.resize(small.size, Image.Resampling.NEAREST)
-                    small = Image.fromarray(overlay_labels(np.asarray(small), np.asarray(ids)))
+                    ids = image.resize(shown.size, Image.Resampling.NEAREST)
+                    shown = Image.fromarray(overlay_labels(np.asarray(shown), np.asarray(ids)))
     except DataError:  # it was changed since
         return '<div class="none">no picture</div>'
     file = io.BytesIO()
-    small.save(file, "JPEG", quality=80)
+    shown.save(file, "JPEG", quality=80)
     data = base64.b64encode(file.getvalue()).decode("ascii")
     return f'<img alt="" src="data:image/jpeg;base64,{data}">'

@@ -6,12 +6,13 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from keras_wsss.class_names import plain
 from keras_wsss.config.data import DataConfig, PhotosDataConfig
 from keras_wsss.data.checking.contents import Contents, Fault, ImageList, Item
 from keras_wsss.data.checking.lists import MISSING, names_of_lists, read_list
 from keras_wsss.data.checking.voc import read_voc
-from keras_wsss.data.classes import chosen_classes, plain
-from keras_wsss.data.coco_file import read_instances
+from keras_wsss.data.classes import chosen_classes
+from keras_wsss.data.coco_file import instances_of
 from keras_wsss.data.photos.coco import read_coco
 from keras_wsss.data.photos.labels import says_nothing
 from keras_wsss.data.photos.reader import TRAIN, VAL
@@ -142,11 +143,12 @@ def _coco(data: DataConfig) -> Contents:
             lists.append(ImageList(name, part, path, (), Fault("missing-list", MISSING % path)))
             continue
         try:
-            read_instances(path)
+            content = read_json(path)
+            instances_of(path, content)
         except DataError as error:
             lists.append(ImageList(name, part, path, (), Fault("unreadable-list", str(error))))
             continue
-        source = read_coco({path: read_json(path)}, root / name)
+        source = read_coco({path: content}, root / name)
         classes = _chosen(source, data.classes, set())
         # Images without an annotation are left out, as in the published lists.
         own, silent = _items(source, classes, "drop", set())

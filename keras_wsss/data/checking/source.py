@@ -7,7 +7,7 @@ from typing import Any
 
 from keras_wsss.config import load_config, section
 from keras_wsss.config.data import DataConfig, PhotosDataConfig
-from keras_wsss.data.checking.voc import IMAGES, LISTS
+from keras_wsss.data.voc import IMAGES, LISTS
 from keras_wsss.errors import DataError
 
 TRAINING_LISTS = ("train", "train_aug")

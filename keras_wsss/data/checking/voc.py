@@ -6,21 +6,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from keras_wsss.class_names import foreground, plain, spelling
 from keras_wsss.config.data import DataConfig
 from keras_wsss.data.checking.contents import Contents, Fault, Item
 from keras_wsss.data.checking.lists import names_of_lists, read_list
-from keras_wsss.data.classes import chosen_classes, class_list, foreground, plain, spelling
+from keras_wsss.data.classes import chosen_classes, class_list
 from keras_wsss.data.files import files_by_stem
-from keras_wsss.data.labels import read_tags
-from keras_wsss.data.photos.imported import SEPARATOR
+from keras_wsss.data.labels import read_tags, tag_table
 from keras_wsss.data.photos.rows import read_rows
 from keras_wsss.data.photos.table import read_table
-from keras_wsss.data.photos.voc import read_xml
-from keras_wsss.data.text import read_json
+from keras_wsss.data.tables import SEPARATOR
+from keras_wsss.data.text import read_json, read_xml
+from keras_wsss.data.voc import IMAGES, LISTS, MASKS
 from keras_wsss.errors import DataError
 from keras_wsss.palette import IGNORE_ID
-
-IMAGES, MASKS, LISTS = Path("JPEGImages"), Path("SegmentationClass"), Path("ImageSets/Segmentation")
 
 
 @dataclass(frozen=True)
@@ -96,9 +95,7 @@ def read_voc(data: DataConfig) -> Contents:
 
 def _tags(data: DataConfig, root: Path, ids: Iterable[str]) -> Tags:
     """Tags as a training reads them; where it would stop at the first unknown one, all of them."""
-    tables = (data.labels,) if data.labels else (root / "labels.json", root / "labels.csv")
-    table = next((each for each in tables if each.is_file()), None)
-    loose = _loose(data, root, table, ids)
+    loose = _loose(data, root, tag_table(root, data.labels), ids)
     try:
         read = read_tags(root, data.labels, data.labels_key, ids, data.classes)
     except DataError as error:

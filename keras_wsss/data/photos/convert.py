@@ -90,6 +90,31 @@ def opened(path: Path) -> Iterator[Image.Image]:
         raise DataError(f"{path}: cannot be decoded ({error}); replace the file") from error
 
 
+def reason_of(error: Exception, path: Path) -> str:
+    """What is wrong with a file, of a message ``PATH: REASON; FIX``."""
+    return str(error).removeprefix(f"{path}: ").partition("; ")[0]
+
+
+def small(path: Path, side: int) -> Image.Image:
+    """A photograph upright and in RGB, to be looked at.
+
+    Args:
+        path: the photograph.
+        side: below which a JPEG file need not be decoded.
+
+    Raises:
+        DataError: it cannot be decoded.
+
+    Example:
+
+    >>> small(Path("photos/cat/1.jpg"), 200).size
+    (250, 188)
+    """
+    with opened(path) as image:
+        image.draft("RGB", (side, side))
+        return ImageOps.exif_transpose(eight_bits(image, path)).convert("RGB")
+
+
 def examine(path: Path) -> Examined:
     """Decodes a photograph, in a small size where its format allows it.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from pathlib import Path
 
-from keras_wsss.data.classes import plain
+from keras_wsss.class_names import plain
 from keras_wsss.data.photos.scan import PhotoFiles, examples, is_ignored, visible_files
 from keras_wsss.data.photos.source import Classes, Source, photographs
 from keras_wsss.errors import DataError

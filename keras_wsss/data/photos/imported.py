@@ -9,9 +9,9 @@ from keras_wsss.data.files import files_by_stem
 from keras_wsss.data.photos.rows import read_rows
 from keras_wsss.data.photos.source import Source
 from keras_wsss.data.photos.table import read_table
+from keras_wsss.data.tables import SEPARATOR
 
 TABLE, PHOTOS, CLASSES, MASKS = "tags.csv", "photos", "classes.txt", "masks"
-SEPARATOR = ";"
 
 
 def is_imported(path: Path) -> bool:

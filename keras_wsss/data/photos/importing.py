@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import csv
+import itertools
 import json
 import os
 import shutil
@@ -16,18 +16,20 @@ import numpy as np
 
 from keras_wsss.config.data import Untagged
 from keras_wsss.data.classes import mask_lookup
-from keras_wsss.data.files import read_values
-from keras_wsss.data.photos.convert import check_plugins, examined, save_converted
+from keras_wsss.data.files import THREADS, read_values
+from keras_wsss.data.photos.convert import check_plugins, examined, reason_of, save_converted
 from keras_wsss.data.photos.cvat import read_colours
-from keras_wsss.data.photos.division import for_validation
-from keras_wsss.data.photos.imported import CLASSES, MASKS, PHOTOS, SEPARATOR, TABLE
+from keras_wsss.data.photos.imported import CLASSES, MASKS, PHOTOS, TABLE
 from keras_wsss.data.photos.labels import Labelled, label
-from keras_wsss.data.photos.reader import THREADS, TRAIN, VAL, groups_of
+from keras_wsss.data.photos.reader import TRAIN, VAL, divided
 from keras_wsss.data.photos.recognise import find_source
 from keras_wsss.data.photos.scan import SUMMARY
 from keras_wsss.data.photos.sheet import sheet_of
 from keras_wsss.data.photos.source import Dropped, Photograph, Source
+from keras_wsss.data.tables import SEPARATOR, write_csv
+from keras_wsss.data.text import write_lines
 from keras_wsss.errors import DataError
+from keras_wsss.output import check_new_folder, new_folder
 from keras_wsss.palette import IGNORE_ID
 from keras_wsss.pictures import save_mask
 
@@ -75,7 +77,8 @@ def import_photos(
         The summary, which ``import.json`` holds as well.
 
     Raises:
-        DataError: the source or the output cannot be used.
+        ConfigError: something is at ``output`` that may not be replaced.
+        DataError: the source cannot be used, or a file cannot be written.
 
     Example:
 
@@ -95,36 +98,19 @@ def import_photos(
         raise DataError(
             f"{source}: the class {odd[0]!r} has a {SEPARATOR!r}, which separates tags; rename it"
         )
-    prints = [examined(photo.path).fingerprint for photo in labelled.photographs]
-    groups, notes = groups_of(labelled, prints)
+    for_val, notes = divided(labelled, val_fraction, seed)
     labelled = replace(labelled, warnings=(*labelled.warnings, *notes))
-    for_val = for_validation(labelled.labels, groups, val_fraction, seed)
 
-    unfinished = output.with_name(f".{output.name}.{os.getpid()}")
-    try:
-        unfinished.mkdir(parents=True)
-        converted = _write_photos(labelled.photographs, unfinished / PHOTOS, link)
-        masks = _write_masks(found, labelled, unfinished / MASKS)
-        _write_lists(labelled, for_val, unfinished)
-        sheet_of(labelled, unfinished / PHOTOS).save(unfinished / SHEET, quality=90)
+    with new_folder(output, SUMMARY, overwrite) as folder:
+        converted = _write_photos(labelled.photographs, folder / PHOTOS, link)
+        masks = _write_masks(found, labelled, folder / MASKS)
+        _write_lists(labelled, for_val, folder)
+        sheet_of(labelled, folder / PHOTOS).save(folder / SHEET, quality=90)
         summary = _summary(found, labelled, for_val, source, output)
         summary |= {"converted": converted, "masks": masks}
-        (unfinished / SUMMARY).write_text(
+        (folder / SUMMARY).write_text(
             json.dumps(summary, indent=2, ensure_ascii=False) + "\n", "utf-8"
         )
-        if output.exists():
-            old = output.with_name(f".{output.name}.{os.getpid()}.old")
-            output.rename(old)
-            unfinished.rename(output)
-            shutil.rmtree(old)
-        else:
-            unfinished.rename(output)
-    except OSError as error:
-        raise DataError(
-            f"{error.filename or output}: cannot be written ({error.strerror or error})"
-        ) from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
     return summary
 
 
@@ -134,14 +120,7 @@ def _check_output(source: Path, output: Path, overwrite: bool) -> None:
     inner, outer = output.resolve(), source.resolve()
     if inner == outer or inner in outer.parents:
         raise DataError(f"{output}: holds the source, which must stay; choose another folder")
-    if not output.exists():
-        return
-    if not (output / SUMMARY).is_file():
-        raise DataError(
-            f"{output}: is there already, and no import wrote it; choose another folder"
-        )
-    if not overwrite:
-        raise DataError(f"{output}: is there already; choose another folder, or say --overwrite")
+    check_new_folder(output, SUMMARY, overwrite)
 
 
 def _without_unreadable(source: Source) -> Source:
@@ -153,8 +132,7 @@ def _without_unreadable(source: Source) -> Source:
         try:
             examined(photo.path)
         except DataError as error:
-            reason = str(error).removeprefix(f"{photo.path}: ").partition("; ")[0]
-            return Dropped(photo.path.name, reason)
+            return Dropped(photo.path.name, reason_of(error, photo.path))
         return None
 
     with ThreadPoolExecutor(THREADS) as pool:
@@ -217,19 +195,15 @@ def _write_masks(source: Source, labelled: Labelled, folder: Path) -> int:
 
 def _write_lists(labelled: Labelled, for_val: np.ndarray, folder: Path) -> None:
     ids = [photo.id for photo in labelled.photographs]
-    with (folder / TABLE).open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(("id", "tags"))
-        for name, row in zip(ids, labelled.labels, strict=True):
-            tags = [labelled.class_names[number] for number in np.flatnonzero(row)]
-            table.writerow((name, SEPARATOR.join(tags)))
-    lists = {
-        CLASSES: labelled.class_names,
-        f"{TRAIN}.txt": [name for name, val in zip(ids, for_val, strict=True) if not val],
-        f"{VAL}.txt": [name for name, val in zip(ids, for_val, strict=True) if val],
+    names = labelled.class_names
+    tags = {
+        image: [names[number] for number in np.flatnonzero(row)]
+        for image, row in zip(ids, labelled.labels, strict=True)
     }
-    for name, lines in lists.items():
-        (folder / name).write_text("".join(f"{line}\n" for line in lines), "utf-8")
+    write_csv(folder / TABLE, tags)
+    write_lines(folder / CLASSES, names)
+    for name, chosen in ((TRAIN, ~for_val), (VAL, for_val)):
+        write_lines(folder / f"{name}.txt", itertools.compress(ids, chosen))
 
 
 def _summary(

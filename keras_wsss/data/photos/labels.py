@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from keras_wsss.class_names import foreground, is_background, plain
 from keras_wsss.config.data import Untagged
-from keras_wsss.data.classes import chosen_classes, foreground, is_background, nearest, plain
+from keras_wsss.data.classes import chosen_classes, nearest
 from keras_wsss.data.photos.scan import examples
 from keras_wsss.data.photos.source import Dropped, Photograph, Source
 from keras_wsss.data.photos.table import NO, YES
@@ -140,7 +141,7 @@ def says_nothing(tag: str, nothing: set[str]) -> bool:
 
     Args:
         tag: as the source has it.
-        nothing: :func:`~keras_wsss.data.classes.plain` tags that the user has named for it.
+        nothing: :func:`~keras_wsss.class_names.plain` tags that the user has named for it.
     """
     return plain(tag) in nothing or is_background(tag)
 

@@ -10,14 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from keras_wsss.data.classes import mask_lookup, plain
-from keras_wsss.data.files import (
-    check_image_file,
-    check_map_size,
-    displayed_size,
-    find_saliency,
-    upright,
-)
+from keras_wsss.class_names import plain
+from keras_wsss.data.classes import mask_lookup
+from keras_wsss.data.files import THREADS, check_image_file, find_saliency, turn_of, upright
 from keras_wsss.data.photos.convert import examined
 from keras_wsss.data.photos.cvat import read_colours
 from keras_wsss.data.photos.division import for_validation
@@ -36,7 +31,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-THREADS = 8
 TRAIN, VAL = "train", "val"
 
 
@@ -80,6 +74,7 @@ def load_photos(
         chosen = _listed(file, source, labelled)
         notes: list[str] = []
     else:
+        _check_readable(labelled.photographs)
         for_val, notes = divided(labelled, data.val_fraction, data.split_seed)
         chosen = np.flatnonzero(for_val if name == VAL else ~for_val).tolist()
     if name in data.lists("train"):  # once is enough
@@ -129,24 +124,26 @@ def divided(labelled: Labelled, fraction: float, seed: int) -> tuple[np.ndarray,
         bool [N], those for validation, and what the user should know.
 
     Raises:
-        DataError: a photograph cannot be decoded, or has to be converted first.
+        DataError: a photograph cannot be decoded.
     """
-    paths = [photo.path for photo in labelled.photographs]
-    with ThreadPoolExecutor(THREADS) as pool:
-        found = list(pool.map(examined, paths))
-    strange = [path for path, each in zip(paths, found, strict=True) if each.suffix is None]
-    if strange:
-        raise DataError(
-            f"{len(strange)} photographs ({examples(path.name for path in strange)}) are of a kind "
-            "that a training cannot read; `keras-wsss import` converts them"
-        )
-    groups, notes = groups_of(labelled, [each.fingerprint for each in found])
+    groups, notes = _groups(labelled)
     return for_validation(labelled.labels, groups, fraction, seed), notes
 
 
-def groups_of(labelled: Labelled, fingerprints: Sequence[int]) -> tuple[np.ndarray, list[str]]:
+def _check_readable(photographs: Sequence[Photograph]) -> None:
+    with ThreadPoolExecutor(THREADS) as pool:
+        found = list(pool.map(lambda photo: examined(photo.path), photographs))
+    strange = [p for p, each in zip(photographs, found, strict=True) if each.suffix is None]
+    if strange:
+        raise DataError(
+            f"{len(strange)} photographs ({examples(photo.path.name for photo in strange)}) are of "
+            "a kind that a training cannot read; `keras-wsss import` converts them"
+        )
+
+
+def _groups(labelled: Labelled) -> tuple[np.ndarray, list[str]]:
     """Groups of photographs that look alike, unless nearly all do; and what to say about them."""
-    groups = groups_alike(fingerprints)
+    groups = groups_alike([examined(photo.path).fingerprint for photo in labelled.photographs])
     sizes = np.bincount(groups, minlength=1)
     alike = int(sizes[sizes > 1].sum())
     if 2 * sizes.max() > len(groups) > 1:
@@ -200,9 +197,7 @@ def _mask_reader(source: Source, photos: Sequence[Photograph]) -> ReadArray:
     def read_mask(position: int) -> np.ndarray:
         photo = photos[position]
         values = read_colours(Path(str(photo.mask)), colours)
-        size = (values.shape[1], values.shape[0])
-        check_map_size(str(photo.mask), size, str(photo.path))
-        shown, orientation = displayed_size(str(photo.path))
-        return values if size == shown else upright(values, orientation)
+        height, width = values.shape
+        return upright(values, turn_of(str(photo.mask), (width, height), str(photo.path)))
 
     return read_mask

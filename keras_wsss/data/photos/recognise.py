@@ -17,9 +17,9 @@ from keras_wsss.data.photos.rows import TABLE_SUFFIXES, Row, read_rows, rows_of_
 from keras_wsss.data.photos.scan import PHOTO_SUFFIXES, PhotoFiles, examples, visible_files
 from keras_wsss.data.photos.source import Source
 from keras_wsss.data.photos.table import is_known_column, read_table
-from keras_wsss.data.photos.voc import read_voc, read_xml
+from keras_wsss.data.photos.voc import read_voc
 from keras_wsss.data.photos.yolo import label_files, read_yolo, yolo_names
-from keras_wsss.data.text import read_json
+from keras_wsss.data.text import read_json, read_xml
 from keras_wsss.errors import DataError
 
 logger = logging.getLogger(__name__)

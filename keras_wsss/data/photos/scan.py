@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from keras_wsss.data.classes import plain
+from keras_wsss.class_names import plain
 from keras_wsss.errors import DataError
 from keras_wsss.photographs import IMAGE_SUFFIXES
 

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from keras_wsss.data.files import files_by_stem
-from keras_wsss.data.photos.convert import eight_bits, opened
+from keras_wsss.data.photos.convert import small
 from keras_wsss.data.photos.labels import Labelled
 
 TILE, GAP, CAPTION, COLUMNS, MOST = 220, 10, 40, 6, 30
@@ -44,10 +44,7 @@ def sheet_of(labelled: Labelled, folder: Path) -> Image.Image:
         left = GAP + place % columns * (TILE + GAP)
         top = GAP + place // columns * height
         photo = labelled.photographs[number]
-        with opened(Path(files[photo.id])) as image:
-            image.draft("RGB", (2 * TILE, 2 * TILE))
-            tile = ImageOps.exif_transpose(eight_bits(image, photo.path)).convert("RGB")
-        tile = ImageOps.contain(tile, (TILE, TILE))
+        tile = ImageOps.contain(small(Path(files[photo.id]), 2 * TILE), (TILE, TILE))
         sheet.paste(tile, (left + (TILE - tile.width) // 2, top + (TILE - tile.height) // 2))
         tags = [labelled.class_names[each] for each in np.flatnonzero(labelled.labels[number])]
         lines = (", ".join(tags) or "(negative)", photo.id)

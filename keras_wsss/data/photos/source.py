@@ -8,9 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from keras_wsss.data.classes import foreground, is_background, plain
+from keras_wsss.class_names import is_background, plain
 from keras_wsss.data.photos.scan import PhotoFiles, examples, unique_ids
-from keras_wsss.data.text import read_lines
 from keras_wsss.errors import DataError
 
 
@@ -89,11 +88,6 @@ class Source:
     mask_colours: Mapping[tuple[int, int, int], int] | None = field(default=None, repr=False)
     unknown: Mapping[str, str] = field(default_factory=dict)
     spellings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-
-
-def class_list(path: Path) -> tuple[str, ...]:
-    """The classes of a ``classes.txt``; none where there is no such file."""
-    return foreground(read_lines(path), path) if path.is_file() else ()
 
 
 class Classes:

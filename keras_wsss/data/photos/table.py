@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from keras_wsss.data.classes import listed_classes
 from keras_wsss.data.photos.rows import Row
 from keras_wsss.data.photos.scan import PHOTO_SUFFIXES, PhotoFiles, examples
-from keras_wsss.data.photos.source import Entry, Source, assemble, class_list
+from keras_wsss.data.photos.source import Entry, Source, assemble
 from keras_wsss.errors import DataError
 
 ID_COLUMNS = frozenset(
@@ -92,7 +93,7 @@ def read_table(
         path,
         files,
         [entry for entry in named if entry.name],
-        class_list(path.parent / "classes.txt"),
+        listed_classes(path.parent),
         called=f"the names in column {id_column!r}",
         taken=f"columns of images: {id_column}; {taken}",
         warnings=warnings,

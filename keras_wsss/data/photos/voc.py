@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from pathlib import Path
 
+from keras_wsss.data.classes import listed_classes
 from keras_wsss.data.photos.scan import PhotoFiles
-from keras_wsss.data.photos.source import Entry, Source, assemble, class_list
-from keras_wsss.data.text import read_text
-from keras_wsss.errors import DataError
-
-
-def read_xml(path: Path) -> ElementTree.Element:
-    """The root of an XML file.
-
-    Raises:
-        DataError: it cannot be read.
-    """
-    try:
-        return ElementTree.fromstring(read_text(path))
-    except (ElementTree.ParseError, ValueError) as error:
-        raise DataError(f"{path}: not readable as XML ({error}); replace the file") from error
+from keras_wsss.data.photos.source import Entry, Source, assemble
+from keras_wsss.data.text import read_xml
 
 
 def read_voc(paths: Sequence[Path], images: Path, annotations: Path) -> Source:
@@ -62,6 +49,6 @@ def read_voc(paths: Sequence[Path], images: Path, annotations: Path) -> Source:
         annotations,
         files,
         entries,
-        class_list(images / "classes.txt"),
+        listed_classes(images),
         called="the XML files",
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from keras_wsss.data.classes import plain
+from keras_wsss.class_names import plain
 from keras_wsss.data.photos.scan import PhotoFiles, examples, visible_files
 from keras_wsss.data.photos.source import Entry, Source, assemble
 from keras_wsss.data.text import read_lines, read_text

@@ -122,9 +122,3 @@ def place(path: Path, folder: Path, name: str | None = None) -> Path:
     except OSError:  # another disk, or a file system that knows no links
         shutil.copyfile(path, target)
     return target
-
-
-def write_lines(path: Path, lines: Iterable[str]) -> None:
-    """Writes a text file in UTF-8."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(f"{line}\n" for line in lines), "utf-8")

@@ -8,11 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from keras_wsss.inference.label_formats.base import (
-    LabelFormat,
-    LabelledPhoto,
-    write_lines,
-)
+from keras_wsss.data.text import write_lines
+from keras_wsss.inference.label_formats.base import LabelFormat, LabelledPhoto
 from keras_wsss.pictures import save_mask
 
 

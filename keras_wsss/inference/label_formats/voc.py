@@ -6,17 +6,18 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from keras_wsss.data.tables import SEPARATOR, write_csv
+from keras_wsss.data.text import write_lines
+from keras_wsss.data.voc import IMAGES, LISTS, MASKS
 from keras_wsss.inference.label_formats.base import (
     LabelFormat,
     LabelledPhoto,
     check_names,
     place,
     present,
-    write_lines,
 )
 from keras_wsss.palette import IGNORE_ID
 from keras_wsss.pictures import save_mask
@@ -28,18 +29,14 @@ def write(photos: Iterable[LabelledPhoto], class_names: Sequence[str], folder: P
     Raises:
         DataError: a class has a name that ``labels.csv`` cannot hold.
     """
-    check_names(class_names, ";", "labels.csv")
-    names = []
-    with (folder / "labels.csv").open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file)
-        table.writerow(("id", "tags"))
-        for photo in photos:
-            name = place(photo.path, folder / "JPEGImages").stem
-            save_mask(photo.label, folder / "SegmentationClass" / f"{name}.png")
-            tags = [class_names[n - 1] for n in present(photo.label) if n != IGNORE_ID]
-            table.writerow((name, ";".join(tags)))
-            names.append(name)
-    write_lines(folder / "ImageSets" / "Segmentation" / "train.txt", names)
+    check_names(class_names, SEPARATOR, "labels.csv")
+    tags = {}
+    for photo in photos:
+        name = place(photo.path, folder / IMAGES).stem
+        save_mask(photo.label, folder / MASKS / f"{name}.png")
+        tags[name] = [class_names[n - 1] for n in present(photo.label) if n != IGNORE_ID]
+    write_csv(folder / "labels.csv", tags)
+    write_lines(folder / LISTS / "train.txt", tags)
     write_lines(folder / "classes.txt", class_names)
 
 

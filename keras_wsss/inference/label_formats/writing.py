@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import re
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image
 
+from keras_wsss.data.files import SWAPPED
 from keras_wsss.errors import DataError
 from keras_wsss.inference.label_formats.base import (
     LabelledPhoto,
@@ -23,12 +23,11 @@ from keras_wsss.inference.label_formats.base import (
     place,
     regions,
 )
+from keras_wsss.output import new_folder, scratch_folder
 from keras_wsss.palette import IGNORE_ID
 from keras_wsss.pictures import found_classes
 from keras_wsss.registry import LABEL_FORMATS
-from keras_wsss.run_folder import LABEL_MANIFEST, new_folder
-
-ORIENTATION_TAG, SWAPPED = 0x0112, {5, 6, 7, 8}
+from keras_wsss.run_folder import LABEL_MANIFEST
 
 
 def write_labels(
@@ -72,7 +71,7 @@ def write_labels(
     with (
         new_folder(output, LABEL_MANIFEST, overwrite) as folder,
         # On the same disk, so that photographs can be linked.
-        tempfile.TemporaryDirectory(dir=folder.parent) as scratch,
+        scratch_folder(folder.parent) as scratch,
     ):
         spool = _Spool(photos, Path(scratch), limit)
         chosen.write(spool, class_names, folder)
@@ -162,7 +161,7 @@ def _check_size(photo: LabelledPhoto) -> None:
     """Raises where a tool would show the photograph in another orientation than its label."""
     with Image.open(photo.path) as image:
         size = image.size
-        if image.getexif().get(ORIENTATION_TAG, 1) in SWAPPED:
+        if image.getexif().get(ExifTags.Base.Orientation, 1) in SWAPPED:
             size = size[::-1]
     if photo.label.shape != size[::-1]:
         height, width = photo.label.shape

@@ -16,12 +16,12 @@ import numpy as np
 import yaml
 from PIL import Image
 
+from keras_wsss.data.text import write_lines
 from keras_wsss.inference.label_formats.base import (
     LabelFormat,
     LabelledPhoto,
     place,
     regions,
-    write_lines,
 )
 from keras_wsss.inference.label_formats.outlines import outlines
 from keras_wsss.palette import IGNORE_ID

@@ -1,0 +1,101 @@
+"""Names of classes: which are one, and which are none."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+from keras_wsss.errors import DataError
+
+# No classes: labelme writes __ignore__ and _background_ at the head of its lists, in this order.
+IGNORE_WORDS, BACKGROUND_WORDS = {"ignore"}, {"background", "bg"}
+
+UNREADABLE = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+def plain(name: str) -> str:
+    """What all spellings of a name share: neither case nor surrounding blanks tell names apart.
+
+    Example:
+
+    >>> plain(" Cat") == plain("cat")
+    True
+    """
+    return unicodedata.normalize("NFC", name).strip().casefold()
+
+
+def is_background(name: str) -> bool:
+    """Whether a name stands for the background, however it is written.
+
+    Example:
+
+    >>> is_background("_Background_")
+    True
+    """
+    return _letters(name) in BACKGROUND_WORDS
+
+
+def spelling(names: Iterable[str]) -> dict[str, str]:
+    """:func:`plain` name -> the name as the list spells it."""
+    return {plain(name): name for name in names}
+
+
+def without_head(names: Sequence[str]) -> tuple[str, ...]:
+    """A list without blanks around its names, nor ``__ignore__`` and the background at its head."""
+    head = 0
+    for special in (IGNORE_WORDS, BACKGROUND_WORDS):
+        head += bool(names[head:]) and _letters(names[head]) in special
+    return tuple(name.strip() for name in names[head:])
+
+
+def fault_of(classes: Sequence[str]) -> str | None:
+    """Why these are no names of foreground classes, and the fix; None: they are.
+
+    Example:
+
+    >>> fault_of(["cat", "Cat"])
+    "names the class 'Cat' twice (also as 'cat'); remove one"
+    """
+    seen: dict[str, str] = {}
+    for name in classes:
+        if not name.strip() or UNREADABLE.search(name):
+            return f"{name!r} is no name of a class; correct it"
+        if _letters(name) in IGNORE_WORDS | BACKGROUND_WORDS:
+            return (
+                f"{name!r} is no class, and can only stand at the head of the list (ids in masks "
+                "are positions in it, the background is 0); move it there, or remove it"
+            )
+        if plain(name) in seen:
+            return f"names the class {name!r} twice (also as {seen[plain(name)]!r}); remove one"
+        seen[plain(name)] = name
+    return None if classes else "names no class; write one name a line"
+
+
+def foreground(names: Sequence[str], source: object) -> tuple[str, ...]:
+    """The classes of a list, :func:`without_head`.
+
+    Args:
+        names: as they are written.
+        source: file or key the list comes from, for messages.
+
+    Returns:
+        The class at position i has the id i + 1 in masks.
+
+    Raises:
+        DataError: no class, one named twice or not readable, or the background or ``__ignore__``
+            elsewhere.
+
+    Example:
+
+    >>> foreground(["_background_", "cat", "dog"], "classes.txt")
+    ('cat', 'dog')
+    """
+    classes = without_head(names)
+    if fault := fault_of(classes):
+        raise DataError(f"{source}: {fault}")
+    return classes
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[\W_]", "", plain(name))

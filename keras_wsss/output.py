@@ -1,0 +1,130 @@
+"""Files and folders that appear as a whole or not at all, whatever interrupts their writing."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from keras_wsss.errors import ConfigError, DataError
+
+PARTIAL = ".partial-"
+"""Begin of the names of what is not complete; nothing that is hidden is read."""
+
+
+@contextmanager
+def new_file(target: Path) -> Iterator[Path]:
+    """A file that appears, or takes the place of an older one, when the ``with`` block ends.
+
+    Args:
+        target: the file; its folder is made.
+
+    Yields:
+        A file beside it to write to, of the same suffix.
+
+    Raises:
+        OSError: the disk is full or the folder read-only; ``target`` is as it was.
+
+    Example:
+
+    >>> with new_file(Path("runs/demo/summary.json")) as file:
+    ...     file.write_text("{}")
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    suffix = "".join(target.suffixes)
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=PARTIAL, suffix=suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o644)
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def scratch_folder(parent: Path) -> tempfile.TemporaryDirectory[str]:
+    """A folder on the disk of ``parent``, in it, that goes at the end of its ``with`` block.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    parent.mkdir(parents=True, exist_ok=True)
+    return tempfile.TemporaryDirectory(dir=parent, prefix=PARTIAL, ignore_cleanup_errors=True)
+
+
+def check_own_folder(target: Path, mark: str) -> bool:
+    """Checks that ``target`` may be written to: what others have put there is not touched.
+
+    Args:
+        target: folder; an empty one counts as none.
+        mark: name of a file that tells a folder of the same kind.
+
+    Returns:
+        Whether there is such a folder.
+
+    Raises:
+        ConfigError: something else is there.
+    """
+    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
+        return False
+    if not (target / mark).is_file():
+        raise ConfigError(
+            f"{target}: is there already and was not written by this command, so it is not "
+            "touched; choose another output"
+        )
+    return True
+
+
+def check_new_folder(target: Path, mark: str, overwrite: bool = False) -> None:
+    """Checks that :func:`new_folder` may write ``target``, before the work is done.
+
+    Args:
+        target: folder; an empty one counts as none.
+        mark: name of a file that tells a folder of the same kind: nothing else is overwritten.
+        overwrite: whether such a folder may be replaced.
+
+    Raises:
+        ConfigError: something is there that may not be replaced.
+    """
+    if check_own_folder(target, mark) and not overwrite:
+        raise ConfigError(f"{target}: is there already; replace it with --overwrite")
+
+
+@contextmanager
+def new_folder(target: Path, mark: str, overwrite: bool = False) -> Iterator[Path]:
+    """A folder that appears as a whole when the ``with`` block ends, and not at all if it fails.
+
+    Args:
+        target, mark, overwrite: as for :func:`check_new_folder`.
+
+    Yields:
+        A folder beside ``target`` to write into.
+
+    Raises:
+        ConfigError: something is there that may not be replaced.
+        DataError: a file cannot be read or written.
+
+    Example:
+
+    >>> with new_folder(Path("masks"), LABEL_MANIFEST) as folder:
+    ...     (folder / LABEL_MANIFEST).write_text("{}")
+    """
+    target = target.absolute()
+    check_new_folder(target, mark, overwrite)
+    try:
+        with scratch_folder(target.parent) as temporary:
+            folder = Path(temporary, target.name)
+            folder.mkdir()
+            yield folder
+            check_new_folder(target, mark, overwrite)
+            if target.exists():
+                target.rename(Path(temporary, ".replaced"))
+            folder.rename(target)
+    except OSError as error:
+        raise DataError(
+            f"{error.filename or target}: cannot be read or written ({error.strerror or error}); "
+            "free some space, make the file readable or the folder writable, and start again"
+        ) from error
