@@ -60,20 +60,21 @@ PAGE = """\
 """
 
 
-def page(title: str, body: str, heading: str | None = None) -> str:
+def page(title: str, body: str, heading: str | None = None, style: str = "") -> str:
     """A whole page.
 
     Args:
         title: text, of the window.
         body: HTML.
         heading: text above the body; None: the title.
+        style: CSS of this page alone.
 
     Example:
 
     >>> Path("index.html").write_text(page("Masks", pictures([figure("a.jpg", "a cat")])), "utf-8")
     """
     heading = escape(title if heading is None else heading)
-    return PAGE.format(title=escape(title), style=STYLE, heading=heading, body=body)
+    return PAGE.format(title=escape(title), style=STYLE + style, heading=heading, body=body)
 
 
 def figure(source: str | None, caption: str, alt: str = "", link: str | None = None) -> str:

@@ -143,7 +143,8 @@ class Browser:
         feature = {"name": "prefers-color-scheme", "value": scheme}
         self.call("Emulation.setEmulatedMedia", features=[feature])
         self.events.clear()
-        self.call("Page.navigate", url=url)
+        if error := self.call("Page.navigate", url=url).get("errorText"):
+            raise RuntimeError(f"{url}: {error}")
         self.wait_for("Page.loadEventFired")
         self.run(LOAD_PICTURES)
 
