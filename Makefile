@@ -21,7 +21,7 @@ $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 demo: $(INSTALLED)
 	rm -rf $(RUN)
 	$(BIN)/python -m keras_wsss.train --config shapes_tscd --run-dir $(RUN)
-	@echo "Scores: $(RUN)/summary.json   pictures: $(RUN)/contact_sheet.png"
+	@echo "Scores: $(RUN)/summary.json   pictures: $(RUN)/contact_sheet.png   report: $(RUN)/report.html"
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check --quiet .

@@ -12,6 +12,7 @@ COMMANDS = (
     "check",
     "train",
     "evaluate",
+    "report",
     "predict",
     "labels",
     "export",

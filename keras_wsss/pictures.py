@@ -106,7 +106,7 @@ def _with_legend(image: Image.Image, ids: np.ndarray, legend: Mapping[int, str])
     font = ImageFont.load_default(height)
     shares = {number: float(np.mean(ids == number)) for number in legend}
     found = found_classes(shares)
-    texts = [f"{legend[number]} {_percent(shares[number])}" for number in found]
+    texts = [f"{legend[number]} {percentage(shares[number])}" for number in found]
     line, left, top = height + MARGIN, MARGIN, MARGIN
     places = []
     for text in texts or ["nothing but background"]:
@@ -128,5 +128,12 @@ def _with_legend(image: Image.Image, ids: np.ndarray, legend: Mapping[int, str])
     return sheet
 
 
-def _percent(share: float) -> str:
+def percentage(share: float) -> str:
+    """A fraction in words.
+
+    Example:
+
+    >>> percentage(0.004), percentage(0.3)
+    ('<1 %', '30 %')
+    """
     return "<1 %" if share < 0.01 else f"{100 * share:.0f} %"

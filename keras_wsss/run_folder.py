@@ -24,6 +24,8 @@ class RunDirectory:
     * ``checkpoints/last.weights.h5``, ``checkpoints/best.weights.h5``
     * ``tensorboard/``: scalars and pictures
     * ``summary.json``, ``contact_sheet.png``: the final evaluation
+    * ``image_results.json``: what it found on single images, with small pictures of a few
+    * ``report.html``: all of this as a page
     * ``pseudo_labels/``: label files for a later training, where the configuration asks for them
 
     Of a run with stages the folder holds ``config.yaml``, ``summary.json`` and such a folder for
@@ -48,6 +50,8 @@ class RunDirectory:
         self.metrics_file = self.path / "metrics.jsonl"
         self.summary_file = self.path / "summary.json"
         self.contact_sheet = self.path / "contact_sheet.png"
+        self.image_results = self.path / "image_results.json"
+        self.report = self.path / "report.html"
         self.tensorboard = self.path / "tensorboard"
 
     def checkpoint(self, which: str) -> Path:

@@ -19,6 +19,17 @@ def shared() -> Path:
     return SHARED
 
 
+@pytest.fixture(scope="session")
+def browser():
+    """A headless Chromium, which not every machine has."""
+    from browser import Browser, find_program
+
+    if find_program() is None:
+        pytest.skip("needs Chromium (apt-get install chromium)")
+    with Browser(find_program()) as running:
+        yield running
+
+
 @pytest.fixture(scope="session", autouse=True)
 def two_logical_cpus():
     """Two CPU devices, so that replicas can be tested on any machine."""

@@ -69,6 +69,7 @@ def test_train_then_evaluate_on_another_list(run, config_file, tmp_path, capsys)
     assert json.loads(printed[printed.index("{") :]) == report
     assert report["protocol"]["images"] == 3 and report["protocol"]["flip"] is True
     assert report["protocol"]["scales"] == [1.0, 1.25]
+    assert (run / "report.html").exists()
     summary = json.loads((run / "summary.json").read_text())
     assert set(report) == set(summary) - {
         "seconds",

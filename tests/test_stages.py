@@ -19,6 +19,7 @@ from keras_wsss.inference.checkpoints import load
 from keras_wsss.inference.evaluate_run import evaluate_run
 from keras_wsss.inference.label_photos import export_labels
 from keras_wsss.inference.pseudo_labels import score_labels
+from keras_wsss.inference.report import write_report
 from keras_wsss.run_folder import RunDirectory
 from keras_wsss.training import train
 
@@ -110,6 +111,16 @@ def test_summary_holds_all_stages_and_the_decoder_of_the_last(finished):
     assert summary["supervision"] == "tags and saliency maps"
     labels = "pseudo labels of stage "
     assert supervision == ["tags and saliency maps", labels + "classifier", labels + "segmentation"]
+
+
+def test_the_report_shows_every_stage(finished, tmp_path):
+    path, summary = finished
+    result = write_report([path], tmp_path / "report.html")
+    assert result["runs"] == [f"run/{stage}" for stage in STAGES]
+    text = (tmp_path / "report.html").read_text()
+    for name in ("classifier", "segmentation", "retraining"):
+        assert f"<h2>run/{name}</h2>" in text
+    assert f"{summary['decoder']['miou']}</" in text  # in the comparison
 
 
 def test_labels_are_palette_files_of_every_image(finished):

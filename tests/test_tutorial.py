@@ -28,6 +28,7 @@ WRITES = (
     "from_label_studio/import.json",
     "runs/photos/summary.json",
     "runs/photos/contact_sheet.png",
+    "runs/photos/report.html",
     "masks/index.html",
     "masks/masks/NEW_0000.png",
     "to_correct/tasks.json",

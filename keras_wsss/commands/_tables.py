@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from keras_wsss.scores import headline
+
 
 def table(facts: Mapping[str, Any]) -> list[str]:
     """A line for each fact.
@@ -29,17 +31,7 @@ def score_table(summary: Mapping[str, Any]) -> list[str]:
     """
     protocol = summary["protocol"]
     lines = [f"{protocol['images']} images of {protocol['list']}, in percent"]
-    scored = {
-        "decoder": "decoder, mIoU",
-        "decoder_crf": "decoder after CRF, mIoU",
-        "pseudo_label": "pseudo labels (tags used), mIoU",
-        "cam": "class activation maps (tags used), mIoU",
-        "agreement": "decoder and pseudo labels agree, mIoU",
-    }
-    found = {text: summary[key]["miou"] for key, text in scored.items() if key in summary}
-    if "classifier" in summary:
-        found["classifier, F1"] = round(100 * summary["classifier"]["f1"], 1)
-    lines += table(found)
+    lines += table(headline(summary))
     columns = {
         "IoU of the decoder": summary.get("decoder", {}).get("per_class"),
         "average precision of the classifier": summary.get("classifier", {}).get(

@@ -56,14 +56,18 @@ def run(options: Namespace) -> None:
         show(options, needs, [*table(needs), "", *TIME])
         return
     summary = training.train(config, run_dir, options.resume, verbose, splits)
+    written = [f"scores    {run_dir}/summary.json", f"pictures  {run_dir}/contact_sheet.png"]
+    if verbose:
+        from keras_wsss.inference.report import write_report
+
+        written.append(f"report    {write_report([run_dir])['report']}")
     show(
         options,
         summary,
         [
             *score_table(summary),
             "",
-            f"scores    {run_dir}/summary.json",
-            f"pictures  {run_dir}/contact_sheet.png",
+            *written,
             f"next      keras-wsss predict --run {run_dir} PHOTOS -o masks",
         ],
     )

@@ -1,12 +1,17 @@
 """Evaluation of a trained run on any list."""
 
+import platform
+from importlib.metadata import version
 from pathlib import Path
 
 from rich.progress import track
 
+from keras_wsss import __version__
+from keras_wsss._environment import described
 from keras_wsss.data import explain_errors, load_split
 from keras_wsss.inference.checkpoints import load, load_checkpoint, stage_of_run
 from keras_wsss.inference.evaluation import evaluate
+from keras_wsss.inference.image_results import ImageResults
 from keras_wsss.run_folder import RunDirectory
 
 
@@ -20,7 +25,7 @@ def evaluate_run(
         config: :class:`~keras_wsss.config.Config` to take the data from; None: the run's own.
         scales, flip: test-time views; None: those of the configuration.
         split: :class:`~keras_wsss.data.Split` to score; None: the validation list is read.
-        sheet: bool, write ``contact_sheet.png`` into the run folder.
+        sheet: bool, write ``contact_sheet.png`` and ``image_results.json`` into the run folder.
         verbose: bool, show a progress bar.
 
     Returns:
@@ -48,13 +53,14 @@ def evaluate_run(
 
     model = load(path)
     step = model.trained_steps
-    best = {}
+    best, images = {}, ImageResults(split)
     with explain_errors(split):
         scores = evaluate(
             model,
             split,
             crf=config.evaluation.crf,
             sheet=run.contact_sheet if sheet else None,
+            watch=images if sheet else None,
             progress=progress,
             **views,
         )
@@ -63,6 +69,9 @@ def evaluate_run(
             if best_state["step"] != step:
                 best_scores = evaluate(model, split, tags=False, **views)
             best = {"best": {"step": best_state["step"], "decoder": best_scores["decoder"]}}
+    if sheet:
+        results = {"step": step, **images.found(), "made_with": _made_with()}
+        run.write_json(run.image_results, results)
     return {
         "run": config.name,
         "method": config.method,
@@ -73,6 +82,16 @@ def evaluate_run(
         "step": step,
         **scores,
         **best,
+    }
+
+
+def _made_with():
+    """Versions and processor, for reports."""
+    return {
+        "keras_wsss": __version__,
+        **{name: version(name) for name in ("keras", "tensorflow", "numpy")},
+        "python": platform.python_version(),
+        "processor": described(),
     }
 
 

@@ -26,6 +26,7 @@ def evaluate(
     tags=True,
     sheet=None,
     sheet_images=12,
+    watch=None,
     progress=iter,
 ):
     """Scores the decoder, and with ``tags`` the classifier, CAM and pseudo labels beside it.
@@ -45,6 +46,10 @@ def evaluate(
         tags: bool, also score what needs tags (about eight network passes more).
         sheet: path of a contact sheet to write, or None.
         sheet_images: int, rows of the sheet.
+        watch: function that is called with the position and a dict of arrays for every image:
+            ``image`` `[H,W,3]`, ``labels`` (its tags) `[C]`; of a decoder ``prediction`` `[H,W]`;
+            with ``tags`` ``image_logits`` `[C]`, tag-masked ``cam`` `[H,W,C]`, ``label`` and
+            ``full`` `[H,W]`; where there are masks ``mask`` `[H,W]`.
         progress: function that wraps the images while they are gone through.
 
     Returns:
@@ -80,15 +85,19 @@ def evaluate(
     has_masks = split.mask_paths is not None
     for position, batch in enumerate(progress(evaluation_dataset(split, masks=has_masks))):
         image, truth = batch["image"], batch.get("mask")
+        seen = {name: batch[name] for name in ("image", "labels", "mask") if name in batch}
         shape = image.shape[:3]
         prediction = tf.zeros(shape, tf.int32)
-        cam, label = tf.zeros((*shape, classes - 1)), tf.fill(shape, IGNORE_ID)
+        shown, label = tf.zeros((*shape, classes - 1)), tf.fill(shape, IGNORE_ID)
         if decoder_trained:
             logits = predictor.logits(image)
             prediction = tf.argmax(logits, axis=-1, output_type=tf.int32)
+            seen["prediction"] = prediction
         if tags:
             found, cam, label, full = describe(image, batch["labels"])
             image_logits.append(found.numpy()[0])
+            shown = cam * batch["labels"][:, None, None, :]
+            seen |= {"image_logits": found, "cam": shown, "label": label, "full": full}
         if tags and decoder_trained:
             agreement.update_state(full, prediction)
             equal += np.sum(full == prediction)
@@ -104,10 +113,11 @@ def evaluate(
             valid += np.sum(truth != IGNORE_ID)
             labelled += np.sum((truth != IGNORE_ID) & (label != IGNORE_ID))
         if sheet is not None and position in chosen:
-            shown = cam * batch["labels"][:, None, None, :]
             columns = [image, shown, label, prediction, *([truth] if has_masks else [])]
             rows.append([_for_a_sheet(column[0]) for column in columns])
             shown_ids.append(split.ids[position])
+        if watch is not None:
+            watch(position, {name: value[0].numpy() for name, value in seen.items()})
 
     scores = {}
     if has_masks and decoder_trained:

@@ -1,10 +1,9 @@
 """Masks of photographs as files: what ``keras-wsss predict`` writes."""
 
 import csv
-import html
 import json
+from html import escape
 from pathlib import Path
-from urllib.parse import quote
 
 import numpy as np
 import tensorflow as tf
@@ -14,6 +13,7 @@ from keras_wsss.inference.checkpoints import load
 from keras_wsss.inference.evaluation import crf_labels
 from keras_wsss.ops.crf import require_crf
 from keras_wsss.output import check_own_folder
+from keras_wsss.pages import address, figure, page, pictures
 from keras_wsss.pictures import found_classes, save_mask_and_overlay
 from keras_wsss.prediction import Predictor, pixels
 
@@ -223,38 +223,17 @@ def _write_table(path, rows):
             writer.writerow([row["path"], ";".join(row["classes"]), row["confidence"], *numbers])
 
 
-PAGE = """<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>Predictions</title>
-<style>
-body {{ font: 16px/1.4 sans-serif; margin: 1rem }}
-main {{ display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(18rem, 1fr)) }}
-figure {{ margin: 0 }}
-img {{ width: 100% }}
-figcaption {{ overflow-wrap: anywhere }}
-</style>
-<h1>{count} photographs</h1>
-{failed}
-<main>
-{figures}
-</main>
-</html>
-"""
-
-
 def _page(rows, failed):
-    figures = "\n".join(
-        f'<figure><a href="masks/{_url(row)}.png"><img loading="lazy" alt="" '
-        f'src="overlays/{_url(row)}.jpg"></a><figcaption>{html.escape(row["name"])}: '
-        f"{html.escape(', '.join(row['classes']) or 'nothing but background')}, confidence "
-        f"{row['confidence']:.2f}</figcaption></figure>"
+    figures = (
+        figure(
+            address(f"overlays/{row['name']}.jpg"),
+            f"{row['name']}: {', '.join(row['classes']) or 'nothing but background'}, "
+            f"confidence {row['confidence']:.2f}",
+            alt=f"{row['name']} with its mask",
+            link=address(f"masks/{row['name']}.png"),
+        )
         for row in rows
     )
-    reasons = "\n".join(f"<p>Left out: {html.escape(each['reason'])}</p>" for each in failed)
-    return PAGE.format(count=len(rows), failed=reasons, figures=figures)
-
-
-def _url(row):
-    return html.escape(quote(row["name"]))
+    reasons = "".join(f"<li>{escape(each['reason'])}</li>\n" for each in failed)
+    left_out = reasons and f"<h2>Left out</h2>\n<ul>\n{reasons}</ul>\n"
+    return page("Predictions", left_out + pictures(figures), f"{len(rows)} photographs")

@@ -1,0 +1,40 @@
+"""How a run came about."""
+
+from __future__ import annotations
+
+import shlex
+from html import escape
+
+from keras_wsss.inference.report.results import Results
+
+FACTS = (
+    "method",
+    "supervision",
+    "parity",
+    "seed",
+    "step",
+    "config_hash",
+    "seconds",
+    "images_per_second",
+    "peak_memory_mb",
+    "replicas",
+)
+
+
+def provenance(run: Results) -> str:
+    """What was trained by which versions, the command that does so again, the configuration."""
+    facts = {name: run.summary[name] for name in FACTS if name in run.summary}
+    facts |= run.images["made_with"]
+    terms = "\n".join(
+        f"<dt>{name.replace('_', ' ')}</dt><dd>{escape(str(value))}</dd>"
+        for name, value in facts.items()
+    )
+    command = shlex.join(
+        ["keras-wsss", "train", "--config", f"{run.path}/config.yaml", "--run-dir", "NEW"]
+    )
+    return (
+        f"<dl>\n{terms}\n</dl>\n"
+        f"<p>The same again: <code>{escape(command)}</code></p>\n"
+        "<details><summary>Configuration</summary>\n"
+        f'<pre tabindex="0">{escape(run.config.to_yaml())}</pre></details>'
+    )
