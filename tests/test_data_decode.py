@@ -9,7 +9,7 @@ import tensorflow as tf
 from data_folder import photograph
 from PIL import Image, ImageOps
 
-from keras_wsss.data.bitmaps import BMP_HEAD, check_bmp
+from keras_wsss.data.decodable import HEAD, check_decodable
 from keras_wsss.data.decode import decode_image, read_image
 from keras_wsss.data.headers import exif_orientation
 from keras_wsss.data.orientation import file_orientation
@@ -166,6 +166,8 @@ def bitmaps():
         "packed": (packed_in_runs(14, 9), False),
         "other fields": (with_bit_fields(red=0xFF), False),
         "header alone": (b"BM", False),
+        "two bytes behind the pixels": (encoded(colour, "BMP") + b"\0\0", False),
+        "cut off": (encoded(colour, "BMP")[:-2], False),
         "OS/2": (b"BM" + bytes(12) + struct.pack("<IHHHH", 12, 2, 2, 1, 24) + bytes(60), False),
     }
 
@@ -176,12 +178,22 @@ def test_bmp_is_decoded_right_or_refused(name, tmp_path):
     path = tmp_path / "a.bmp"
     path.write_bytes(data)
     if decodes:
-        check_bmp("a.bmp", data[:BMP_HEAD])
+        check_decodable("a.bmp", data[:HEAD], len(data))
         expected = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
         np.testing.assert_array_equal(read_image(str(path)), expected)
     else:
         with pytest.raises(DataError, match=r"a\.bmp: a BMP file .*; save it as PNG"):
             read_image(str(path))
+
+
+def test_animated_webp_is_refused(tmp_path):
+    frames = [Image.fromarray(photograph(seed)) for seed in (3, 4)]
+    path = tmp_path / "a.webp"
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+    with pytest.raises(DataError, match=r"a\.webp: an animated WebP file, .*; save a frame as PNG"):
+        read_image(str(path))
+    frames[0].save(path, exif=Image.Exif().tobytes())  # of the same extended kind
+    assert read_image(str(path)).shape == (40, 56, 3)
 
 
 def test_cmyk():

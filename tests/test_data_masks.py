@@ -205,6 +205,18 @@ def test_a_mask_too_large_to_open(folder):
         load(folder)
 
 
+@pytest.mark.parametrize("suffix", ["gif", "webp", "bmp"])
+def test_cut_off_files_of_rarer_kinds(folder, suffix):
+    (folder / "JPEGImages/image_1.jpg").unlink()
+    path = folder / f"JPEGImages/image_1.{suffix}"
+    Image.fromarray(photograph(1, 41, 55)).save(path)
+    assert len(load(folder, "train")) == 3
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    with pytest.raises(DataError, match=rf"image_1\.{suffix}: (cannot be decoded|a BMP file)"):
+        load(folder, "train")
+
+
 def test_bmp_with_a_palette_is_refused_before_the_training(folder):
     (folder / "JPEGImages/image_1.jpg").unlink()
     image = Image.fromarray(photograph(1, 41, 55))

@@ -113,7 +113,7 @@ def test_unreadable_photographs_are_left_out(photos, tmp_path):
         import_photos(photos, tmp_path / "none")
 
 
-@pytest.mark.parametrize("suffix", [".tif", ".avif", ".bmp", ".heic"])
+@pytest.mark.parametrize("suffix", [".tif", ".avif", ".bmp", ".webp", ".heic"])
 def test_conversion(tmp_path, suffix):
     """Upright, of the same colours, and readable for a training."""
     if suffix == ".heic":
@@ -129,6 +129,9 @@ def test_conversion(tmp_path, suffix):
         image = image.convert("P", palette=Image.Palette.ADAPTIVE)
         image.save(path)
         expected = np.asarray(image.convert("RGB"))
+    elif suffix == ".webp":
+        image.save(path, save_all=True, append_images=[image.rotate(180)], quality=95)
+        expected = pixels
     else:
         image.save(path, exif=exif, quality=95)
         # HEIC files are turned by a box of their own, never by EXIF; Pillow's plug-in writes none.
@@ -176,6 +179,20 @@ def test_heic_without_its_package(photos, tmp_path, monkeypatch):
     with pytest.raises(DataError, match=r"1 photographs are HEIC .*3\.HEIC.*keras_wsss\[photos\]"):
         import_photos(photos, tmp_path / "set")
     convert._heif.cache_clear()
+
+
+def test_a_broken_heic_file_needs_no_package(photos, tmp_path, monkeypatch):
+    (photos / "cat/3.jpg").write_bytes(b"\0\0\0\x18ftypheic" + bytes(100))
+    monkeypatch.setattr(convert, "_heif", lambda: True)  # it is there
+    summary = import_photos(photos, tmp_path / "set")
+    assert [each["reason"] for each in summary["dropped"]] == ["is no photograph"]
+
+
+def test_photographs_of_two_lenses(photos, tmp_path):
+    image = Image.fromarray(photograph(3))
+    image.save(photos / "cat/two.MPO", save_all=True, append_images=[image.resize((28, 20))])
+    import_photos(photos, tmp_path / "set")
+    assert Image.open(tmp_path / "set/photos/two.jpg").size == image.size
 
 
 def test_masks_are_taken_over(tmp_path):

@@ -1,12 +1,10 @@
-"""BMP files whose colours TensorFlow's decoder gets wrong."""
+"""BMP files that TensorFlow's decoder refuses, or whose colours it gets wrong."""
 
 from __future__ import annotations
 
 import struct
 
 import numpy as np
-
-from keras_wsss.errors import DataError
 
 FILE_HEADER, SMALLEST_HEADER, LARGEST_HEADER = 14, 40, 124
 BMP_HEAD = FILE_HEADER + LARGEST_HEADER + 4 * 256
@@ -15,33 +13,29 @@ PLAIN, BIT_FIELDS = 0, 3
 USUAL_FIELDS = struct.pack("<III", 0xFF0000, 0xFF00, 0xFF)
 
 
-def check_bmp(path: str, head: bytes) -> None:
-    """Refuses a BMP file that is packed or has a palette: its indices would be taken for greys.
+def is_read(head: bytes, size: int) -> bool:
+    """Whether TensorFlow decodes a BMP file to what every viewer shows.
+
+    Packed files and other depths fail, the indices of a palette are taken for greys, and a file
+    that is longer or shorter than its head says is refused.
 
     Args:
-        path: for the message.
-        head: the first ``BMP_HEAD`` bytes of any image file.
-
-    Raises:
-        DataError: the decoded image would not be what every viewer shows.
+        head: its first ``BMP_HEAD`` bytes.
+        size: of the whole file, in bytes.
 
     Example:
 
-    >>> check_bmp("photo.png", open("photo.png", "rb").read(BMP_HEAD))
+    >>> is_read(b"BM", 2)
+    False
     """
-    if head.startswith(b"BM") and not _decodes_right(head):
-        raise DataError(
-            f"{path}: a BMP file with a palette, packed, or of an unusual depth, which is not "
-            "read; save it as PNG"
-        )
-
-
-def _decodes_right(head: bytes) -> bool:
     if len(head) < FILE_HEADER + SMALLEST_HEADER:
         return False
-    pixels, header = struct.unpack_from("<II", head, 10)
+    pixels, header, width, height = struct.unpack_from("<IIii", head, 10)
     bits, packing = struct.unpack_from("<HI", head, 28)
     if header < SMALLEST_HEADER or packing not in (PLAIN, BIT_FIELDS):
+        return False
+    line = (bits * width + 31) // 32 * 4
+    if size != pixels + line * abs(height):
         return False
     if packing == BIT_FIELDS:
         behind = FILE_HEADER + SMALLEST_HEADER  # in longer headers as well

@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_wsss.data.bitmaps import BMP_HEAD, check_bmp
+from keras_wsss.data.decodable import HEAD, check_decodable
 from keras_wsss.data.headers import exif_orientation
 from keras_wsss.errors import DataError
 
@@ -33,7 +33,8 @@ def read_image(path: str) -> Any:
         raise DataError(f"{path}: no such file")
     try:
         contents = tf.io.read_file(path)
-        check_bmp(path, tf.strings.substr(contents, 0, BMP_HEAD).numpy())
+        head, size = tf.strings.substr(contents, 0, HEAD), tf.strings.length(contents)
+        check_decodable(path, head.numpy(), int(size))
         return decode_image(contents)
     except tf.errors.OpError as error:
         raise DataError(
@@ -51,9 +52,9 @@ def decode_image(contents: Any, working_size: int | None = None) -> Any:
 
     Pure TensorFlow operations, so that training and a served model see the same pixels. JPEG is
     decoded with the accurate integer DCT, bit-equal to Pillow. Grey and CMYK become RGB, palettes
-    of PNG and GIF are expanded (those of BMP are not, see :func:`check_bmp`), transparency is
-    dropped, of 16 bits the upper 8 are kept, and of an animation the first frame. The EXIF
-    orientation is read from JPEG files only.
+    of PNG and GIF are expanded, transparency is dropped, of 16 bits the upper 8 are kept, and of an
+    animation the first frame. The EXIF orientation is read from JPEG files only. Palettes of BMP
+    and animated WebP fail; :func:`~keras_wsss.data.decodable.check_decodable` finds them.
 
     Args:
         contents: string scalar, the bytes of a JPEG, PNG, GIF, BMP or WebP file.

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from keras_wsss.data.bitmaps import BMP_HEAD, check_bmp
+from keras_wsss.data.decodable import HEAD, check_decodable, is_webp
 from keras_wsss.data.orientation import file_orientation
 from keras_wsss.errors import DataError
 from keras_wsss.photographs import IMAGE_SUFFIXES
@@ -94,7 +94,7 @@ def check_image_file(path: str) -> None:
     """Looks at the first and last bytes of an image file.
 
     Raises:
-        DataError: empty, cut off, not an image, or of a kind that TensorFlow decodes wrongly.
+        DataError: empty, cut off, not an image, or of a kind that TensorFlow does not decode.
 
     Example:
 
@@ -104,8 +104,8 @@ def check_image_file(path: str) -> None:
         raise DataError(f"{path}: cannot be read (no such file); {_REPLACE}")
     try:
         with open(path, "rb") as file:
-            head = file.read(BMP_HEAD)
-            file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL))
+            head, size = file.read(HEAD), os.fstat(file.fileno()).st_size
+            file.seek(max(0, size - TAIL))
             tail = file.read()
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); {_REPLACE}") from error
@@ -115,11 +115,15 @@ def check_image_file(path: str) -> None:
         complete = b"\xff\xd9" in tail
     elif head.startswith(b"\x89PNG\r\n\x1a\n"):
         complete = b"IEND" in tail
-    elif head.startswith((b"GIF8", b"BM")) or (head[:4], head[8:12]) == (b"RIFF", b"WEBP"):
-        complete = True
+    elif head.startswith(b"GIF8"):
+        complete = b";" in tail
+    elif is_webp(head):
+        complete = int.from_bytes(head[4:8], "little") + 8 <= size
+    elif head.startswith(b"BM"):
+        complete = True  # looked at below
     else:
         raise DataError(f"{path}: not a JPEG, PNG, GIF, BMP or WebP file; {_REPLACE}")
-    check_bmp(path, head)
+    check_decodable(path, head, size)
     if not complete:  # a camera may write more behind the end marker, so read before complaining
         check_decodes(path)
 

@@ -47,6 +47,7 @@ def wrong_suffixes(contents: Contents) -> list[Finding]:
         content = ONE_FORMAT.get(picture.format, picture.format)
         suffix = str(item.path.suffix).lower() if item.path else ""
         named = "JPEG" if suffix == ".jfif" else formats.get(suffix)
+        named = ONE_FORMAT.get(named or "", named)
         if named != content:
             wrong.setdefault(content, []).append(number)
     findings = []

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from keras_wsss.data.bitmaps import BMP_HEAD, check_bmp
+from keras_wsss.data.decodable import HEAD, check_decodable
 from keras_wsss.data.photos.duplicates import fingerprint
 from keras_wsss.data.photos.scan import examples
 from keras_wsss.errors import DataError
@@ -82,7 +82,7 @@ def opened(path: Path) -> Iterator[Image.Image]:
             yield image
     except UnidentifiedImageError as error:
         head = path.read_bytes()[:12]
-        if head[4:8] == b"ftyp":
+        if head[4:8] == b"ftyp" and not _heif():
             raise DataError(f"{path}: is a HEIC or AVIF file, which needs {INSTALL}") from error
         reason = "the file is empty (0 bytes)" if not head else "is no photograph"
         raise DataError(f"{path}: {reason}; replace the file") from error
@@ -136,18 +136,18 @@ def examine(path: Path) -> Examined:
 def readable_suffix(image: Image.Image, path: Path) -> str | None:
     """The suffix under which a training reads an opened file; None: it has to be converted."""
     suffix = READABLE.get(image.format or "")
-    if suffix == ".bmp" and not _bmp_is_read(path):
+    if suffix in (".bmp", ".webp") and not _is_decodable(path):
         return None
     if suffix != ".jpg" and image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
         return None  # it reads the orientation of JPEG files only
     return suffix
 
 
-def _bmp_is_read(path: Path) -> bool:
+def _is_decodable(path: Path) -> bool:
     with path.open("rb") as file:
-        head = file.read(BMP_HEAD)
+        head = file.read(HEAD)
     try:
-        check_bmp(str(path), head)
+        check_decodable(str(path), head, path.stat().st_size)
     except DataError:
         return False
     return True

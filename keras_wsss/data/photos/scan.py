@@ -14,7 +14,7 @@ from keras_wsss.errors import DataError
 from keras_wsss.photographs import IMAGE_SUFFIXES
 
 CONVERTED_SUFFIXES = (".tif", ".tiff", ".heic", ".heif", ".avif")
-PHOTO_SUFFIXES = (*IMAGE_SUFFIXES, ".jpe", ".jfif", *CONVERTED_SUFFIXES)
+PHOTO_SUFFIXES = (*IMAGE_SUFFIXES, ".jpe", ".jfif", ".mpo", *CONVERTED_SUFFIXES)
 # What lies beside photographs and is not expected to be one.
 COMPANIONS = frozenset(
     ".txt .csv .tsv .xlsx .json .jsonl .ndjson .xml .yaml .yml .md .html .db .ini .names .data "
