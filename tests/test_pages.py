@@ -15,6 +15,7 @@ from keras_wsss.data.checking.page import page_of
 from keras_wsss.data.checking.source import data_of
 from keras_wsss.inference.predict import predict_files
 from keras_wsss.pages import address, figure, page, pictures
+from keras_wsss.photographs import find_photographs
 
 ODD_NAMES = ("<b>\"&'", "two words", "Kühe und Schafe", "a#b", "50%", "what?", "inner/" + 60 * "x")
 
@@ -35,7 +36,7 @@ def predictions(photos, tmp_path_factory):
     tf.config.run_functions_eagerly(True)  # tracing would take longer than computing
     folder = tmp_path_factory.mktemp("predictions")
     (photos / "broken.jpg").write_bytes(b"\xff\xd8 nonsense")
-    predict_files(untrained_run(folder / "run"), [photos], folder / "masks")
+    predict_files(untrained_run(folder / "run"), find_photographs([photos]), folder / "masks")
     (photos / "broken.jpg").unlink()
     tf.config.run_functions_eagerly(False)
     return folder / "masks" / "index.html"
