@@ -28,11 +28,11 @@ def scores_of_all(runs: Sequence[Results]) -> str:
         [row_head(fact.replace("_", " ")), *(cell(run.summary.get(fact)) for run in runs)]
         for fact in FACTS
     ]
-    told = [protocol(runs[0].summary)]
+    told = [protocol(runs[0])]
     if not comparable:
         told = [
             "These runs were not scored alike, so their scores cannot be compared:",
-            *(f"{run.name}: {protocol(run.summary)}" for run in runs),
+            *(f"{run.name}: {protocol(run)}" for run in runs),
         ]
     paragraphs = "\n".join(f"<p>{escape(each)}</p>" for each in told)
     return "\n".join(

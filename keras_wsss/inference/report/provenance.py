@@ -23,11 +23,10 @@ FACTS = (
 
 def provenance(run: Results) -> str:
     """What was trained by which versions, the command that does so again, the configuration."""
-    facts = {name: run.summary[name] for name in FACTS if name in run.summary}
+    facts = {name.replace("_", " "): run.summary[name] for name in FACTS if name in run.summary}
     facts |= run.images["made_with"]
     terms = "\n".join(
-        f"<dt>{name.replace('_', ' ')}</dt><dd>{escape(str(value))}</dd>"
-        for name, value in facts.items()
+        f"<dt>{name}</dt><dd>{escape(str(value))}</dd>" for name, value in facts.items()
     )
     command = shlex.join(
         ["keras-wsss", "train", "--config", f"{run.path}/config.yaml", "--run-dir", "NEW"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from html import escape
-from typing import Any
 
 import numpy as np
 
@@ -18,7 +17,10 @@ LARGEST_MATRIX, MOST_CONFUSED = 25, 10
 def headline_scores(run: Results) -> str:
     """The scores, and how they were measured."""
     rows = [[row_head(name), bar(value)] for name, value in headline(run.summary).items()]
-    told = [f"<p>{escape(protocol(run.summary))}</p>"]
+    told = [
+        f"<p>{escape(protocol(run))} The checkpoint is the {run.summary['checkpoint']} one, of "
+        f"step {run.summary['step']}.</p>"
+    ]
     if "pseudo_label" in run.summary:
         told.append(
             "<p>CAM and pseudo labels are made with the tags of each image, which nobody has for "
@@ -33,15 +35,14 @@ def headline_scores(run: Results) -> str:
     return "\n".join([table("Of the whole list, in percent", ["score", "percent"], rows), *told])
 
 
-def protocol(summary: dict[str, Any]) -> str:
+def protocol(run: Results) -> str:
     """How the scores were measured, in words."""
-    how = summary["protocol"]
+    how = run.summary["protocol"]
     scales = ", ".join(f"{scale:g}" for scale in how["scales"])
     return (
         f"{how['images']} images of the list {how['list']}, at their own size; scale {scales}, "
         f"{'with' if how['flip'] else 'no'} mirror image, CRF: {how['crf'] or 'none'}. The "
-        f"checkpoint is the {summary['checkpoint']} one, of step {summary['step']}. The decoder "
-        "never sees tags."
+        "decoder never sees tags."
     )
 
 
@@ -100,5 +101,5 @@ def ignored(run: Results) -> str:
     return (
         f"<p>{percentage(run.images['ignored'])} of the pixels have no sure pseudo label, and are "
         "ignored where the network learns from it. In the pseudo labels above they are pale.</p>"
-        + table("Images with the class: share that is ignored", ["class", "ignored"], rows)
+        + table("Of the images with a class, in percent", ["class", "ignored"], rows)
     )

@@ -9,16 +9,16 @@ nav ul, .legend { display: flex; flex-wrap: wrap; gap: .3rem 1.2rem; list-style:
   max-width: none; padding: 0 }
 h3, h4 { font-size: 1rem; margin: 1.5rem 0 .3rem }
 section section > p { margin: .3rem 0 }
-.scroll { overflow-x: auto }
+.scroll { margin: .5rem 0 1rem; overflow-x: auto }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; overflow-wrap: normal }
 caption { color: var(--quiet); padding: .3rem 0; text-align: left }
 th, td { border-bottom: 1px solid var(--line); padding: .25rem .6rem; text-align: right }
-th:first-child { text-align: left }
+th:first-child { text-align: left } th:has(.swatch) { white-space: nowrap }
 .bar { background: linear-gradient(to right, rgb(var(--bar) / .35) var(--part), transparent 0);
   min-width: 5rem }
 .shade { background: rgb(var(--bar) / calc(var(--part) * .6)); min-width: 3rem }
 .swatch { border: 1px solid var(--line); display: inline-block; height: .8rem;
-  width: .8rem }
+  margin-right: .4rem; width: .8rem }
 .legend svg { height: .6rem; margin-right: .4rem; width: 2.5rem }
 .chart { display: block; width: 100% }
 .chart text { fill: var(--quiet); font-size: 11px }

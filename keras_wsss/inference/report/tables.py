@@ -50,6 +50,6 @@ def shade(share: float) -> str:
 
 
 def swatch(number: int) -> str:
-    """The colour of a mask's id, to stand before its name on the same line."""
+    """The colour of a mask's id, to stand before its name."""
     red, green, blue = voc_palette()[number].tolist()
-    return f'<span class="swatch" style="background: rgb({red}, {green}, {blue})"></span>&nbsp;'
+    return f'<span class="swatch" style="background: rgb({red}, {green}, {blue})"></span>'
