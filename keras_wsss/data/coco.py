@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from keras_wsss.data.checks import check_presence
 from keras_wsss.data.classes import chosen_classes, foreground
 from keras_wsss.data.coco_file import (
     Annotation,
@@ -34,6 +33,7 @@ from keras_wsss.data.files import (
     upright,
 )
 from keras_wsss.data.labels import TagTable, keep_tagged
+from keras_wsss.data.masks import check_presence
 from keras_wsss.data.split import Split, by_lists, identity_map
 from keras_wsss.errors import DataError
 from keras_wsss.palette import IGNORE_ID

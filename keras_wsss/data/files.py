@@ -176,7 +176,7 @@ def read_map(path: str, image_path: str) -> np.ndarray:
         uint8 [H, W].
 
     Raises:
-        DataError: not readable, several channels, more than 8 bits, or another size.
+        DataError: not readable, several channels, more than 8 bits, JPEG, or another size.
 
     Example:
 
@@ -193,10 +193,15 @@ def read_values(path: str) -> tuple[np.ndarray, tuple[int, int]]:
     """uint8 [H, W] of a one-channel PNG as stored, and its (width, height); see :func:`read_map`.
 
     Raises:
-        DataError: not readable, several channels, or more than 8 bits.
+        DataError: not readable, several channels, more than 8 bits, or compressed with losses.
     """
     with _opened(path) as file:
         values, mode, size = np.array(file), file.mode, file.size
+        if file.format in ("JPEG", "MPO"):
+            raise DataError(
+                f"{path}: is a JPEG file, whose values are not exactly those that were saved; save "
+                "it anew as PNG, from its source"
+            )
     if mode not in ("P", "L", "1"):
         raise DataError(
             f"{path}: is a {mode} image; a mask needs one channel of 8 bits, grey or palette, "
