@@ -275,6 +275,7 @@ def test_json_of_any_kind_is_one_message(folder, text):
         ["  BACKGROUND "],
         ["back-ground"],
         ["bg"],
+        ["bkg"],
         ["__ignore__"],
         ["__ignore__", "_background_"],
     ],
@@ -307,6 +308,14 @@ def test_a_background_elsewhere_is_an_error(folder, names):
         load(folder)
 
 
+def test_a_tag_that_names_the_background_says_nothing(folder):
+    (folder / "labels.csv").write_text(GOOD.replace("dog", "Background;dog;_background_"))
+    assert tags_of(folder) == TAGS
+    (folder / "labels.csv").write_text(GOOD.replace("dog", "background"))
+    with pytest.raises(DataError, match=r"labels\.csv: image image_1 has no tag; add its tags"):
+        load(folder)
+
+
 def test_names_that_only_look_like_the_background():
     assert foreground(["backgrounds", "bgs", "★"], "list") == ("backgrounds", "bgs", "★")
 
@@ -326,7 +335,8 @@ def test_names_of_voc_count_where_no_list_is_given(folder):
     (folder / "classes.txt").unlink()
     (folder / "labels.csv").write_text(GOOD)
     assert load(folder).class_names == VOC_CLASSES
-    assert load(folder, classes=("dog", "cat")).mask_map[[8, 12]].tolist() == [2, 1]
+    for classes in (("dog", "cat"), ("Dog", "CAT")):
+        assert load(folder, classes=classes).mask_map[[8, 12]].tolist() == [2, 1]
 
 
 def test_more_classes_than_masks_can_tell_apart(folder):

@@ -23,7 +23,7 @@ MOST_CLASSES = IGNORE_ID - 1
 """Masks have 8 bits: 0 is the background, 255 is ignored."""
 
 # No classes: labelme writes __ignore__ and _background_ at the head of its lists, in this order.
-IGNORE_WORDS, BACKGROUND_WORDS = {"ignore"}, {"background", "bg"}
+IGNORE_WORDS, BACKGROUND_WORDS = {"ignore"}, {"background", "bg", "bkg"}
 
 UNREADABLE = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
@@ -48,6 +48,11 @@ def is_background(name: str) -> bool:
     True
     """
     return _letters(name) in BACKGROUND_WORDS
+
+
+def is_no_class(name: str) -> bool:
+    """Whether a name stands for the background or for what labelme calls ``__ignore__``."""
+    return _letters(name) in IGNORE_WORDS | BACKGROUND_WORDS
 
 
 def spelling(names: Iterable[str]) -> dict[str, str]:
@@ -82,7 +87,7 @@ def foreground(names: Sequence[str], source: object) -> tuple[str, ...]:
     for name in classes:
         if not name or UNREADABLE.search(name):
             raise DataError(f"{source}: {name!r} is no name of a class; correct it")
-        if _letters(name) in IGNORE_WORDS | BACKGROUND_WORDS:
+        if is_no_class(name):
             raise DataError(
                 f"{source}: {name!r} is no class, and can only stand at the head of the list (ids "
                 "in masks are positions in it, the background is 0); move it there, or remove it"
@@ -112,7 +117,7 @@ def class_list(folder: Path, classes: Sequence[str] | None) -> tuple[tuple[str, 
     if file.is_file():
         return foreground(read_lines(file), file), False
     names = None if classes is None else foreground(classes, "data.classes")
-    if names is None or set(names) <= set(VOC_CLASSES):
+    if names is None or set(map(plain, names)) <= set(VOC_CLASSES):
         return VOC_CLASSES, True
     return names, False
 

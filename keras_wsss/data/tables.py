@@ -23,7 +23,7 @@ from keras_wsss.data.classes import (
     plain,
     spelling,
 )
-from keras_wsss.data.text import read_json, read_text
+from keras_wsss.data.text import first_fault, read_json, read_text
 from keras_wsss.errors import DataError
 from keras_wsss.palette import IGNORE_ID
 
@@ -109,14 +109,16 @@ def read_json_tags(path: Path, key: str) -> tuple[tuple[str, ...], Tags, int]:
     try:
         file = LabelsFile.model_validate(content)
     except pydantic.ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        place = " > ".join(str(part) for part in first["loc"])
+        place, wanted = first_fault(error)
+        where = " > ".join(map(str, place))
         raise DataError(
-            f"{path}: not a table of tags ({place and place + ': '}{first['msg']}); it needs "
+            f"{path}: not a table of tags ({where and where + ': '}{wanted}); it needs "
             '{"classes": ["background", ...], "images": {ID: {"labels_from_boxes": [1, ...]}}}'
         ) from error
     if not file.classes or not is_background(file.classes[0]):
-        raise DataError(f"{path}: classes[0] is not 'background'; class ids start at 1")
+        raise DataError(
+            f"{path}: classes[0] is not 'background'; put it there (ids are positions in classes)"
+        )
     names = foreground(file.classes, f"{path}: classes")
     if file.ignore_id <= min(len(names), MOST_CLASSES):
         raise DataError(
@@ -167,7 +169,8 @@ def read_xml(folder: Path, ids: Iterable[str], names: Sequence[str]) -> Tags:
 
 
 def _spelled(tags: Sequence[str], spelled: dict[str, str], where: str) -> tuple[str, ...]:
-    """Tags in the spelling of the class list, each once."""
+    """Tags in the spelling of the class list, each once; the background is none."""
+    tags = [tag for tag in tags if not is_background(tag)]
     for tag in tags:
         if plain(tag) not in spelled:
             raise DataError(

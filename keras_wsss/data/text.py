@@ -7,9 +7,12 @@ import json
 import logging
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from keras_wsss.errors import DataError
+
+if TYPE_CHECKING:
+    import pydantic
 
 logger = logging.getLogger(__name__)
 
@@ -120,3 +123,16 @@ def read_json(path: Path) -> Any:
         return json.loads(text, object_pairs_hook=unique)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not readable as JSON ({error}); correct the file") from error
+
+
+def first_fault(error: pydantic.ValidationError) -> tuple[tuple[int | str, ...], str]:
+    """Where a JSON file is of another shape, and what is wanted there.
+
+    Example:
+
+    >>> first_fault(error)
+    (('images', 'a'), 'Input should be a valid dictionary')
+    """
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    # Classes of ours say nothing to a user.
+    return first["loc"], re.sub(r" or (an )?instance of \w+$", "", first["msg"])

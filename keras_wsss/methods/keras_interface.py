@@ -8,6 +8,7 @@ import keras
 from keras_wsss.backbones import HUB, adapted, load_weights, portable_source
 from keras_wsss.config import model_settings, published_config
 from keras_wsss.config.sections import GIVEN_MODEL
+from keras_wsss.data.classes import is_no_class
 from keras_wsss.errors import ConfigError
 from keras_wsss.methods.preset import trained_steps, write_preset
 
@@ -198,7 +199,7 @@ def _checked_classes(classes):
     names = list(classes) if isinstance(classes, list | tuple) else []
     keys = [str(name).strip().casefold() for name in names]
     wrong = not names or not all(isinstance(name, str) for name in names)
-    if wrong or len(set(keys)) < len(keys) or "background" in keys:
+    if wrong or len(set(keys)) < len(keys) or any(map(is_no_class, names)):
         raise ConfigError(
             f"classes={classes!r}: allowed: the names of the foreground classes, each once, in the "
             "order of the data; or their number"
