@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 
 import numpy as np
 import pytest
@@ -62,7 +63,17 @@ def test_a_table_is_taken_whole(folder, table):
         (",cat", "line 4: has no id"),
         ('"image_2,cat', r"line 4: no line of a table \(unexpected end"),
         ('image_2,"cat;horse', r"line 4: no line of a table \(unexpected end"),
-        ("image_2,cat|horse", r"line 4, image image_2: the tag 'cat\|horse' is in no class list"),
+        *(
+            (f"image_2,{tags}", "line 4, image image_2: .* are several tags; separate them by ';'")
+            for tags in (
+                "cat|horse",
+                '"cat,horse"',
+                "cat / Horse",
+                "cat horse",
+                "\"['cat', 'dog']\"",
+            )
+        ),
+        ("image_2,cat|goat", r"line 4, image image_2: the tag 'cat\|goat' is in no class list"),
         (f"image_2,{'x' * 200_000}", r"line 4: no line of a table \(field larger"),
     ],
 )
@@ -72,10 +83,61 @@ def test_a_line_that_cannot_be_taken_whole(folder, line, message):
         load(folder)
 
 
-@pytest.mark.parametrize("header", ["", "id;tags", "id\ttags", "id,tags,tags", "image_0,cat"])
+def test_a_tag_behind_the_named_columns_is_no_comment(folder):
+    rows = "image_0,cat,\nimage_1,dog,\nimage_2,cat,horse\n"
+    (folder / "labels.csv").write_text(f"id,tags,\n{rows}")  # as Excel saves it
+    with pytest.raises(DataError, match=r"labels\.csv, line 4: has 3 fields, the first line 2"):
+        load(folder)
+    (folder / "labels.csv").write_text(f"id,tags,note\n{rows}")
+    assert tags_of(folder) == [{"cat"}, {"dog"}, {"cat"}]
+
+
+@pytest.mark.parametrize(
+    "header",
+    [*("", "id;tags", "id\ttags", "id,tags,tags", "image_0,cat"), "id,tags,tags2", "id,tags,tag 2"],
+)
 def test_a_table_needs_its_two_columns(folder, header):
     (folder / "labels.csv").write_text(f"{header}\nimage_0,cat\n")
     with pytest.raises(DataError, match=r"labels\.csv: the first line must name the columns"):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ("image_0.jpg", "'image_0.jpg'"),
+        ("JPEGImages\\image_0.JPG", r"'JPEGImages\\image_0.JPG'"),
+        ("IMAGE_0", "'IMAGE_0'"),
+        ("\u200bimage_0", r"'\u200bimage_0'"),
+    ],
+)
+def test_ids_that_are_written_otherwise(folder, written, shown, caplog):
+    (folder / "labels.csv").write_text(GOOD.replace("image_0", written))
+    wanted = f"image image_0 is not in the table (but {shown} is; ids are file names without"
+    with pytest.raises(DataError, match=re.escape(wanted)):
+        load(folder)
+    (folder / "labels.csv").write_text(f"{GOOD}{written},horse\n")
+    with caplog.at_level(logging.WARNING):
+        load(folder)
+    assert "labels.csv: are 'image_0' and" in caplog.text
+    (folder / "labels.csv").write_text(GOOD)
+    write_list(folder, "train", [written])
+    with pytest.raises(DataError, match=r"is not in the table \(but 'image_0' is; ids are"):
+        load(folder)
+
+
+def test_ids_and_files_in_two_forms_of_unicode(folder):
+    (folder / "labels.csv").write_text(GOOD.replace("image_0", "b\xe4r"))
+    write_list(folder, "train", ["b\xe4r", "image_1"])
+    (folder / "JPEGImages/image_0.jpg").rename(folder / "JPEGImages/ba\u0308r.jpg")
+    with pytest.raises(DataError, match=r"is not there \(but 'ba\\u0308r' is; ids are"):
+        load(folder)
+
+
+def test_leading_zeros_that_a_spreadsheet_lost(folder):
+    (folder / "labels.csv").write_text("id,tags\n7,cat\n")
+    write_list(folder, "train", ["0007"])
+    with pytest.raises(DataError, match=r"image 0007 is not in the table \(but '7' is; ids are"):
         load(folder)
 
 
@@ -123,6 +185,8 @@ def test_lists_made_by_powershell(folder):
     path = folder / "ImageSets/Segmentation/train.txt"
     path.write_bytes("image_2\r\nimage_0\r\n".encode("utf-16"))
     assert load(folder).ids == ("image_2", "image_0")
+    path.write_bytes(path.read_bytes() + "image_1\r\n".encode("utf-16"))  # two files joined
+    assert load(folder).ids == ("image_2", "image_0", "image_1")
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from keras_wsss.data.decodable import HEAD, check_decodable, is_webp
+from keras_wsss.data.ids import called_otherwise
 from keras_wsss.errors import DataError
 from keras_wsss.photographs import IMAGE_SUFFIXES
 
@@ -51,6 +52,7 @@ def find_files(
     if missing:
         suffix = suffixes[0] if len(suffixes) == 1 else ".*"
         more = f" (nor are {len(missing) - 1} others of the list)" if len(missing) > 1 else ""
+        more += called_otherwise(missing[0], files)
         raise DataError(
             f"{folder / missing[0]}{suffix}: is not there{more}; add the file, or take its id out "
             "of the list"

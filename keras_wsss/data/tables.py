@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 import os
+import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -23,9 +25,14 @@ from keras_wsss.data.classes import (
     plain,
     spelling,
 )
+from keras_wsss.data.ids import written_twice
 from keras_wsss.data.text import first_fault, read_json, read_text
 from keras_wsss.errors import DataError
 from keras_wsss.palette import IGNORE_ID
+
+logger = logging.getLogger(__name__)
+
+SEVERAL = re.compile(r"[\s,|/+&\[\]'\"；，、]+")  # what people separate tags by
 
 Tags = dict[str, tuple[str, ...]]
 """Image id -> names of its tags, in the spelling of the class list."""
@@ -52,7 +59,10 @@ def read_csv(path: Path, names: Sequence[str]) -> Tags:
     lines = csv.reader(io.StringIO(read_text(path)), strict=True)
     try:
         header = [plain(field) for field in next(lines, [])]
-        if header.count("id") != 1 or header.count("tags") != 1:
+        while header and not header[-1]:  # commas behind the last name
+            header.pop()
+        of_tags = [name for name in header if re.fullmatch(r"tags?[\W\d_]*", name)]
+        if header.count("id") != 1 or of_tags != ["tags"]:
             raise DataError(
                 f"{path}: the first line must name the columns id,tags, separated by a comma; tags "
                 "of an image are separated by ';'"
@@ -69,6 +79,8 @@ def read_csv(path: Path, names: Sequence[str]) -> Tags:
         raise DataError(
             f"{path}, line {lines.line_num}: no line of a table ({error}); correct its quotes"
         ) from error
+    if alike := written_twice(tags):
+        logger.warning("%s: are %r and %r one image? They count as two", path, *alike)
     return tags
 
 
@@ -173,6 +185,9 @@ def _spelled(tags: Sequence[str], spelled: dict[str, str], where: str) -> tuple[
     tags = [tag for tag in tags if not is_background(tag)]
     for tag in tags:
         if plain(tag) not in spelled:
+            parts = [part for part in SEVERAL.split(plain(tag)) if part]
+            if len(parts) > 1 and set(parts) <= spelled.keys():
+                raise DataError(f"{where}: {tag.strip()!r} are several tags; separate them by ';'")
             raise DataError(
                 f"{where}: the tag {tag.strip()!r} is in no class list"
                 f"{nearest(tag, spelled.values())} Correct the tag, or add the class to "

@@ -59,7 +59,8 @@ def read_text(path: Path) -> str:
         raise DataError(f"{path}: no readable text ({error}); {_SAVE}") from error
     if found := NOT_IN_TEXT.search(text):
         raise DataError(f"{path}: no text file (it holds the character {found[0]!r}); {_SAVE}")
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+    # Files that were joined have such a mark within.
+    return text.replace("\ufeff", "").replace("\r\n", "\n").replace("\r", "\n")
 
 
 _SAVE = "save it as UTF-8 text"
