@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from data_folder import write_list, write_voc
 
-from keras_wsss.config import DataConfig
+from keras_wsss.config import DataConfig, load_config
 from keras_wsss.data import load_split
 from keras_wsss.data.classes import VOC_CLASSES, chosen_classes, foreground
 from keras_wsss.data.text import read_text
-from keras_wsss.errors import DataError
+from keras_wsss.errors import ConfigError, DataError
+from keras_wsss.photographs import find_photographs
 
 GOOD = "id,tags\nimage_0,cat\nimage_1,dog\nimage_2,cat;horse\n"
 TAGS = [{"cat"}, {"dog"}, {"cat", "horse"}]
@@ -187,6 +188,27 @@ def test_lists_made_by_powershell(folder):
     assert load(folder).ids == ("image_2", "image_0")
     path.write_bytes(path.read_bytes() + "image_1\r\n".encode("utf-16"))  # two files joined
     assert load(folder).ids == ("image_2", "image_0", "image_1")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+def test_lists_of_photographs_that_a_command_is_given(folder, encoding):
+    (folder / "JPEGImages/image_0.jpg").rename(folder / "JPEGImages/B\xe4r.jpg")
+    path = folder / "list.txt"
+    path.write_bytes("JPEGImages/B\xe4r.jpg\r\n\r\nJPEGImages/image_1.jpg\r\n".encode(encoding))
+    if encoding == "cp1252":
+        with pytest.raises(DataError, match=r"list\.txt: no readable text .*; save it as UTF-8"):
+            find_photographs([path])
+    else:
+        assert [each.name for each in find_photographs([path])] == ["B\xe4r", "image_1"]
+
+
+def test_a_configuration_made_on_windows(folder):
+    path = folder / "mine.yaml"
+    path.write_bytes("extends: photos\ndata: {root: B\xe4r}\n".encode("utf-16"))
+    assert load_config(path).data.root.name == "B\xe4r"
+    path.write_bytes("extends: photos\ndata: {root: B\xe4r}\n".encode("cp1252"))
+    with pytest.raises(ConfigError, match=r"mine\.yaml: .*; allowed: YAML in UTF-8"):
+        load_config(path)
 
 
 @pytest.mark.parametrize(
