@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from keras_wsss.errors import DataError
 
 # No classes: labelme writes __ignore__ and _background_ at the head of its lists, in this order.
-IGNORE_WORDS, BACKGROUND_WORDS = {"ignore"}, {"background", "bg"}
+IGNORE_WORDS, BACKGROUND_WORDS = {"ignore"}, {"background", "bg", "bkg"}
 
 UNREADABLE = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
@@ -34,6 +34,11 @@ def is_background(name: str) -> bool:
     True
     """
     return _letters(name) in BACKGROUND_WORDS
+
+
+def is_no_class(name: str) -> bool:
+    """Whether a name stands for the background or for what labelme calls ``__ignore__``."""
+    return _letters(name) in IGNORE_WORDS | BACKGROUND_WORDS
 
 
 def spelling(names: Iterable[str]) -> dict[str, str]:
@@ -61,7 +66,7 @@ def fault_of(classes: Sequence[str]) -> str | None:
     for name in classes:
         if not name.strip() or UNREADABLE.search(name):
             return f"{name!r} is no name of a class; correct it"
-        if _letters(name) in IGNORE_WORDS | BACKGROUND_WORDS:
+        if is_no_class(name):
             return (
                 f"{name!r} is no class, and can only stand at the head of the list (ids in masks "
                 "are positions in it, the background is 0); move it there, or remove it"

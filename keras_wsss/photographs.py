@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -80,9 +81,8 @@ def _paths(source: str) -> Iterator[tuple[Path, str]]:
             if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file() and not hidden:
                 yield file, file.relative_to(path).with_suffix("").as_posix()
     elif path.suffix.lower() == ".txt" and path.is_file():
-        for line in path.read_text("utf-8-sig").splitlines():
-            if line.strip():
-                yield from _paths(str(path.parent / line.strip()))
+        for line in _lines(path):
+            yield from _paths(str(path.parent / line))
     elif path.is_file():
         yield path, path.stem
     elif matches := sorted(glob.glob(source, recursive=True)):
@@ -90,3 +90,14 @@ def _paths(source: str) -> Iterator[tuple[Path, str]]:
             yield from _paths(match)
     else:
         raise DataError(f"{source}: no such file, folder or pattern")
+
+
+def _lines(path: Path) -> list[str]:
+    """Lines of a list that are not blank; PowerShell writes UTF-16."""
+    data = path.read_bytes()
+    encoding = "utf-16" if data[:2] in (BOM_UTF16_LE, BOM_UTF16_BE) else "utf-8-sig"
+    try:
+        lines = data.decode(encoding).splitlines()
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: no readable text ({error}); save it as UTF-8 text") from error
+    return [line.strip() for line in lines if line.strip()]

@@ -65,7 +65,62 @@ def test_a_class_without_a_pixel_is_said(folder, caplog):
     paint(folder, {255: 2})
     with caplog.at_level(logging.WARNING):
         load(folder)
-    assert not caplog.records
+    assert "no mask" not in caplog.text and "no pixel" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("ids", "shown"),
+    [({1: 2, 2: 1}, "cat hold no 1, but 2 .dog."), ({1: 2, 2: 3, 3: 1}, "cat hold no 1, but 2")],
+)
+def test_ids_in_another_order_than_the_classes(folder, ids, shown):
+    paint(folder, ids)
+    wanted = rf"SegmentationClass: most masks of images .* {shown}.*; bring the class list into"
+    with pytest.raises(DataError, match=wanted):
+        load(folder)
+    with pytest.raises(DataError, match=wanted):
+        load(folder, "train", require_masks=True)
+    load(folder, "train")  # opens none
+
+
+def test_masks_of_another_stage_need_not_show_the_tags(folder):
+    (folder / "SegmentationClass").rename(folder / "labels")
+    for path in (folder / "labels").glob("*.png"):
+        write_mask(path, np.full_like(np.asarray(Image.open(path)), 2))
+    load(folder, "train", require_masks=True, masks=str(folder / "labels"))
+
+
+def test_one_class_that_masks_show_as_another_is_said(folder, caplog):
+    paint(folder, {3: 2})
+    with caplog.at_level(logging.WARNING):
+        load(folder)
+    assert [record.getMessage().partition("Class: ")[2] for record in caplog.records] == [
+        "images of the list val are tagged horse, but no mask holds a pixel of it",
+        "most masks of images of the list val that are tagged horse hold no 3, but 2 (dog)",
+    ]
+    caplog.clear()
+    for path in (folder / "SegmentationClass").glob("*.png"):
+        mask = np.asarray(Image.open(path))
+        write_mask(path, np.where(mask == 0, 3, mask))
+    with caplog.at_level(logging.WARNING):
+        load(folder)
+    wanted = "masks of the list val show 3 (horse), which is no tag of their images"
+    assert wanted in caplog.text
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".bmp", "_mask.png"])
+def test_masks_that_are_not_found_are_said(folder, suffix, caplog):
+    for path in (folder / "SegmentationClass").glob("*.png"):
+        path.rename(path.with_name(path.stem + suffix))
+    with caplog.at_level(logging.WARNING):
+        assert load(folder).mask_paths is None
+    assert f"holds image_0{suffix}, but no ID.png of the list val, which is" in caplog.text
+
+
+def test_a_mask_in_jpeg_is_refused(folder):
+    path = folder / "SegmentationClass/image_1.png"
+    Image.fromarray(np.asarray(Image.open(path)) == 1).convert("L").save(path, "JPEG")
+    with pytest.raises(DataError, match=r"image_1\.png: is a JPEG file.*; save it anew as PNG"):
+        load(folder)
 
 
 @pytest.mark.parametrize("mode", ["L", "1"])
@@ -168,6 +223,30 @@ def test_image_and_mask_lie_on_each_other(folder, name, at):
     batch = next(iter(evaluation_dataset(load(folder))))
     bright = batch["image"][0, ..., 0].numpy() > 200
     assert (bright == (batch["mask"][0].numpy() == 1)).mean() > 0.98
+
+
+@pytest.mark.parametrize(
+    ("turned", "masks", "doubt"),
+    [
+        ((3, 1, 1), "displayed", "first image_0"),  # no size says anything
+        ((3, 6, 1), "displayed", None),
+        ((3, 6, 1), "stored", "though that of image_1 is not, first image_0"),
+        ((1, 6, 1), "stored", None),
+    ],
+)
+def test_doubt_about_turned_masks_is_said(folder, turned, masks, doubt, caplog):
+    for number, each in enumerate(turned):
+        path = folder / f"JPEGImages/image_{number}.jpg"
+        exif = Image.Exif()
+        exif[0x0112] = each
+        Image.open(path).save(path, exif=exif)
+        path = folder / f"SegmentationClass/image_{number}.png"
+        if each == 6 and masks == "displayed":
+            write_mask(path, np.rot90(np.asarray(Image.open(path)), -1))
+    with caplog.at_level(logging.WARNING):
+        load(folder)
+    said = "SegmentationClass: 1 photographs of the list val are mirrored or turned by EXIF"
+    assert (said in caplog.text) == bool(doubt) and (doubt or "") in caplog.text
 
 
 def test_a_decoder_that_sees_another_size(folder):

@@ -160,7 +160,7 @@ BAD = {
     ),
     "mask id out of range": (
         lambda f: bad_mask(f, np.full((41, 55), 37, np.uint8)),
-        r"image_1\.png: holds the id 37, which is in no class list; correct",
+        r"image_1\.png: holds the id 37, which is in no class list \(its ids end at 3\); correct",
     ),
     "mask in colours": (
         lambda f: Image.new("RGB", (55, 41)).save(f / "SegmentationClass/image_1.png"),

@@ -2,17 +2,19 @@
 
 import json
 import logging
+import re
 
 import numpy as np
 import pytest
 from data_folder import write_list, write_voc
 
 from keras_wsss.class_names import foreground
-from keras_wsss.config import DataConfig
+from keras_wsss.config import DataConfig, load_config
 from keras_wsss.data import load_split
 from keras_wsss.data.classes import VOC_CLASSES, chosen_classes
 from keras_wsss.data.text import read_text
-from keras_wsss.errors import DataError
+from keras_wsss.errors import ConfigError, DataError
+from keras_wsss.photographs import find_photographs
 
 GOOD = "id,tags\nimage_0,cat\nimage_1,dog\nimage_2,cat;horse\n"
 TAGS = [{"cat"}, {"dog"}, {"cat", "horse"}]
@@ -63,7 +65,17 @@ def test_a_table_is_taken_whole(folder, table):
         (",cat", "line 4: has no id"),
         ('"image_2,cat', r"line 4: no line of a table \(unexpected end"),
         ('image_2,"cat;horse', r"line 4: no line of a table \(unexpected end"),
-        ("image_2,cat|horse", r"line 4, image image_2: the tag 'cat\|horse' is in no class list"),
+        *(
+            (f"image_2,{tags}", "line 4, image image_2: .* are several tags; separate them by ';'")
+            for tags in (
+                "cat|horse",
+                '"cat,horse"',
+                "cat / Horse",
+                "cat horse",
+                "\"['cat', 'dog']\"",
+            )
+        ),
+        ("image_2,cat|goat", r"line 4, image image_2: the tag 'cat\|goat' is in no class list"),
         (f"image_2,{'x' * 200_000}", r"line 4: no line of a table \(field larger"),
     ],
 )
@@ -73,10 +85,61 @@ def test_a_line_that_cannot_be_taken_whole(folder, line, message):
         load(folder)
 
 
-@pytest.mark.parametrize("header", ["", "id;tags", "id\ttags", "id,tags,tags", "image_0,cat"])
+def test_a_tag_behind_the_named_columns_is_no_comment(folder):
+    rows = "image_0,cat,\nimage_1,dog,\nimage_2,cat,horse\n"
+    (folder / "labels.csv").write_text(f"id,tags,\n{rows}")  # as Excel saves it
+    with pytest.raises(DataError, match=r"labels\.csv, line 4: has 3 fields, the first line 2"):
+        load(folder)
+    (folder / "labels.csv").write_text(f"id,tags,note\n{rows}")
+    assert tags_of(folder) == [{"cat"}, {"dog"}, {"cat"}]
+
+
+@pytest.mark.parametrize(
+    "header",
+    [*("", "id;tags", "id\ttags", "id,tags,tags", "image_0,cat"), "id,tags,tags2", "id,tags,tag 2"],
+)
 def test_a_table_needs_its_two_columns(folder, header):
     (folder / "labels.csv").write_text(f"{header}\nimage_0,cat\n")
     with pytest.raises(DataError, match=r"labels\.csv: the first line must name the columns"):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ("image_0.jpg", "'image_0.jpg'"),
+        ("JPEGImages\\image_0.JPG", r"'JPEGImages\\image_0.JPG'"),
+        ("IMAGE_0", "'IMAGE_0'"),
+        ("\u200bimage_0", r"'\u200bimage_0'"),
+    ],
+)
+def test_ids_that_are_written_otherwise(folder, written, shown, caplog):
+    (folder / "labels.csv").write_text(GOOD.replace("image_0", written))
+    wanted = f"image image_0 is not in the table (but {shown} is; ids are file names without"
+    with pytest.raises(DataError, match=re.escape(wanted)):
+        load(folder)
+    (folder / "labels.csv").write_text(f"{GOOD}{written},horse\n")
+    with caplog.at_level(logging.WARNING):
+        load(folder)
+    assert "labels.csv: are 'image_0' and" in caplog.text
+    (folder / "labels.csv").write_text(GOOD)
+    write_list(folder, "train", [written])
+    with pytest.raises(DataError, match=r"is not in the table \(but 'image_0' is; ids are"):
+        load(folder)
+
+
+def test_ids_and_files_in_two_forms_of_unicode(folder):
+    (folder / "labels.csv").write_text(GOOD.replace("image_0", "b\xe4r"))
+    write_list(folder, "train", ["b\xe4r", "image_1"])
+    (folder / "JPEGImages/image_0.jpg").rename(folder / "JPEGImages/ba\u0308r.jpg")
+    with pytest.raises(DataError, match=r"is not there \(but 'ba\\u0308r' is; ids are"):
+        load(folder)
+
+
+def test_leading_zeros_that_a_spreadsheet_lost(folder):
+    (folder / "labels.csv").write_text("id,tags\n7,cat\n")
+    write_list(folder, "train", ["0007"])
+    with pytest.raises(DataError, match=r"image 0007 is not in the table \(but '7' is; ids are"):
         load(folder)
 
 
@@ -124,6 +187,29 @@ def test_lists_made_by_powershell(folder):
     path = folder / "ImageSets/Segmentation/train.txt"
     path.write_bytes("image_2\r\nimage_0\r\n".encode("utf-16"))
     assert load(folder).ids == ("image_2", "image_0")
+    path.write_bytes(path.read_bytes() + "image_1\r\n".encode("utf-16"))  # two files joined
+    assert load(folder).ids == ("image_2", "image_0", "image_1")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+def test_lists_of_photographs_that_a_command_is_given(folder, encoding):
+    (folder / "JPEGImages/image_0.jpg").rename(folder / "JPEGImages/B\xe4r.jpg")
+    path = folder / "list.txt"
+    path.write_bytes("JPEGImages/B\xe4r.jpg\r\n\r\nJPEGImages/image_1.jpg\r\n".encode(encoding))
+    if encoding == "cp1252":
+        with pytest.raises(DataError, match=r"list\.txt: no readable text .*; save it as UTF-8"):
+            find_photographs([path])
+    else:
+        assert [each.name for each in find_photographs([path])] == ["B\xe4r", "image_1"]
+
+
+def test_a_configuration_made_on_windows(folder):
+    path = folder / "mine.yaml"
+    path.write_bytes("extends: photos\ndata: {root: B\xe4r}\n".encode("utf-16"))
+    assert load_config(path).data.root.name == "B\xe4r"
+    path.write_bytes("extends: photos\ndata: {root: B\xe4r}\n".encode("cp1252"))
+    with pytest.raises(ConfigError, match=r"mine\.yaml: .*; allowed: YAML in UTF-8"):
+        load_config(path)
 
 
 @pytest.mark.parametrize(
@@ -276,6 +362,7 @@ def test_json_of_any_kind_is_one_message(folder, text):
         ["  BACKGROUND "],
         ["back-ground"],
         ["bg"],
+        ["bkg"],
         ["__ignore__"],
         ["__ignore__", "_background_"],
     ],
@@ -308,6 +395,14 @@ def test_a_background_elsewhere_is_an_error(folder, names):
         load(folder)
 
 
+def test_a_tag_that_names_the_background_says_nothing(folder):
+    (folder / "labels.csv").write_text(GOOD.replace("dog", "Background;dog;_background_"))
+    assert tags_of(folder) == TAGS
+    (folder / "labels.csv").write_text(GOOD.replace("dog", "background"))
+    with pytest.raises(DataError, match=r"labels\.csv: image image_1 has no tag; add its tags"):
+        load(folder)
+
+
 def test_names_that_only_look_like_the_background():
     assert foreground(["backgrounds", "bgs", "★"], "list") == ("backgrounds", "bgs", "★")
 
@@ -327,7 +422,8 @@ def test_names_of_voc_count_where_no_list_is_given(folder):
     (folder / "classes.txt").unlink()
     (folder / "labels.csv").write_text(GOOD)
     assert load(folder).class_names == VOC_CLASSES
-    assert load(folder, classes=("dog", "cat")).mask_map[[8, 12]].tolist() == [2, 1]
+    for classes in (("dog", "cat"), ("Dog", "CAT")):
+        assert load(folder, classes=classes).mask_map[[8, 12]].tolist() == [2, 1]
 
 
 def test_more_classes_than_masks_can_tell_apart(folder):

@@ -264,7 +264,11 @@ def test_weights_of_samples_are_refused(data):
 
 
 @pytest.mark.parametrize(
-    "classes", ["cat", 0, -1, True, [], ["cat", "Cat "], ["background", "cat"], [1, 2], {"a", "b"}]
+    "classes",
+    [
+        *("cat", 0, -1, True, [], ["cat", "Cat "], [1, 2], {"a", "b"}),
+        *(["background", "cat"], ["_Background_", "cat"], ["cat", "__ignore__"], ["bg", "cat"]),
+    ],
 )
 def test_classes_are_names_or_a_number(classes):
     with pytest.raises(ConfigError, match="classes=.*foreground classes, each once"):

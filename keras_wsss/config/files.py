@@ -203,7 +203,7 @@ def _layers(path: Path, children: tuple[Path, ...] = ()) -> Iterator[Layer]:
     try:
         values = yaml.load(path.read_bytes(), _Loader)
     except (OSError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: {one_line(error)}; allowed: YAML") from error
+        raise ConfigError(f"{path}: {one_line(error)}; allowed: YAML in UTF-8") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: holds {shown(values)}; allowed: a mapping of keys to values")
     parents = values.pop("extends", None) or []

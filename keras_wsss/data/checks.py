@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +11,8 @@ import numpy as np
 
 from keras_wsss.data.checking.faults_of_pictures import LARGE
 from keras_wsss.data.files import THREADS, displayed_size
-from keras_wsss.data.labels import TagTable, keep_tagged
-from keras_wsss.data.split import Split, identity_map
+from keras_wsss.data.masks import check_presence, check_tags_shown, check_turned, held_ids
+from keras_wsss.data.split import Split
 from keras_wsss.errors import DataError
 
 if TYPE_CHECKING:
@@ -24,12 +23,16 @@ LOOKED_AT = 200  # photographs of a list
 GAP = 4  # between the sides of large and of small photographs
 
 
-def check_maps(split: Split) -> None:
+def check_maps(split: Split, drawn: bool = True) -> None:
     """Reads all masks and saliency maps that are image files; other maps cannot be wrong.
+
+    Args:
+        split: images and their maps.
+        drawn: whether the masks were drawn by people, so that they show what the tags say.
 
     Raises:
         DataError: one does not fit its image, or holds an id that is in no class list; no mask
-            holds any class, or no saliency map more than ones.
+            holds any class, or no saliency map more than ones; masks show other classes than tags.
 
     Example:
 
@@ -38,6 +41,9 @@ def check_maps(split: Split) -> None:
     if split.mask_paths is not None and split.read_mask is None:
         held, folder = held_ids(split), str(Path(split.mask_paths[0]).parent)
         check_presence(split, np.logical_or.reduce(held), folder)
+        if drawn:
+            check_tags_shown(split, held, folder)
+            check_turned(split, folder)
         empty = np.flatnonzero(~held[:, 1 : len(split.class_names) + 1].any(1))
         if len(empty):
             logger.warning(
@@ -51,71 +57,6 @@ def check_maps(split: Split) -> None:
             raise DataError(
                 f"{Path(split.saliency_paths[0]).parent}: the saliency maps of the list "
                 f"{split.name} hold 0 and 1 alone; write 255 where an object is, in 8 bits"
-            )
-
-
-def held_ids(split: Split) -> np.ndarray:
-    """bool [N, 256]: which ids the masks hold."""
-
-    def held(position: int) -> np.ndarray:
-        return np.bincount(split.mask(position).ravel(), minlength=256) > 0
-
-    with ThreadPoolExecutor(THREADS) as pool:
-        return np.stack(list(pool.map(held, range(len(split)))))
-
-
-def check_presence(split: Split, held: np.ndarray, source: str) -> None:
-    """Looks for the classes of the tags in the masks of a list.
-
-    Args:
-        split: tags.
-        held: bool [256], which ids the masks of the list hold.
-        source: folder or file of the masks, for messages.
-
-    Raises:
-        DataError: no mask holds a pixel of any class. Of a single class it is said in the log.
-    """
-    classes = held[1 : len(split.class_names) + 1]
-    if not classes.any():
-        ids = zip(split.file_ids()[1:], split.class_names[:3], strict=False)
-        names = ", ".join(f"{number} {name}" for number, name in ids)
-        more = " ..." if len(split.class_names) > 3 else ""
-        raise DataError(
-            f"{source}: no mask of the list {split.name} holds a pixel of any class (only "
-            f"{' and '.join(map(str, np.flatnonzero(held)))}: 0 is background, 255 is ignored); "
-            f"write the ids of the classes into the objects ({names}{more})"
-        )
-    for name in np.asarray(split.class_names)[split.labels.any(0) & ~classes]:
-        logger.warning(
-            "%s: images of the list %s are tagged %s, but no mask holds a pixel of it",
-            *(source, split.name, name),
-        )
-
-
-def check_numbering(split: Split, table: TagTable, source: Path) -> None:
-    """Compares masks with tags where the ids are taken for VOC's because nothing says otherwise.
-
-    Args:
-        split: with masks.
-        table: its tags, of all classes.
-        source: folder of the masks, for messages.
-
-    Raises:
-        DataError: most images of a class have masks of other classes, which are not their tags.
-    """
-    names = table.class_names
-    held = held_ids(replace(split, mask_map=identity_map(len(names))))[:, 1 : len(names) + 1]
-    tagged = keep_tagged(table, split.ids, names)[1] > 0
-    strange = held & ~tagged
-    for name in split.class_names:
-        number = names.index(name)
-        wrong = tagged[:, number] & ~held[:, number] & strange.any(1)
-        if wrong.any() and 2 * wrong.sum() >= tagged[:, number].sum():
-            found = (f"{n + 1} ({names[n]})" for n in np.flatnonzero(strange[wrong].any(0)))
-            raise DataError(
-                f"{source}: in VOC's numbering, masks of images tagged {name} hold no {number + 1} "
-                f"({name}), but {', '.join(found)}; if the ids are others, add classes.txt beside "
-                "the tags (one name a line, in the order of the ids)"
             )
 
 

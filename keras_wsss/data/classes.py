@@ -45,7 +45,7 @@ def class_list(folder: Path, classes: Sequence[str] | None) -> tuple[tuple[str, 
     if listed := listed_classes(folder):
         return listed, False
     names = None if classes is None else foreground(classes, "data.classes")
-    if names is None or set(names) <= set(VOC_CLASSES):
+    if names is None or set(map(plain, names)) <= set(VOC_CLASSES):
         return VOC_CLASSES, True
     return names, False
 

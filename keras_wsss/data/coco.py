@@ -6,16 +6,15 @@ without any annotation are dropped (702 of 82,783 in train2014), as in the publi
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from keras_wsss.class_names import foreground
-from keras_wsss.data.checks import check_presence
+from keras_wsss.class_names import foreground, is_no_class
 from keras_wsss.data.classes import chosen_classes
 from keras_wsss.data.coco_file import (
     Annotation,
@@ -24,6 +23,7 @@ from keras_wsss.data.coco_file import (
     called_once,
     check_outline,
     decompressed,
+    encloses,
     has_outline,
     read_instances,
 )
@@ -34,6 +34,7 @@ from keras_wsss.data.files import (
     upright,
 )
 from keras_wsss.data.labels import TagTable, keep_tagged
+from keras_wsss.data.masks import check_presence
 from keras_wsss.data.split import Split, by_lists, identity_map
 from keras_wsss.errors import DataError
 from keras_wsss.palette import IGNORE_ID
@@ -69,8 +70,9 @@ def load_coco(
     content = read_instances(path)
     names = {category.id: category.name for category in content.categories}
     numbers = sorted(names, key=lambda number: (isinstance(number, str), number))
+    numbers = [number for number in numbers if not is_no_class(names[number])]
     known = foreground([names[number] for number in numbers], path)
-    categories = dict(zip(numbers[-len(known) :], known, strict=True))  # the background is first
+    categories = dict(zip(numbers, known, strict=True))
     classes = chosen_classes(known, data.classes, str(path))
 
     entries = called_once(path, content.images)
@@ -90,6 +92,11 @@ def load_coco(
         dropped["images without any annotation"] = len(entries) - len(tags)
     files = tuple(str(root / name / entries[stem].file_name) for stem in kept)
     for file in files:
+        if not os.path.isfile(file):
+            raise DataError(
+                f"{file}: cannot be read (no such file); {path} names it, and file_name is a path "
+                f"within {root / name}"
+            )
         check_image_file(file)
     split = Split(
         name=name,
@@ -126,35 +133,39 @@ def _with_masks(
     mask_ids: Mapping[Id, int],
 ) -> Split:
     """The images with masks that are drawn when they are read; their outlines are checked now."""
-    sizes, turns, boxes, drawn = [], [], 0, {0, IGNORE_ID}
+    sizes, turns, boxes, hollow, drawn = [], [], 0, 0, {0, IGNORE_ID}
+    shapes: list[list[Annotation]] = []
     for entry, items, file in zip(entries, objects, split.image_paths, strict=True):
         if entry.width is None or entry.height is None:
             raise DataError(f"{path}: image {entry.file_name} has no width or height; add them")
         sizes.append((entry.width, entry.height))
         turns.append(turn_of(f"{path}, image {Path(entry.file_name).stem}", sizes[-1], file))
+        shapes.append([])
         for item in items:
             try:
                 check_outline(item, entry.height, entry.width)
+                if has_outline(item) and not encloses(item):
+                    item, hollow = replace(item, segmentation=None), hollow + 1
+                    check_outline(item, entry.height, entry.width)
             except ValueError as error:
                 raise DataError(
                     f"{path}: annotation {item.id}, image {entry.file_name}, {error}; correct it, "
                     "or remove the annotation"
                 ) from error
+            shapes[-1].append(item)
             boxes += not has_outline(item)
             if not _is_ignored(item):
                 drawn.add(mask_ids[item.category_id])
-    outlines = (item.segmentation for items in objects for item in items if has_outline(item))
-    polygons = chain.from_iterable(each for each in outlines if isinstance(each, list))
-    if max(chain.from_iterable(polygons), default=np.inf) <= 1:
+    if hollow and not any(has_outline(item) for items in shapes for item in items):
         raise DataError(
-            f"{path}: no outline reaches farther than one pixel; give x and y in pixels, not in "
-            "parts of the image"
+            f"{path}: no outline encloses anything; give x and y in pixels, not in parts of the "
+            "image"
         )
     check_presence(split, np.isin(np.arange(256), list(drawn)), str(path))
 
     def read_mask(position: int) -> np.ndarray:
         width, height = sizes[position]
-        mask = draw_objects(objects[position], mask_ids, height, width)
+        mask = draw_objects(shapes[position], mask_ids, height, width)
         return upright(mask, turns[position])
 
     ignored = {"objects without outline, their boxes are ignored": boxes} if boxes else {}
@@ -190,8 +201,8 @@ def draw_objects(
     insides = [_inside(item, height, width) for item in objects]
 
     def nearness(place: int) -> tuple[bool, float]:
-        area = objects[place].area
-        return not _is_ignored(objects[place]), -(insides[place].sum() if area is None else area)
+        # Some tools write 0.
+        return not _is_ignored(objects[place]), -(objects[place].area or insides[place].sum())
 
     for place in sorted(range(len(objects)), key=nearness):
         item = objects[place]

@@ -13,7 +13,7 @@ import numpy as np
 import pydantic
 from pydantic import Field
 
-from keras_wsss.data.text import read_json
+from keras_wsss.data.text import first_fault, read_json
 from keras_wsss.errors import DataError
 
 logger = logging.getLogger(__name__)
@@ -25,6 +25,8 @@ MOST_DIGITS = 7
 """Characters of a compressed run length: 35 bits are more than any image has pixels."""
 FARTHEST = 1e9
 """Pixels from an image within which its outlines lie."""
+SMALLEST = 1e-6
+"""Square pixels that are an error of rounding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +96,10 @@ def instances_of(path: Path, content: Any) -> Instances:
     try:
         found = _SHAPE.validate_python(content)
     except pydantic.ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        keys, wanted = first_fault(error)
         raise DataError(
-            f"{path}: not a COCO instances file ({_place(content, first['loc'])}: {first['msg']}); "
-            "it needs images, categories and annotations, as described on cocodataset.org"
+            f"{path}: not a COCO instances file ({_place(content, keys)}: {wanted}); it needs "
+            "images, categories and annotations, as described on cocodataset.org"
         ) from error
     if not found.images or not found.annotations:
         raise DataError(f"{path}: the list is empty: it has no images or no annotations")
@@ -127,8 +129,31 @@ def has_outline(item: Annotation) -> bool:
     """Whether there is anything to draw of an object; polygons of two corners enclose nothing."""
     outline = item.segmentation
     if isinstance(outline, list) and all(isinstance(polygon, list) for polygon in outline):
-        return any(len(each) > 4 or len(each) % 2 or not _numbers(each) for each in outline)
+        wrong = (len(each) > 4 or len(each) % 2 or not _numbers(each) for each in outline)
+        return any(wrong) or _is_points(outline)
     return outline is not None
+
+
+def _is_points(outline: Sequence[Sequence[Any]]) -> bool:
+    """Whether these are the corners of one polygon [[x, y], [x, y] ...] in place of polygons."""
+    return len(outline) > 2 and all(len(point) == 2 for point in outline)
+
+
+def encloses(item: Annotation) -> bool:
+    """Whether an outline that :func:`check_outline` has let pass holds any area.
+
+    Corners on one line enclose nothing, and coordinates that end at 1 are parts of an image.
+    """
+    outline = item.segmentation
+    if isinstance(outline, Mapping):
+        counts = outline["counts"]
+        return any((decompressed(counts) if isinstance(counts, str) else counts)[1::2])
+    for polygon in outline:
+        x, y = np.asarray(polygon, np.float64).reshape(-1, 2).T
+        area = x @ np.roll(y, -1) - y @ np.roll(x, -1)
+        if abs(area) > SMALLEST and max(x.max(), y.max()) > 1:
+            return True
+    return False
 
 
 def check_outline(item: Annotation, height: int, width: int) -> None:
@@ -147,7 +172,7 @@ def check_outline(item: Annotation, height: int, width: int) -> None:
             raise ValueError("has neither an outline nor a box [x, y, width, height]")
     elif isinstance(outline, Mapping):
         _check_run_lengths(outline, height, width)
-    elif not isinstance(outline, list) or not all(map(_numbers, outline)):
+    elif not isinstance(outline, list) or not all(map(_numbers, outline)) or _is_points(outline):
         raise ValueError(
             "has an outline that is neither polygons [[x, y, ...]] in pixels nor run lengths"
         )

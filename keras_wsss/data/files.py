@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from keras_wsss.data.decodable import HEAD, check_decodable, is_webp
+from keras_wsss.data.ids import called_otherwise
 from keras_wsss.data.orientation import file_orientation
 from keras_wsss.errors import DataError
 from keras_wsss.photographs import IMAGE_SUFFIXES
@@ -53,6 +54,7 @@ def find_files(
     if missing:
         suffix = suffixes[0] if len(suffixes) == 1 else ".*"
         more = f" (nor are {len(missing) - 1} others of the list)" if len(missing) > 1 else ""
+        more += called_otherwise(missing[0], files)
         raise DataError(
             f"{folder / missing[0]}{suffix}: is not there{more}; add the file, or take its id out "
             "of the list"
@@ -176,7 +178,7 @@ def read_map(path: str, image_path: str) -> np.ndarray:
         uint8 [H, W].
 
     Raises:
-        DataError: not readable, several channels, more than 8 bits, or another size.
+        DataError: not readable, several channels, more than 8 bits, JPEG, or another size.
 
     Example:
 
@@ -191,10 +193,15 @@ def read_values(path: str) -> tuple[np.ndarray, tuple[int, int]]:
     """uint8 [H, W] of a one-channel PNG as stored, and its (width, height); see :func:`read_map`.
 
     Raises:
-        DataError: not readable, several channels, or more than 8 bits.
+        DataError: not readable, several channels, more than 8 bits, or compressed with losses.
     """
     with _opened(path) as file:
         values, mode, size = np.array(file), file.mode, file.size
+        if file.format in ("JPEG", "MPO"):
+            raise DataError(
+                f"{path}: is a JPEG file, whose values are not exactly those that were saved; save "
+                "it anew as PNG, from its source"
+            )
     if mode not in ("P", "L", "1"):
         raise DataError(
             f"{path}: is a {mode} image; a mask needs one channel of 8 bits, grey or palette, "

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_wsss.data.classes import class_list
+from keras_wsss.data.ids import called_otherwise
 from keras_wsss.data.tables import read_annotations, read_csv, read_json_tags
 from keras_wsss.errors import DataError
 from keras_wsss.palette import IGNORE_ID
@@ -106,7 +107,9 @@ def keep_tagged(
     for image in ids:
         tags = table.tags.get(image)
         if not tags:
-            missing = "is not in the table" if tags is None else "has no tag"
+            missing = "has no tag"
+            if tags is None:
+                missing = f"is not in the table{called_otherwise(image, table.tags)}"
             raise DataError(
                 f"{table.source}: image {image} {missing}; add its tags, or take the id out of "
                 "the list"

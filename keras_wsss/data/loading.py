@@ -93,7 +93,7 @@ def load_split(
         split = split.with_masks(Path(own_masks))
     elif part == "val" and not validates:
         split = replace(split, mask_paths=None, read_mask=None)
-    check_maps(split)
+    check_maps(split, drawn=not own_masks)
     return split
 
 

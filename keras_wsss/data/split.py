@@ -88,10 +88,10 @@ class Split:
             raw = read_map(path, self.image_paths[position])
         mask: np.ndarray = self.mask_map[raw]
         if mask.min() < 0:
-            unknown = sorted(set(np.unique(raw)) - set(np.flatnonzero(self.mask_map >= 0)))
+            last = np.flatnonzero((self.mask_map >= 0) & (self.mask_map < IGNORE_ID)).max()
             raise DataError(
-                f"{path}: holds the id {unknown[0]}, which is in no class list; correct the mask, "
-                "or add the class"
+                f"{path}: holds the id {raw[mask < 0].min()}, which is in no class list (its ids "
+                f"end at {last}); correct the mask, or add the class"
             )
         return mask
 

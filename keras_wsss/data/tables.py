@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,11 +18,16 @@ import pydantic
 
 from keras_wsss.class_names import foreground, is_background, plain, spelling
 from keras_wsss.data.classes import MOST_CLASSES, nearest
-from keras_wsss.data.text import read_json, read_text, read_xml
+from keras_wsss.data.ids import written_twice
+from keras_wsss.data.text import first_fault, read_json, read_text, read_xml
 from keras_wsss.errors import DataError
 from keras_wsss.palette import IGNORE_ID
 
+logger = logging.getLogger(__name__)
+
 SEPARATOR = ";"
+SEVERAL = re.compile(r"[\s,|/+&\[\]'\"；，、]+")  # what people separate tags by
+
 Tags = dict[str, tuple[str, ...]]
 """Image id -> names of its tags, in the spelling of the class list."""
 
@@ -46,7 +53,10 @@ def read_csv(path: Path, names: Sequence[str]) -> Tags:
     lines = csv.reader(io.StringIO(read_text(path)), strict=True)
     try:
         header = [plain(field) for field in next(lines, [])]
-        if header.count("id") != 1 or header.count("tags") != 1:
+        while header and not header[-1]:  # commas behind the last name
+            header.pop()
+        of_tags = [name for name in header if re.fullmatch(r"tags?[\W\d_]*", name)]
+        if header.count("id") != 1 or of_tags != ["tags"]:
             raise DataError(
                 f"{path}: the first line must name the columns id,tags, separated by a comma; tags "
                 "of an image are separated by ';'"
@@ -63,6 +73,8 @@ def read_csv(path: Path, names: Sequence[str]) -> Tags:
         raise DataError(
             f"{path}, line {lines.line_num}: no line of a table ({error}); correct its quotes"
         ) from error
+    if alike := written_twice(tags):
+        logger.warning("%s: are %r and %r one image? They count as two", path, *alike)
     return tags
 
 
@@ -120,14 +132,16 @@ def read_json_tags(path: Path, key: str) -> tuple[tuple[str, ...], Tags, int]:
     try:
         file = LabelsFile.model_validate(content)
     except pydantic.ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        place = " > ".join(str(part) for part in first["loc"])
+        place, wanted = first_fault(error)
+        where = " > ".join(map(str, place))
         raise DataError(
-            f"{path}: not a table of tags ({place and place + ': '}{first['msg']}); it needs "
+            f"{path}: not a table of tags ({where and where + ': '}{wanted}); it needs "
             '{"classes": ["background", ...], "images": {ID: {"labels_from_boxes": [1, ...]}}}'
         ) from error
     if not file.classes or not is_background(file.classes[0]):
-        raise DataError(f"{path}: classes[0] is not 'background'; class ids start at 1")
+        raise DataError(
+            f"{path}: classes[0] is not 'background'; put it there (ids are positions in classes)"
+        )
     names = foreground(file.classes, f"{path}: classes")
     if file.ignore_id <= min(len(names), MOST_CLASSES):
         raise DataError(
@@ -174,9 +188,13 @@ def read_annotations(folder: Path, ids: Iterable[str], names: Sequence[str]) -> 
 
 
 def _spelled(tags: Sequence[str], spelled: dict[str, str], where: str) -> tuple[str, ...]:
-    """Tags in the spelling of the class list, each once."""
+    """Tags in the spelling of the class list, each once; the background is none."""
+    tags = [tag for tag in tags if not is_background(tag)]
     for tag in tags:
         if plain(tag) not in spelled:
+            parts = [part for part in SEVERAL.split(plain(tag)) if part]
+            if len(parts) > 1 and set(parts) <= spelled.keys():
+                raise DataError(f"{where}: {tag.strip()!r} are several tags; separate them by ';'")
             raise DataError(
                 f"{where}: the tag {tag.strip()!r} is in no class list"
                 f"{nearest(tag, spelled.values())} Correct the tag, or add the class to "

@@ -9,9 +9,12 @@ import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from keras_wsss.errors import DataError
+
+if TYPE_CHECKING:
+    import pydantic
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +61,8 @@ def read_text(path: Path) -> str:
         raise DataError(f"{path}: no readable text ({error}); {_SAVE}") from error
     if found := NOT_IN_TEXT.search(text):
         raise DataError(f"{path}: no text file (it holds the character {found[0]!r}); {_SAVE}")
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+    # Files that were joined have such a mark within.
+    return text.replace("\ufeff", "").replace("\r\n", "\n").replace("\r", "\n")
 
 
 _SAVE = "save it as UTF-8 text"
@@ -150,3 +154,16 @@ def read_json(path: Path) -> Any:
         return json.loads(text, object_pairs_hook=unique)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not readable as JSON ({error}); correct the file") from error
+
+
+def first_fault(error: pydantic.ValidationError) -> tuple[tuple[int | str, ...], str]:
+    """Where a JSON file is of another shape, and what is wanted there.
+
+    Example:
+
+    >>> first_fault(error)
+    (('images', 'a'), 'Input should be a valid dictionary')
+    """
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    # Classes of ours say nothing to a user.
+    return first["loc"], re.sub(r" or (an )?instance of \w+$", "", first["msg"])

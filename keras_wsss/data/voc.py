@@ -7,24 +7,27 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from keras_wsss.data.checks import check_numbering
 from keras_wsss.data.classes import chosen_classes, mask_lookup
 from keras_wsss.data.files import (
     check_image_file,
+    files_by_stem,
     find_files,
     find_maps,
     find_saliency,
     holds_any,
 )
 from keras_wsss.data.labels import keep_tagged, read_tags
+from keras_wsss.data.masks import check_numbering
 from keras_wsss.data.split import Split, by_lists
 from keras_wsss.data.text import read_lines
 from keras_wsss.errors import DataError
+from keras_wsss.photographs import IMAGE_SUFFIXES
 
 if TYPE_CHECKING:
     from keras_wsss.config import DataConfig
 
 logger = logging.getLogger(__name__)
+ANY_MASK = (*IMAGE_SUFFIXES, ".tif", ".tiff", ".npy")
 
 IMAGES, MASKS, LISTS = Path("JPEGImages"), Path("SegmentationClass"), Path("ImageSets/Segmentation")
 
@@ -61,6 +64,11 @@ def load_voc(
         check_image_file(path)
     mask_folder = root / MASKS
     wanted = bool(masks) if masks is not None else holds_any(mask_folder, kept)
+    if masks is None and not wanted and (others := files_by_stem(mask_folder, ANY_MASK)):
+        logger.warning(
+            "%s: holds %s, but no ID.png of the list %s, which is used without masks",
+            *(mask_folder, Path(min(others.values())).name, name),
+        )
     split = Split(
         name=name,
         ids=tuple(kept),
