@@ -10,14 +10,13 @@ import tensorflow as tf
 from keras_wsss.data import evaluation_dataset, explain_errors
 from keras_wsss.errors import ConfigError
 from keras_wsss.inference.checkpoints import load
-from keras_wsss.inference.evaluation import crf_labels, percent, report
-from keras_wsss.metrics import MeanIoU
+from keras_wsss.inference.evaluation import crf_labels
+from keras_wsss.inference.scores import SureScore, report
 from keras_wsss.ops.saliency_labels import (
     attention_map,
     object_guided_label,
     saliency_guided_label,
 )
-from keras_wsss.palette import IGNORE_ID
 from keras_wsss.pictures import palette_image
 from keras_wsss.prediction import Predictor, as_trained
 from keras_wsss.run_folder import RunDirectory
@@ -103,14 +102,10 @@ def score_labels(folder, split):
         the percentage of pixels that have a label.
     """
     names = ("background", *split.class_names)
-    metric, labelled, valid = MeanIoU(len(names)), 0, 0
-    labels = split.with_masks(Path(folder))
+    score, labels = SureScore(names), split.with_masks(Path(folder))
     for position in range(len(split)):
-        truth, label = split.mask(position), labels.mask(position)
-        metric.update_state(truth, label)
-        valid += np.sum(truth != IGNORE_ID)
-        labelled += np.sum((truth != IGNORE_ID) & (label != IGNORE_ID))
-    return report(metric, names, tags_used=True, coverage=percent(labelled / max(valid, 1)))
+        score.update(split.mask(position), labels.mask(position))
+    return report(score.metric, names, tags_used=True, coverage=score.coverage)
 
 
 def _write_split(path, config, digest, split, folder):
