@@ -27,7 +27,7 @@ FOLDERS = {"train": "pseudo_labels", "val": "pseudo_labels_val"}
 """Sub-folder of a run for each list; labels of validation images are written to be scored."""
 
 
-def write_labels(path, config, digest, splits, source=None):
+def write_pseudo_labels(path, config, digest, splits, source=None):
     """Writes the label files of a trained run; those that are there already stay.
 
     ``pseudo_labels/ID.png`` is a palette image with the ids of the data set's own masks, beside it
@@ -50,7 +50,7 @@ def write_labels(path, config, digest, splits, source=None):
 
     Example:
 
-    >>> write_labels("runs/i2crc/classifier", config, digest(config), splits)["miou"]
+    >>> write_pseudo_labels("runs/i2crc/classifier", config, digest(config), splits)["miou"]
     62.9
     """
     guided = config.writes == "object_guided_labels"
