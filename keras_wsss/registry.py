@@ -42,10 +42,21 @@ class Registry(Mapping[str, Any]):
 
         Args:
             name: as configurations give it.
-            entry: the thing, or ``module:attribute``; None makes this a decorator.
+            entry: the thing, or ``module:attribute``; None makes this a decorator. A method is a
+                :class:`~keras_wsss.config.Method`, a data reader a
+                :class:`~keras_wsss.config.Reader`, a backbone or a decoder a function that builds
+                one, an export format a function of an :class:`~keras_wsss.export.formats.ExportJob`
+                and a label format a :class:`~keras_wsss.inference.label_formats.LabelFormat`.
+
+        Returns:
+            ``entry``, or the decorator.
 
         Raises:
             ConfigError: the name is one of the library's, or the thing has another one.
+
+        Example:
+
+        >>> register_reader("album", Reader(read_album))
         """
         if name in self._ours:
             raise ConfigError(f"{self.kind} {name}: is one of the library's; choose another name")

@@ -119,7 +119,7 @@ def seen(label, image_logits, tags, size=(20, 30), **more):
     label = np.full(size, label)
     return {
         "image": np.float32(noise),
-        "labels": np.float32(tags),
+        "tags": np.float32(tags),
         "image_logits": np.float32(image_logits),
         "cam": np.zeros((*size, 2), np.float32),
         "label": label,
@@ -150,7 +150,7 @@ def test_without_anything_to_compare_there_are_still_images(runs):
     images = ImageResults(split_of(3))
     for position in range(3):
         alone = seen(1, [1, 1], [1, 0], prediction=np.ones((20, 30), int))
-        images(position, {name: alone[name] for name in ("image", "labels", "prediction")})
+        images(position, {name: alone[name] for name in ("image", "tags", "prediction")})
     (run,) = read_results(runs / "masks")
     text = report_page([replace(run, images=images.found() | {"made_with": {}})])
     assert "Images" in headings(text) and text.count("<img") == 2 * 3
@@ -270,7 +270,7 @@ def test_a_report_of_300_noisy_images_has_less_than_15_megabytes(runs, tmp_path)
     images, size = ImageResults(split_of(300)), (256, 256)
     random = np.random.default_rng(0)
     for position in range(300):
-        noise = {name: random.integers(0, 3, size) for name in ("prediction", "mask")}
+        noise = {name: random.integers(0, 3, size) for name in ("prediction", "truth")}
         images(position, seen(1, random.normal(size=2), [1, 0], size=size, **noise))
     (run,) = read_results(runs / "masks")
     found = images.found() | {"made_with": {}}

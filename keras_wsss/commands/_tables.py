@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from keras_wsss.scores import headline
+from keras_wsss.score_names import headline
 
 
 def table(facts: Mapping[str, Any]) -> list[str]:

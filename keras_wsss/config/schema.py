@@ -94,7 +94,16 @@ class ModelConfig(Section):
 
 
 class Config(ModelConfig):
-    """One training run.
+    """One training run; immutable, and explained key by key in docs/configuration.md.
+
+    Attributes:
+        method, parity, seed, backbone, heads, losses: network and objective, with the sections that
+            the method adds.
+        name: of the configuration.
+        data: the section of the kind of data.
+        optimizer, training, evaluation: likewise sections.
+        writes: label files that the run leaves.
+        stages: name of a stage -> what it overrides; see :func:`stage_configs`.
 
     Example:
 

@@ -99,6 +99,29 @@ def mask_lookup(known: Sequence[str], classes: Sequence[str], ignore_id: int) ->
     return lookup
 
 
+def renumbered(raw: np.ndarray, lookup: np.ndarray, path: object) -> np.ndarray:
+    """A mask with the ids of the training.
+
+    Args:
+        raw: uint8 [H, W], as the file has it.
+        lookup: int32 [256], see :func:`mask_lookup`.
+        path: of the mask, for messages.
+
+    Returns:
+        int32 [H, W].
+
+    Raises:
+        DataError: it holds an id that no class list knows.
+    """
+    mask: np.ndarray = lookup[raw]
+    if mask.min() < 0:
+        raise DataError(
+            f"{path}: holds the id {raw[mask < 0].min()}, which is in no class list; correct the "
+            "mask, or add the class"
+        )
+    return mask
+
+
 def nearest(name: str, names: Iterable[str]) -> str:
     """End of a sentence: ``". Did you mean 'cat'?"`` or ``"."``."""
     close = closest(name, names)

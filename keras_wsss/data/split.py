@@ -11,6 +11,7 @@ import numpy as np
 
 from keras_wsss.config import section
 from keras_wsss.config.data import BatchConfig, DataConfig
+from keras_wsss.data.classes import renumbered
 from keras_wsss.data.files import find_maps, read_map, read_values
 from keras_wsss.errors import ConfigError, DataError
 from keras_wsss.palette import IGNORE_ID
@@ -86,14 +87,7 @@ class Split:
             raw = self.read_mask(position)
         else:
             raw = read_map(path, self.image_paths[position])
-        mask: np.ndarray = self.mask_map[raw]
-        if mask.min() < 0:
-            last = np.flatnonzero((self.mask_map >= 0) & (self.mask_map < IGNORE_ID)).max()
-            raise DataError(
-                f"{path}: holds the id {raw[mask < 0].min()}, which is in no class list (its ids "
-                f"end at {last}); correct the mask, or add the class"
-            )
-        return mask
+        return renumbered(raw, self.mask_map, path)
 
     def saliency(self, position: int) -> np.ndarray:
         """uint8 [H, W]: 255 is salient."""

@@ -5,15 +5,20 @@ import tensorflow as tf
 
 from keras_wsss.data import evaluation_dataset
 from keras_wsss.inference.contact_sheet import contact_sheet
-from keras_wsss.metrics import MeanIoU, average_precision, multilabel_f1
-from keras_wsss.ops.cam import cam_to_label
+from keras_wsss.inference.scores import (
+    AgreementScore,
+    CamScore,
+    ClassifierScore,
+    MaskScore,
+    PseudoLabelScore,
+    Seen,
+)
 from keras_wsss.ops.crf import dense_crf
 from keras_wsss.ops.resize import resize
 from keras_wsss.palette import IGNORE_ID
 from keras_wsss.prediction import Predictor, as_trained
 
 SHEET_PIXELS = 512  # of the longer side; those of twelve photographs of a phone would fill 5 GB
-BACKGROUND_SCORES = tuple(round(0.05 * i, 2) for i in range(1, 20))
 
 
 def evaluate(
@@ -46,10 +51,8 @@ def evaluate(
         tags: bool, also score what needs tags (about eight network passes more).
         sheet: path of a contact sheet to write, or None.
         sheet_images: int, rows of the sheet.
-        watch: function that is called with the position and a dict of arrays for every image:
-            ``image`` `[H,W,3]`, ``labels`` (its tags) `[C]`; of a decoder ``prediction`` `[H,W]`;
-            with ``tags`` ``image_logits`` `[C]`, tag-masked ``cam`` `[H,W,C]`, ``label`` and
-            ``full`` `[H,W]`; where there are masks ``mask`` `[H,W]`.
+        watch: function that is called with the position of every image and the arrays of its
+            :class:`~keras_wsss.inference.scores.Seen`, or None.
         progress: function that wraps the images while they are gone through.
 
     Returns:
@@ -63,119 +66,79 @@ def evaluate(
     63.2
     """
     names = ("background", *split.class_names)
-    classes = len(names)
-    predictor = Predictor(model, scales, flip)
-    decoder_trained = model.settings.trains_decoder
-    crf = crf and decoder_trained
+    has_masks, has_decoder = split.mask_paths is not None, model.settings.trains_decoder
     tags = tags and "classification" in model.settings.losses
-    decoder, decoder_crf = MeanIoU(classes), MeanIoU(classes)
-    cams = [MeanIoU(classes) for _ in BACKGROUND_SCORES]
-    pseudo, three_way, agreement = MeanIoU(classes), MeanIoU(classes), MeanIoU(classes)
-    labelled = valid = equal = pixels = 0
-    image_logits, rows, shown_ids = [], [], []
-    describe = describe_function(model)
-
-    @tf.function(autograph=False, reduce_retracing=True)
-    def record_cam(truth, cam, labels):
-        for score, metric in zip(BACKGROUND_SCORES, cams, strict=True):
-            metric.update_state(truth, cam_to_label(cam, labels, score))
-
+    scores = {}
+    if has_masks and has_decoder:
+        scores["decoder"] = MaskScore(names)
+    if has_masks and has_decoder and crf:
+        scores["decoder_crf"] = MaskScore(names, of="crf")
+    if tags and has_decoder:
+        scores["agreement"] = AgreementScore(names)
+    if tags and has_masks:
+        scores |= {"cam": CamScore(names), "pseudo_label": PseudoLabelScore(names)}
+    if tags:
+        scores["classifier"] = ClassifierScore(names)
     chosen = set(np.linspace(0, len(split.ids) - 1, sheet_images).astype(int))
-
-    has_masks = split.mask_paths is not None
-    for position, batch in enumerate(progress(evaluation_dataset(split, masks=has_masks))):
-        image, truth = batch["image"], batch.get("mask")
-        seen = {name: batch[name] for name in ("image", "labels", "mask") if name in batch}
-        shape = image.shape[:3]
-        prediction = tf.zeros(shape, tf.int32)
-        shown, label = tf.zeros((*shape, classes - 1)), tf.fill(shape, IGNORE_ID)
-        if decoder_trained:
-            logits = predictor.logits(image)
-            prediction = tf.argmax(logits, axis=-1, output_type=tf.int32)
-            seen["prediction"] = prediction
-        if tags:
-            found, cam, label, full = describe(image, batch["labels"])
-            image_logits.append(found.numpy()[0])
-            shown = cam * batch["labels"][:, None, None, :]
-            seen |= {"image_logits": found, "cam": shown, "label": label, "full": full}
-        if tags and decoder_trained:
-            agreement.update_state(full, prediction)
-            equal += np.sum(full == prediction)
-            pixels += full.numpy().size
-        if has_masks and decoder_trained:
-            decoder.update_state(truth, prediction)
-        if has_masks and crf:
-            decoder_crf.update_state(truth, crf_labels(image[0], logits[0])[None])
-        if has_masks and tags:
-            record_cam(truth, cam, batch["labels"])
-            pseudo.update_state(truth, full)
-            three_way.update_state(truth, label)
-            valid += np.sum(truth != IGNORE_ID)
-            labelled += np.sum((truth != IGNORE_ID) & (label != IGNORE_ID))
+    rows, shown_ids = [], []
+    images = _look(model, split, Predictor(model, scales, flip), "decoder_crf" in scores, tags)
+    for position, seen in enumerate(progress(images)):
+        for score in scores.values():
+            score.update(seen)
         if sheet is not None and position in chosen:
-            columns = [image, shown, label, prediction, *([truth] if has_masks else [])]
-            rows.append([_for_a_sheet(column[0]) for column in columns])
+            rows.append(_row(seen))
             shown_ids.append(split.ids[position])
         if watch is not None:
-            watch(position, {name: value[0].numpy() for name, value in seen.items()})
-
-    scores = {}
-    if has_masks and decoder_trained:
-        scores["decoder"] = report(decoder, names, tags_used=False)
-    if has_masks and crf:
-        scores["decoder_crf"] = report(decoder_crf, names, tags_used=False)
-    scores |= {
-        "protocol": {
-            "list": split.name,
-            "images": len(split.ids),
-            "scales": list(scales),
-            "flip": flip,
-            "crf": "decoder_crf only" if crf else False,
-            "resolution": "original",
-            "tags_used": "cam and pseudo_label only; never by decoder",
-        },
-    }
-    if tags and decoder_trained:
-        share = percent(equal / max(pixels, 1))
-        scores["agreement"] = {"miou": percent(agreement.result()), "pixels": share}
-    if has_masks and tags:
-        best = int(np.argmax([float(metric.result()) for metric in cams]))
-        scores["cam"] = report(
-            cams[best], names, tags_used=True, background_score=BACKGROUND_SCORES[best]
-        )
-        scores["pseudo_label"] = report(pseudo, names, tags_used=True)
-        scores["pseudo_label"]["three_way"] = {
-            "miou": percent(three_way.result()),
-            "coverage": percent(labelled / max(valid, 1)),
-        }
-    if tags:
-        scores["classifier"] = classifier_scores(split, np.asarray(image_logits))
+            watch(position, seen.arrays())
     if sheet is not None:
         contact_sheet(rows, shown_ids, split.class_names).save(sheet)
-    return scores
+    protocol = {
+        "list": split.name,
+        "images": len(split.ids),
+        "scales": list(scales),
+        "flip": flip,
+        "crf": "decoder_crf only" if crf and has_decoder else False,
+        "resolution": "original",
+        "tags_used": "cam and pseudo_label only; never by decoder",
+    }
+    return {**{name: score.report() for name, score in scores.items()}, "protocol": protocol}
+
+
+def _look(model, split, predictor, crf, tags):
+    """What the model says of each image, as :class:`Seen`."""
+    describe = describe_function(model)
+    for batch in evaluation_dataset(split, masks=split.mask_paths is not None):
+        image, found = batch["image"], {}
+        if model.settings.trains_decoder:
+            logits = predictor.logits(image)
+            found["prediction"] = tf.argmax(logits, axis=-1, output_type=tf.int32)
+            if crf:
+                found["crf"] = crf_labels(image[0], logits[0])[None]
+        if tags:
+            described = describe(image, batch["labels"])
+            found |= zip(("image_logits", "cam", "label", "full"), described, strict=True)
+        yield Seen(image, batch["labels"], batch.get("mask"), **found)
+
+
+def _row(seen):
+    """The columns of a contact sheet; what there is not is empty."""
+    shape = seen.image.shape[:3]
+    cam, label, prediction = seen.cam, seen.label, seen.prediction
+    if cam is None:
+        cam, label = tf.zeros((*shape, seen.tags.shape[1])), tf.fill(shape, IGNORE_ID)
+    if prediction is None:
+        prediction = tf.zeros(shape, tf.int32)
+    shown = cam * seen.tags[:, None, None, :]
+    columns = [seen.image, shown, label, prediction]
+    if seen.truth is not None:
+        columns.append(seen.truth)
+    return [_for_a_sheet(column[0]) for column in columns]
 
 
 def _for_a_sheet(picture):
     """A picture `[H,W,...]` with as many pixels as a contact sheet shows, and some more."""
     step = max(1, max(picture.shape[:2]) // SHEET_PIXELS)
     return picture[::step, ::step].numpy()
-
-
-def classifier_scores(split, image_logits):
-    """How well the classifier finds the tags of a list: F1, and average precision by class.
-
-    Args:
-        split: :class:`~keras_wsss.data.Split`.
-        image_logits: array `[N,C]`, positive where an image shows the class.
-    """
-    precisions = average_precision(split.labels, image_logits)
-    return {
-        "f1": round(multilabel_f1(split.labels, image_logits), 4),
-        "average_precision": {
-            name: None if np.isnan(each) else percent(each)
-            for name, each in zip(split.class_names, precisions, strict=True)
-        },
-    }
 
 
 def describe_function(model):
@@ -238,26 +201,3 @@ def crf_labels(image, logits):
     """
     probabilities = dense_crf(np.asarray(image), tf.nn.softmax(logits).numpy())
     return np.argmax(probabilities, axis=-1).astype(np.int32)
-
-
-def report(metric, names, **extra):
-    """The dict that a summary holds of a :class:`MeanIoU`: percentages, and what is in ``extra``.
-
-    Args:
-        metric: :class:`MeanIoU`.
-        names: its classes.
-    """
-    per_class = metric.per_class()
-    return {
-        "miou": percent(metric.result()),
-        "per_class": {
-            name: None if np.isnan(iou) else percent(iou)
-            for name, iou in zip(names, per_class, strict=True)
-        },
-        **extra,
-    }
-
-
-def percent(fraction):
-    """``fraction`` as a percentage with two digits."""
-    return round(100 * float(fraction), 2)

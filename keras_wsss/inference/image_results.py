@@ -45,7 +45,7 @@ class ImageResults:
 
     def __call__(self, position, seen):
         """Takes one image, as ``evaluate(watch=...)`` gives it."""
-        tags = seen["labels"] > 0
+        tags = seen["tags"] > 0
         self.score, score = self._score(seen)
         ranks = {"worst": -score, "best": score}
         entry = {"score": round(score, 4), "tags": self._named(tags)}
@@ -98,15 +98,15 @@ class ImageResults:
     def _score(self, seen):
         """What the score of images is (None: there is nothing to compare), and that of this one."""
         told = "prediction" if "prediction" in seen else "full"
-        reference = "mask" if "mask" in seen else "full"
+        reference = "truth" if "truth" in seen else "full"
         if told == reference:
             return "share of pixels with a sure label", float(np.mean(seen["label"] != IGNORE_ID))
         if told not in seen or reference not in seen:
             return None, 0.0
         counts = confusion(seen[reference], seen[told], len(self.names))
-        if reference == "mask":
+        if reference == "truth":
             self.confusion += counts
-        words = {"prediction": "prediction", "full": "pseudo label", "mask": "truth"}
+        words = {"prediction": "prediction", "full": "pseudo label", "truth": "truth"}
         return f"IoU of {words[told]} and {words[reference]}", image_iou(counts)
 
     def _count_ignored(self, label, tags):
@@ -141,11 +141,14 @@ class ImageResults:
         image = small["image"]
         painted = {"image": (image, "the photograph")}
         if "cam" in small:
-            painted["CAM"] = overlay_cam(image, small["cam"]), "where the classifier looks"
+            painted["CAM"] = (
+                overlay_cam(image, small["cam"] * seen["tags"]),
+                "where the classifier looks",
+            )
         for name, title in (
             ("label", "pseudo label"),
             ("prediction", "prediction"),
-            ("mask", "truth"),
+            ("truth", "truth"),
         ):
             if name in small:
                 shares = self._shares(seen[name])

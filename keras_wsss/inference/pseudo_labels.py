@@ -10,14 +10,13 @@ import tensorflow as tf
 from keras_wsss.data import evaluation_dataset, explain_errors
 from keras_wsss.errors import ConfigError
 from keras_wsss.inference.checkpoints import load
-from keras_wsss.inference.evaluation import crf_labels, percent, report
-from keras_wsss.metrics import MeanIoU
+from keras_wsss.inference.evaluation import crf_labels
+from keras_wsss.inference.scores import SureScore, report
 from keras_wsss.ops.saliency_labels import (
     attention_map,
     object_guided_label,
     saliency_guided_label,
 )
-from keras_wsss.palette import IGNORE_ID
 from keras_wsss.pictures import palette_image
 from keras_wsss.prediction import Predictor, as_trained
 from keras_wsss.run_folder import RunDirectory
@@ -28,7 +27,7 @@ FOLDERS = {"train": "pseudo_labels", "val": "pseudo_labels_val"}
 """Sub-folder of a run for each list; labels of validation images are written to be scored."""
 
 
-def write_labels(path, config, digest, splits, source=None):
+def write_pseudo_labels(path, config, digest, splits, source=None):
     """Writes the label files of a trained run; those that are there already stay.
 
     ``pseudo_labels/ID.png`` is a palette image with the ids of the data set's own masks, beside it
@@ -51,7 +50,7 @@ def write_labels(path, config, digest, splits, source=None):
 
     Example:
 
-    >>> write_labels("runs/i2crc/classifier", config, digest(config), splits)["miou"]
+    >>> write_pseudo_labels("runs/i2crc/classifier", config, digest(config), splits)["miou"]
     62.9
     """
     guided = config.writes == "object_guided_labels"
@@ -103,14 +102,10 @@ def score_labels(folder, split):
         the percentage of pixels that have a label.
     """
     names = ("background", *split.class_names)
-    metric, labelled, valid = MeanIoU(len(names)), 0, 0
-    labels = split.with_masks(Path(folder))
+    score, labels = SureScore(names), split.with_masks(Path(folder))
     for position in range(len(split)):
-        truth, label = split.mask(position), labels.mask(position)
-        metric.update_state(truth, label)
-        valid += np.sum(truth != IGNORE_ID)
-        labelled += np.sum((truth != IGNORE_ID) & (label != IGNORE_ID))
-    return report(metric, names, tags_used=True, coverage=percent(labelled / max(valid, 1)))
+        score.update(split.mask(position), labels.mask(position))
+    return report(score.metric, names, tags_used=True, coverage=score.coverage)
 
 
 def _write_split(path, config, digest, split, folder):

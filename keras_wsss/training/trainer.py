@@ -18,7 +18,7 @@ from keras_wsss.data.checks import sizes_that_differ
 from keras_wsss.errors import ConfigError
 from keras_wsss.inference.checkpoints import load_checkpoint
 from keras_wsss.inference.evaluate_run import evaluate_run
-from keras_wsss.inference.pseudo_labels import FOLDERS, check_labels, write_labels
+from keras_wsss.inference.pseudo_labels import FOLDERS, check_labels, write_pseudo_labels
 from keras_wsss.methods import build_model
 from keras_wsss.ops.crf import require_crf
 from keras_wsss.optimizers import build_optimizer
@@ -140,7 +140,7 @@ def _finished(config, run, digest, source, splits):
         return None
     if config.writes != "none":
         # Only those that are gone.
-        write_labels(run.path, config, digest, splits, source and source.path)
+        write_pseudo_labels(run.path, config, digest, splits, source and source.path)
     return json.loads(run.summary_file.read_text())
 
 
@@ -198,7 +198,7 @@ def _train_stage(config, run, digest, source, splits, resume, verbose):
     seconds = time.perf_counter() - started
     labels = None
     if config.writes != "none":
-        labels = write_labels(run.path, config, digest, splits, source and source.path)
+        labels = write_pseudo_labels(run.path, config, digest, splits, source and source.path)
     performance = {
         "seconds": round(seconds, 1),
         "images_per_second": round((steps - state["step"]) * config.data.batch_size / seconds, 2),

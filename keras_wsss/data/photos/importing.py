@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from keras_wsss.config.data import Untagged
-from keras_wsss.data.classes import mask_lookup
+from keras_wsss.data.classes import mask_lookup, renumbered
 from keras_wsss.data.files import THREADS, read_values
 from keras_wsss.data.photos.convert import check_plugins, examined, reason_of, save_converted
 from keras_wsss.data.photos.cvat import read_colours
@@ -183,13 +183,7 @@ def _write_masks(source: Source, labelled: Labelled, folder: Path) -> int:
         path = Path(str(photo.mask))
         colours = source.mask_colours
         values = read_colours(path, colours) if colours else read_values(str(path))[0]
-        mask = lookup[values]
-        if mask.min() < 0:
-            raise DataError(
-                f"{path}: holds the id {values[mask < 0][0]}, which is in no class list; correct "
-                "the mask, or add the class"
-            )
-        save_mask(mask, folder / f"{photo.id}.png")
+        save_mask(renumbered(values, lookup, path), folder / f"{photo.id}.png")
     return len(masked)
 
 

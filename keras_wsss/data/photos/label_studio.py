@@ -79,40 +79,16 @@ def read_label_studio(
     ('cat',)
     """
     files = PhotoFiles(images or path.parent)
-    full = isinstance(content[0].get("data"), Mapping)
-    try:
-        annotations = list(_of_tasks(path, content) if full else _of_records(path, content))
-    except (KeyError, TypeError, AttributeError) as error:
-        raise DataError(
-            f"{path}: not as Label Studio exports it ({type(error).__name__}: {error}); export the "
-            "project as JSON"
-        ) from error
-    controls = list(dict.fromkeys(name for each in annotations for name in each.tags or ()))
-    if tags_column and tags_column not in controls:
-        raise DataError(
-            f"{path}: has no control {tags_column!r}; it has {', '.join(controls)}; change "
-            "data.tags_column (--tags-column)"
-        )
-    chosen = [tags_column] if tags_column else controls
+    annotations = _annotations(path, content)
+    chosen = _chosen_controls(path, annotations, tags_column)
     warnings = []
     if len(chosen) > 1:
         warnings.append(
             f"the labels of {' and '.join(chosen)} are taken together; data.tags_column "
             "(--tags-column) chooses one"
         )
-    find = _finder(files)
-    by_image: dict[str, list[Annotation]] = defaultdict(list)
-    written: dict[str, str] = {}
-    for annotation in annotations:
-        image, name = find(annotation.image)
-        if written.setdefault(name, image) != image:
-            raise DataError(
-                f"{annotation.where}: {image!r} and {written[name]!r} are two images, but there is "
-                f"only one photograph {name}; name the files as Label Studio does"
-            )
-        by_image[name].append(annotation)
     entries, disputed = [], []
-    for name, given in by_image.items():
+    for name, given in _by_photograph(annotations, files).items():
         sets = _counting(given, chosen)
         entries.append(Entry(name, _agreed(sets), given[0].where))
         if any(set(each) != set(sets[0]) for each in sets):
@@ -123,6 +99,47 @@ def read_label_studio(
             "counts that at least half of them gave"
         )
     return assemble("Label Studio", path, files, entries, called="its images", warnings=warnings)
+
+
+def _annotations(path: Path, content: Sequence[Any]) -> list[Annotation]:
+    full = isinstance(content[0].get("data"), Mapping)
+    try:
+        return list(_of_tasks(path, content) if full else _of_records(path, content))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"{path}: not as Label Studio exports it ({type(error).__name__}: {error}); export the "
+            "project as JSON"
+        ) from error
+
+
+def _chosen_controls(
+    path: Path, annotations: Iterable[Annotation], tags_column: str | None
+) -> list[str]:
+    """The controls whose labels are the tags."""
+    controls = list(dict.fromkeys(name for each in annotations for name in each.tags or ()))
+    if tags_column and tags_column not in controls:
+        raise DataError(
+            f"{path}: has no control {tags_column!r}; it has {', '.join(controls)}; change "
+            "data.tags_column (--tags-column)"
+        )
+    return [tags_column] if tags_column else controls
+
+
+def _by_photograph(
+    annotations: Iterable[Annotation], files: PhotoFiles
+) -> dict[str, list[Annotation]]:
+    find = _finder(files)
+    found: dict[str, list[Annotation]] = defaultdict(list)
+    written: dict[str, str] = {}
+    for annotation in annotations:
+        image, name = find(annotation.image)
+        if written.setdefault(name, image) != image:
+            raise DataError(
+                f"{annotation.where}: {image!r} and {written[name]!r} are two images, but there is "
+                f"only one photograph {name}; name the files as Label Studio does"
+            )
+        found[name].append(annotation)
+    return found
 
 
 def _counting(given: Sequence[Annotation], controls: Iterable[str]) -> list[tuple[str, ...]]:

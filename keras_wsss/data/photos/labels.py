@@ -70,19 +70,9 @@ def label(
     >>> label(find_source(Path("photos")), untagged="negative").labels.shape
     (300, 5)
     """
-    for tag, where in source.unknown.items():
-        raise DataError(
-            f"{where}: the tag {tag!r} is in no class list{nearest(tag, source.class_names)} "
-            "Correct the tag, or add the class to the list"
-        )
-    known = {plain(name): name for name in source.class_names}
+    _refuse_unknown(source, negative)
     nothing = {plain(name) for name in negative}
-    if unknown := [name for name in negative if plain(name) not in known]:
-        raise DataError(
-            f"{source.path}: data.negative (--negative): no photograph has the tag {unknown[0]!r}; "
-            f"tags are {', '.join(source.class_names)}"
-        )
-    every = [name for key, name in known.items() if key not in nothing]
+    every = [name for name in source.class_names if plain(name) not in nothing]
     names = chosen_classes(foreground(every, source.path), classes, str(source.path))
     column = {name: number for number, name in enumerate(names)}
 
@@ -134,6 +124,21 @@ def label(
         warnings=(*warnings, *_of_counts(names, labels)),
         other_tags=other,
     )
+
+
+def _refuse_unknown(source: Source, negative: Sequence[str]) -> None:
+    """Raises for a tag that is in no class list, and for a negative that is no tag."""
+    for tag, where in source.unknown.items():
+        raise DataError(
+            f"{where}: the tag {tag!r} is in no class list{nearest(tag, source.class_names)} "
+            "Correct the tag, or add the class to the list"
+        )
+    known = {plain(name) for name in source.class_names}
+    if unknown := [name for name in negative if plain(name) not in known]:
+        raise DataError(
+            f"{source.path}: data.negative (--negative): no photograph has the tag {unknown[0]!r}; "
+            f"tags are {', '.join(source.class_names)}"
+        )
 
 
 def says_nothing(tag: str, nothing: set[str]) -> bool:

@@ -69,14 +69,7 @@ def load_photos(
         all_classes=imported,
     )
     folder = root if root.is_dir() else root.parent
-    file = folder / f"{name}.txt"
-    if name not in (TRAIN, VAL) or (imported and file.is_file()):
-        chosen = _listed(file, source, labelled)
-        notes: list[str] = []
-    else:
-        _check_readable(labelled.photographs)
-        for_val, notes = divided(labelled, data.val_fraction, data.split_seed)
-        chosen = np.flatnonzero(for_val if name == VAL else ~for_val).tolist()
+    chosen, notes = _part(data, name, folder / f"{name}.txt", source, labelled)
     if name in data.lists("train"):  # once is enough
         if not imported:  # what its import has understood was said then
             logger.info("%s: %s %s", source.path, source.kind, source.taken)
@@ -110,6 +103,17 @@ def load_photos(
 
 
 read_photos = by_lists(load_photos)
+
+
+def _part(
+    data: PhotosDataConfig, name: str, file: Path, source: Source, labelled: Labelled
+) -> tuple[list[int], list[str]]:
+    """Positions of the photographs of a part, listed in a file or not; and what to say of them."""
+    if name not in (TRAIN, VAL) or (source.kind == "imported" and file.is_file()):
+        return _listed(file, source, labelled), []
+    _check_readable(labelled.photographs)
+    for_val, notes = divided(labelled, data.val_fraction, data.split_seed)
+    return np.flatnonzero(for_val if name == VAL else ~for_val).tolist(), notes
 
 
 def divided(labelled: Labelled, fraction: float, seed: int) -> tuple[np.ndarray, list[str]]:

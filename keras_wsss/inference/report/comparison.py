@@ -9,7 +9,7 @@ from keras_wsss.config import decisive
 from keras_wsss.inference.report.results import Results
 from keras_wsss.inference.report.scores import protocol
 from keras_wsss.inference.report.tables import bar, cell, row_head, table
-from keras_wsss.scores import PER_CLASS, headline, per_class
+from keras_wsss.score_names import PER_CLASS, headline, per_class
 
 FACTS = ("method", "supervision", "step", "seconds", "peak_memory_mb")
 

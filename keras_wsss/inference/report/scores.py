@@ -9,7 +9,7 @@ import numpy as np
 from keras_wsss.inference.report.results import Results
 from keras_wsss.inference.report.tables import bar, cell, row_head, shade, table
 from keras_wsss.pictures import percentage
-from keras_wsss.scores import headline, per_class
+from keras_wsss.score_names import headline, per_class
 
 LARGEST_MATRIX, MOST_CONFUSED = 25, 10
 

@@ -19,6 +19,9 @@ class AFA(WSSSModel):
     ``pseudo_label.propagation_start`` the decoder's labels come from the propagated CAM (13 to 15),
     before that from the CAM itself (8).
 
+    Arguments as of :class:`~keras_wsss.methods.keras_interface.KerasInterface`, outputs as of
+    :class:`~keras_wsss.methods.network.Network`.
+
     Example:
 
     >>> model = AFA(classes=["cat", "dog"], backbone="efficientnet_lite0")

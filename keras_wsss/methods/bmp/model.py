@@ -77,6 +77,9 @@ class BMP(WSSSModel):
     ``c2s`` come from the CAM against the decoder's background (BSP, eq. 6) from
     ``propagation_start`` on; before that, and always for ``affinity``, they are three-way labels.
 
+    Arguments as of :class:`~keras_wsss.methods.keras_interface.KerasInterface`, outputs as of
+    :class:`~keras_wsss.methods.network.Network`.
+
     Example:
 
     >>> model = BMP(classes=["cat", "dog"], backbone="efficientnet_lite0")

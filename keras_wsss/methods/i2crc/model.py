@@ -19,6 +19,9 @@ class I2CRC(WSSSModel):
     Losses (I2CRC, eq. 4 to 6), which all methods share: ``classification``,
     ``object_distance``, ``background_distance`` and ``class_distance``.
 
+    Arguments as of :class:`~keras_wsss.methods.keras_interface.KerasInterface`, outputs as of
+    :class:`~keras_wsss.methods.network.Network`.
+
     Example:
 
     >>> model = I2CRC(classes=20, backbone="vgg16")

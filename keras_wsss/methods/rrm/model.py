@@ -71,6 +71,9 @@ class RRM(WSSSModel):
     ``classification``, ``segmentation`` (10; the sum of the cross-entropies of background and of
     foreground) and ``energy`` (13).
 
+    Arguments as of :class:`~keras_wsss.methods.keras_interface.KerasInterface`, outputs as of
+    :class:`~keras_wsss.methods.network.Network`.
+
     Example:
 
     >>> model = RRM(classes=["cat", "dog"], backbone="efficientnet_lite0")

@@ -139,6 +139,9 @@ class SGN(WSSSModel):
     ``agreement`` (11), which replaces the random walk (7) where it is named. From
     ``sgn.mix_start`` on the decoder's prediction is mixed into the class maps.
 
+    Arguments as of :class:`~keras_wsss.methods.keras_interface.KerasInterface`, outputs as of
+    :class:`~keras_wsss.methods.network.Network`.
+
     Example:
 
     >>> model = SGN(classes=["cat", "dog"], backbone="efficientnet_lite0")

@@ -19,6 +19,9 @@ class Supervised(WSSSModel):
     trains on pseudo labels (I2CRC, eq. 2 and 3). ``evaluation.scales`` then fuses the
     same sizes by the maximum.
 
+    Arguments as of :class:`~keras_wsss.methods.keras_interface.KerasInterface`, outputs as of
+    :class:`~keras_wsss.methods.network.Network`.
+
     Example:
 
     >>> model = Supervised(classes=["cat", "dog"], backbone="efficientnet_lite0")

@@ -25,6 +25,9 @@ class TSCD(WSSSModel):
     ``correspondence`` (9), ``equivariance`` (10; a constant without gradient in the released
     code) and ``energy`` (RRM, eq. 13).
 
+    Arguments as of :class:`~keras_wsss.methods.keras_interface.KerasInterface`, outputs as of
+    :class:`~keras_wsss.methods.network.Network`.
+
     Example:
 
     >>> model = TSCD(classes=["cat", "dog"], backbone="efficientnet_lite0")
