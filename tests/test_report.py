@@ -139,7 +139,7 @@ def test_few_of_many_images_are_kept():
     for position in range(count):
         mask, right = np.ones((20, 30), int), np.zeros((20, 30), int)
         right.flat[: position * 10] = 1  # of 600 pixels: the later, the better
-        images(position, seen(1, [5, -5], [1, 0], prediction=right, mask=mask))
+        images(position, seen(1, [5, -5], [1, 0], prediction=right, truth=mask))
     found = images.found()
     assert found["lists"]["worst"] == [f"image {n}" for n in range(KEPT)]
     assert found["lists"]["best"] == [f"image {39 - n}" for n in range(KEPT)]

@@ -115,9 +115,10 @@ def renumbered(raw: np.ndarray, lookup: np.ndarray, path: object) -> np.ndarray:
     """
     mask: np.ndarray = lookup[raw]
     if mask.min() < 0:
+        last = np.flatnonzero((lookup >= 0) & (lookup < IGNORE_ID)).max()
         raise DataError(
-            f"{path}: holds the id {raw[mask < 0].min()}, which is in no class list; correct the "
-            "mask, or add the class"
+            f"{path}: holds the id {raw[mask < 0].min()}, which is in no class list (its ids end "
+            f"at {last}); correct the mask, or add the class"
         )
     return mask
 
