@@ -222,7 +222,7 @@ def _move(made: Path, output: Path) -> None:
             _move_version(source, target.parent)
         else:
             if target.exists():
-                target.replace(made / "replaced")  # goes with the rest of ``made``
+                target.replace(tempfile.mkdtemp(dir=made))  # goes with the rest of ``made``
             source.replace(target)
 
 
