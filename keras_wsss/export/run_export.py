@@ -36,7 +36,7 @@ from keras_wsss.export.network import network_of
 from keras_wsss.inference import load
 from keras_wsss.inference.checkpoints import class_names, stage_of_run
 from keras_wsss.inference.evaluate_run import supervision
-from keras_wsss.palette import voc_palette
+from keras_wsss.palette import colour_codes
 from keras_wsss.prediction import SMALLEST_SIDE
 from keras_wsss.registry import FORMATS
 from keras_wsss.run_folder import RunDirectory
@@ -156,7 +156,7 @@ def describe(name: str, model: Any, stage: Path, config: Config, which: Checkpoi
     return Metadata(
         name=name,
         classes=classes,
-        palette=tuple(f"#{bytes(colour).hex()}" for colour in voc_palette()[: len(classes)]),
+        palette=colour_codes(len(classes)),
         scale=tuple(((high - low) / 255).tolist()),
         offset=tuple(low.tolist()),
         square=config.data.square,
