@@ -49,6 +49,7 @@ PAGE = """\
 <link rel="icon" href="data:,">
 <style>
 {style}</style>
+{head}
 </head>
 <body>
 <h1>{heading}</h1>
@@ -60,21 +61,21 @@ PAGE = """\
 """
 
 
-def page(title: str, body: str, heading: str | None = None, style: str = "") -> str:
+def page(title: str, body: str, heading: str | None = None, head: str = "") -> str:
     """A whole page.
 
     Args:
         title: text, of the window.
         body: HTML.
         heading: text above the body; None: the title.
-        style: CSS of this page alone.
+        head: HTML, what the page has of its own in its head.
 
     Example:
 
     >>> Path("index.html").write_text(page("Masks", pictures([figure("a.jpg", "a cat")])), "utf-8")
     """
     heading = escape(title if heading is None else heading)
-    return PAGE.format(title=escape(title), style=STYLE + style, heading=heading, body=body)
+    return PAGE.format(title=escape(title), style=STYLE, heading=heading, body=body, head=head)
 
 
 def figure(source: str | None, caption: str, alt: str = "", link: str | None = None) -> str:

@@ -23,6 +23,17 @@ def voc_palette():
     return palette
 
 
+def colour_codes(count=256):
+    """The first ``count`` colours of :func:`voc_palette` as pages and programs write them.
+
+    Example:
+
+    >>> colour_codes(2)
+    ('#000000', '#800000')
+    """
+    return tuple(f"#{bytes(colour).hex()}" for colour in voc_palette()[:count])
+
+
 def overlay_labels(image, labels, opacity=0.65):
     """Paints a label map int `[H,W]` over an image `[H,W,3]` 0..255; returns uint8 `[H,W,3]`."""
     colour = voc_palette()[np.asarray(labels, np.uint8)]

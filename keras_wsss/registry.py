@@ -172,6 +172,7 @@ FORMATS = Registry(
         "onnx": "keras_wsss.export.formats:onnx",
         "litert": "keras_wsss.export.formats:litert",
         "weights": "keras_wsss.export.formats:weights",
+        "web": "keras_wsss.export.formats:web",
     },
 )
 LABEL_FORMATS = Registry(
@@ -193,3 +194,11 @@ register_decoder = DECODERS.register
 register_reader = READERS.register
 register_format = FORMATS.register
 register_label_format = LABEL_FORMATS.register
+
+
+def usual_formats() -> tuple[str, ...]:
+    """The export formats that are written where none is named.
+
+    All that are registered but the page for browsers, which needs a package from npm.
+    """
+    return tuple(name for name in FORMATS if name != "web")

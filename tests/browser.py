@@ -157,6 +157,35 @@ class Browser:
             raise RuntimeError(f"{expression}: {answer['exceptionDetails']}")
         return answer["result"].get("value")
 
+    def until(self, expression, seconds=60):
+        """Waits until a JavaScript expression is true."""
+        end = time.monotonic() + seconds
+        while not self.run(expression):
+            if time.monotonic() > end:
+                raise RuntimeError(f"{expression}: not true after {seconds} seconds")
+            time.sleep(0.02)
+
+    def choose(self, selector, path):
+        """Chooses a file for an ``<input type="file">``."""
+        element = self.call("Runtime.evaluate", expression=f"document.querySelector('{selector}')")
+        found = element["result"]["objectId"]
+        self.call("DOM.setFileInputFiles", files=[str(path)], objectId=found)
+
+    def download(self, selector):
+        """Clicks what saves a file; the name and the bytes of the file."""
+        self.events.clear()
+        with tempfile.TemporaryDirectory() as folder:
+            self.call(
+                "Browser.setDownloadBehavior",
+                behavior="allow",
+                downloadPath=folder,
+                eventsEnabled=True,
+            )
+            self.run(f"document.querySelector('{selector}').click()")
+            name = self.wait_for("Browser.downloadWillBegin")["suggestedFilename"]
+            self.wait_for("Browser.downloadProgress", state="completed")
+            return name, (Path(folder) / name).read_bytes()
+
     def press(self, key):
         """Forgets the events so far; presses and releases ``"Tab"`` or ``"Enter"``."""
         self.events.clear()
@@ -175,12 +204,18 @@ class Browser:
         )
         Path(path).write_bytes(base64.b64decode(shot["data"]))
 
-    def faults(self, url):
-        """What is wrong with a page on desktop or phone, light or dark; a list of sentences."""
+    def faults(self, url, use=lambda: None):
+        """What is wrong with a page on desktop or phone, light or dark; a list of sentences.
+
+        Args:
+            url: of the page.
+            use: is called when it is open, and does with it what people do.
+        """
         found = []
         for width in (1280, 390):
             for scheme in ("light", "dark"):
                 self.open(url, width, scheme=scheme)
+                use()
                 for fault in [*self.errors, *self.run(FAULTS.replace("WIDTH", str(width)))]:
                     found.append(f"{width} {scheme}: {fault}")
         return found
@@ -205,9 +240,19 @@ class Browser:
         sent = (e for e in self.events if e.get("method") == "Network.requestWillBeSent")
         return [event["params"]["request"]["url"] for event in sent]
 
-    def wait_for(self, event):
-        """Returns when an event of the protocol has come since the page was opened."""
-        while all(each.get("method") != event for each in self.events):
+    def wait_for(self, method, **said):
+        """What an event of the protocol says, once one has come since the page was opened.
+
+        Args:
+            method: its name.
+            **said: what it says among other things.
+        """
+        seen = 0
+        while True:
+            for event in self.events[seen:]:
+                if event.get("method") == method and said.items() <= event["params"].items():
+                    return event["params"]
+            seen = len(self.events)
             self.events.append(self._message())
 
     def _message(self, seconds=60):

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
+from keras_wsss.export.palette_png import encode_mask
 from keras_wsss.export.serving.server import Options, serve
 
 CLASSES = ("background", "cat", "dog")
@@ -38,7 +39,7 @@ class StandIn(tf.Module):
             )
             mask = self.class_map(image)
             coverage = tf.reduce_mean(tf.one_hot(mask, 3), axis=[0, 1])
-            encoded = tf.io.encode_png(mask[..., None])
+            encoded = encode_mask(mask)
             return {
                 "mask_png_bytes": tf.where(empty, b"", encoded),
                 "coverage": tf.where(empty, 0.0, coverage),
@@ -116,6 +117,11 @@ def png(seed=0, size=(20, 30)):
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "png")
     return image, buffer.getvalue()
+
+
+def read_mask(contents):
+    """Class ids uint8 `[H,W]` of a palette PNG."""
+    return np.asarray(Image.open(io.BytesIO(contents)))
 
 
 def expected_mask(image, version=1):

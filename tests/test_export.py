@@ -198,6 +198,19 @@ def test_an_export_beside_another_takes_the_next_number(tmp_path):
     }
 
 
+def test_folders_of_several_formats_are_replaced_as_a_whole(tmp_path):
+    made, output = tmp_path / "made", tmp_path / "exported"
+    for folder in (made, output):
+        for kind in ("weights", "web"):
+            (folder / kind / "cats").mkdir(parents=True)
+            (folder / kind / "cats" / SUMS).write_text(folder.name)
+            (folder / kind / "cats" / f"{folder.name}.txt").write_text("")
+    _move(made, output)
+    for kind in ("weights", "web"):
+        assert (output / kind / "cats" / SUMS).read_text() == "made"
+        assert not (output / kind / "cats" / "exported.txt").exists()
+
+
 def test_overrides_change_the_data_and_nothing_else(run, bundle, tmp_path):
     overrides = ["seed=9", "heads.embedding_dim=32", "backbone.weights=x"]
     config = load_run_config(run.path, overrides)
@@ -329,7 +342,8 @@ def test_the_command_knows_registered_formats(run, tmp_path, own_format, capsys)
     own_format(off=0, bounds=None)
     given = ["--run", str(run.path), "--output", str(tmp_path), "--images", "1", "--no-speed"]
     main([*given, "--format", "toy"])
-    assert f"{NAME}.toy" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"{NAME}.toy" in said and "next" not in said
     with pytest.raises(ConfigError, match="export format onnx: is one of the library's"):
         register_format("onnx", print)
 

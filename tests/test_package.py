@@ -16,7 +16,7 @@ from keras_wsss._environment import SETTINGS
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SOURCES = ("keras_wsss", "configs", "export", "setup.cfg", "pyproject.toml", "README.md", "LICENSE")
-SHIPPED = {".py", ".typed", ".yaml", ".md", ".txt", ".config"}
+SHIPPED = {".py", ".typed", ".yaml", ".md", ".txt", ".config", ".css", ".html", ".js"}
 
 
 def run(*arguments, cwd, **environment):

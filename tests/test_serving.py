@@ -31,6 +31,7 @@ from serving_models import (
     expected_mask,
     local_server,
     png,
+    read_mask,
     write_stand_in,
 )
 from tensorflow_serving.apis import (
@@ -125,8 +126,8 @@ def test_rows_of_one_input_need_no_name(server):
         assert first == second
         assert first["status"] == "ok" and first["class_names"] == ["dog", "cat"]
         assert first["class_ids"] == [2, 1] and first["class_scores"] == [0.75, 0.25]
-        mask = tf.io.decode_png(base64.b64decode(first["mask_png_bytes"]["b64"]))
-        np.testing.assert_array_equal(mask[..., 0], expected_mask(image))
+        mask = read_mask(base64.b64decode(first["mask_png_bytes"]["b64"]))
+        np.testing.assert_array_equal(mask, expected_mask(image))
 
 
 def test_columns(server):
@@ -292,8 +293,8 @@ def test_grpc_predict(server):
     assert response.model_spec.signature_name == "serving_default"
     assert (response.model_spec.name, response.model_spec.version.value) == ("cats", 1)
     assert tf.make_ndarray(response.outputs["status"]).tolist() == [b"ok", b"empty"]
-    mask = tf.io.decode_png(tf.make_ndarray(response.outputs["mask_png_bytes"])[0])
-    np.testing.assert_array_equal(mask[..., 0], expected_mask(image))
+    mask = read_mask(tf.make_ndarray(response.outputs["mask_png_bytes"])[0])
+    np.testing.assert_array_equal(mask, expected_mask(image))
     request = predict_request("predict_tensor", version=1, images=image[None])
     answer = tf.make_ndarray(stub(server).Predict(request).outputs["class_map"])
     np.testing.assert_array_equal(answer, expected_mask(image)[None])
@@ -642,6 +643,8 @@ def start_command(folder, *arguments):
 def test_requests_in_flight_are_answered_before_the_end(models):
     process, lines = start_command(models)
     assert "Production is TF Serving" in " ".join(lines)
+    page = next(line.split()[1] for line in lines if line.startswith("page"))
+    assert requests.get(page, timeout=30).headers["content-type"].startswith("text/html")
     url = next(line.split()[1] for line in lines if line.startswith("REST"))
     target = next(line.split()[1] for line in lines if line.startswith("gRPC"))
     with ThreadPoolExecutor(2) as threads:

@@ -11,13 +11,19 @@ from keras_wsss.config import Config, load_run_config
 from keras_wsss.config.messages import what_is_allowed
 from keras_wsss.errors import ConfigError
 from keras_wsss.export.metadata import Limits, limits_of
-from keras_wsss.registry import FORMATS
+from keras_wsss.registry import FORMATS, usual_formats
 
-HELP = "write SavedModel, ONNX and LiteRT files"
+HELP = "write SavedModel, ONNX and LiteRT files, or a page for browsers"
 EXAMPLES = """\
   keras-wsss export --run runs/photos --output exported
   keras-wsss export --run runs/photos --output exported --format onnx --size 384 512
+  keras-wsss export --run runs/photos --output exported --format web
 """
+# What is done with a format, if it was written.
+NEXT = {
+    "saved_model": "keras-wsss serve {output}/saved_model/{name}",
+    "web": "python -m http.server --directory {output}/web/{name}",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,9 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format",
         type=lambda text: text.split(","),
-        default=tuple(FORMATS),
+        default=usual_formats(),
         metavar="NAME,...",
-        help=f"some of {','.join(FORMATS)} (all)",
+        help=f"some of {','.join(FORMATS)} (all but web)",
     )
     parser.add_argument("--name", help="of the model (that of the configuration)")
     parser.add_argument("--checkpoint", choices=("last", "best"), default="last")
@@ -44,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--images", type=bounded(1), default=100, help="validation images compared (100)"
     )
     parser.add_argument("--no-speed", action="store_true", help="measure neither speed nor memory")
-    admitted = parser.add_argument_group("what the SavedModel admits")
+    admitted = parser.add_argument_group("what the SavedModel and the page admit")
     for name, field in Limits.model_fields.items():
         flag = f"--{name.replace('_', '-')}"
         admitted.add_argument(flag, type=int, help=f"({field.default})")
@@ -72,16 +78,10 @@ def run(options: argparse.Namespace) -> None:
         speed=not options.no_speed,
     )
     name = options.name or config.name
-    show(
-        options,
-        compared,
-        [
-            table(compared),
-            "",
-            f"written   {options.output} (comparison.json, README.md)",
-            f"next      keras-wsss serve {options.output}/saved_model/{name}",
-        ],
-    )
+    known = [NEXT[each] for each in options.format if each in NEXT]
+    lines = [f"next      {each.format(output=options.output, name=name)}" for each in known]
+    written = f"written   {options.output} (comparison.json, comparison.md)"
+    show(options, compared, [table(compared), "", written, *lines])
 
 
 def _limits(run: Config, options: argparse.Namespace) -> Limits:

@@ -88,6 +88,7 @@ def run(options: argparse.Namespace) -> None:
 
 def _announce(endpoints: Endpoints) -> None:
     print(BANNER)
+    print(f"page  {endpoints.rest}/", flush=True)
     for name in endpoints.models:
         print(f"REST  {endpoints.rest}/v1/models/{name}", flush=True)
         if endpoints.grpc:

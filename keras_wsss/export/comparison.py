@@ -62,9 +62,9 @@ class Exported:
     """A model that was written.
 
     Attributes:
-        kind: ``saved_model``, ``onnx``, the precision of a LiteRT file, or the name of a format of
-            one's own.
-        path: file, or version folder of a SavedModel.
+        kind: ``saved_model``, ``onnx``, ``web``, the precision of a LiteRT file, or the name of a
+            format of one's own.
+        path: file, version folder of a SavedModel, or folder of a page.
         size: the only height and width that it takes, or None.
         bounds: what it may differ; None: those of its kind, ``EXACT`` for one of one's own.
         opener: function of the path to a :class:`~keras_wsss.export.readers.OpenedModel`.

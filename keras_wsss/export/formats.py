@@ -30,6 +30,7 @@ from keras_wsss.export.network import NetworkFunction
 from keras_wsss.export.onnx_file import write_onnx
 from keras_wsss.export.package import write_package
 from keras_wsss.export.saved_model import write_saved_model
+from keras_wsss.export.web_file import open_web, write_web
 
 CALIBRATION_IMAGES = 32  # 16 are as good as 100 (docs/export-formats.md)
 
@@ -103,3 +104,11 @@ def weights(job: ExportJob) -> list[Exported]:
     """``weights/NAME``, which :func:`keras_wsss.load` reads; it is the model itself."""
     write_package(job.model, job.folder / job.name, job.metadata)
     return []
+
+
+def web(job: ExportJob) -> list[Exported]:
+    """``web/NAME``, a page for any web server; its network takes photographs of any size."""
+    path = job.folder / job.name
+    write_web(job.network, path, job.metadata, job.limits)
+    write_sums(path)
+    return [Exported("web", path, opener=open_web)]

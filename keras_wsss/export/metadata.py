@@ -99,7 +99,7 @@ class Metadata(pydantic.BaseModel):
         licence: of the code.
         weights_licence: of the pretrained weights that the training started from.
         provenance: where the weights come from.
-        limits: what a SavedModel admits; None in other formats, which take decoded images.
+        limits: what a SavedModel or a page admits; None in formats that take decoded images.
 
     Example:
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -28,10 +28,11 @@ def write_onnx(
     path: str | Path,
     metadata: Metadata,
     size: tuple[int, int] | None = None,
+    dtype: Literal["uint8", "float32"] = "uint8",
 ) -> None:
     """Writes a network as an ONNX file.
 
-    The file takes ``images`` uint8 `[N,H,W,3]`, RGB, and gives ``class_map``, ``logits`` and
+    The file takes ``images`` `[N,H,W,3]`, RGB 0..255, and gives ``class_map``, ``logits`` and
     ``image_logits`` as the network does. Its metadata properties hold ``keras_wsss`` (the JSON of
     ``metadata``), ``classes`` (comma-separated, by mask id) and ``license``.
 
@@ -41,6 +42,7 @@ def write_onnx(
         metadata: what the file says about itself.
         size: height and width that the file is made for, with a batch of 1; None: any batch and
             any size.
+        dtype: of the images; float32 for programs that shrink photographs and do not round them.
 
     Raises:
         ConfigError: the extra ``export`` is not installed.
@@ -53,7 +55,7 @@ def write_onnx(
     import tensorflow as tf  # slow, and the reader needs none
 
     shape = [None, None, None, 3] if size is None else [1, *size, 3]
-    signature = [tf.TensorSpec(shape, tf.uint8, name="images")]
+    signature = [tf.TensorSpec(shape, dtype, name="images")]
     function = tf.function(
         lambda images: network(tf.cast(images, tf.float32)),
         input_signature=signature,
@@ -127,7 +129,9 @@ class OnnxModel:
             ) from error
         properties = self.session.get_modelmeta().custom_metadata_map
         self.metadata = read_metadata(properties.get(METADATA_KEY), path)
-        self.path, self.shape = path, self.session.get_inputs()[0].shape
+        (images,) = self.session.get_inputs()
+        self.path, self.shape = path, images.shape
+        self.dtype = np.float32 if images.type == "tensor(float)" else np.uint8
         self.names = [output.name for output in self.session.get_outputs()]
 
     def __call__(self, images: np.ndarray) -> dict[str, Any]:
@@ -137,4 +141,5 @@ class OnnxModel:
             DataError: images of another type, or of a size that the file is not made for.
         """
         check_images(images, self.shape, self.path)
-        return dict(zip(self.names, self.session.run(None, {"images": images}), strict=True))
+        outputs = self.session.run(None, {"images": images.astype(self.dtype)})
+        return dict(zip(self.names, outputs, strict=True))

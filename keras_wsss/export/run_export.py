@@ -6,6 +6,7 @@ import errno
 import json
 import re
 import shutil
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -32,13 +33,14 @@ from keras_wsss.export.files import version_folders
 from keras_wsss.export.formats import ExportJob
 from keras_wsss.export.metadata import Checkpoint, Limits, Metadata, Provenance, limits_of
 from keras_wsss.export.network import network_of
+from keras_wsss.export.web_file import find_runtime
 from keras_wsss.inference import load
 from keras_wsss.inference.checkpoints import class_names, stage_of_run
 from keras_wsss.inference.evaluate_run import supervision
 from keras_wsss.output import scratch_folder
-from keras_wsss.palette import voc_palette
+from keras_wsss.palette import colour_codes
 from keras_wsss.prediction import SMALLEST_SIDE
-from keras_wsss.registry import FORMATS
+from keras_wsss.registry import FORMATS, usual_formats
 from keras_wsss.run_folder import RunDirectory
 
 
@@ -58,7 +60,7 @@ def export_run(
     """Exports a trained run and compares every file with the Keras model.
 
     ``output`` then holds, by format, ``saved_model/NAME/VERSION``, ``onnx/NAME.onnx``,
-    ``litert/NAME_PRECISION.tflite`` and ``weights/NAME``, with ``comparison.json``,
+    ``litert/NAME_PRECISION.tflite``, ``weights/NAME`` and ``web/NAME``, with ``comparison.json``,
     ``comparison.md`` and what TF Serving needs. Nothing is left there but the two reports if a
     model is out of bounds.
 
@@ -66,13 +68,13 @@ def export_run(
         run: folder of a trained run.
         output: folder; a SavedModel there gets a new version beside its old ones, other files are
             replaced.
-        formats: names of export formats; None: all that are registered.
+        formats: names of export formats; None: :func:`usual_formats`.
         config: :class:`~keras_wsss.config.Config` to take the data from, and nothing else; None:
             the run's own.
         name: of the model, letters, digits, ``_`` and ``-``; None: that of the configuration.
         which: checkpoint, ``last`` or ``best``.
         size: height and width of ONNX and LiteRT files that take nothing else; None: any size.
-        limits: what the SavedModel admits; None: :func:`limits_of` the run.
+        limits: what the SavedModel and the page admit; None: :func:`limits_of` the run.
         images: int, how many of the validation list are compared.
         speed: bool, also measure latency and memory, in a process for each model.
 
@@ -89,11 +91,13 @@ def export_run(
     100.0
     """
     output = Path(output)
-    formats = tuple(FORMATS) if formats is None else formats
+    formats = usual_formats() if formats is None else formats
     if unknown := set(formats) - set(FORMATS):
         raise ConfigError(f"format {', '.join(unknown)}: not known; known: {', '.join(FORMATS)}")
     if size and min(size) < SMALLEST_SIDE:
         raise ConfigError(f"size {size[0]} {size[1]}: allowed: sides of {SMALLEST_SIDE} or more")
+    if "web" in formats:
+        find_runtime()  # before minutes of work on other formats
     stage, trained = stage_of_run(run)
     limits = limits or limits_of(trained)
     data = stage_of_run(run, config)[1].data
@@ -154,7 +158,7 @@ def describe(name: str, model: Any, stage: Path, config: Config, which: Checkpoi
     return Metadata(
         name=name,
         classes=classes,
-        palette=tuple(f"#{bytes(colour).hex()}" for colour in voc_palette()[: len(classes)]),
+        palette=colour_codes(len(classes)),
         scale=tuple(((high - low) / 255).tolist()),
         offset=tuple(low.tolist()),
         square=config.data.square,
@@ -220,7 +224,7 @@ def _move(made: Path, output: Path) -> None:
             _move_version(source, target.parent)
         else:
             if target.exists():
-                target.replace(made / "replaced")  # goes with the rest of ``made``
+                target.replace(tempfile.mkdtemp(dir=made))  # goes with the rest of ``made``
             source.replace(target)
 
 

@@ -1,4 +1,7 @@
-"""The REST endpoint (tensorflow.org/tfx/serving/api_rest) as an ASGI application."""
+"""The REST endpoint (tensorflow.org/tfx/serving/api_rest) as an ASGI application.
+
+At its root there is a page for people, which asks it as any other client does.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,12 @@ import grpc
 from google.protobuf import json_format
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
+from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 from tensorflow_serving.apis import get_model_metadata_pb2
 
 from keras_wsss.export.metadata import SIGNATURE
+from keras_wsss.export.photo_page import server_page
 from keras_wsss.export.serving.gate import Gate, RequestError, invalid
 from keras_wsss.export.serving.json_tensors import format_outputs, parse_inputs
 from keras_wsss.export.serving.model_store import ModelStore
@@ -41,6 +45,13 @@ HTTP = {
     grpc.StatusCode.UNAUTHENTICATED: 401,
 }
 """Codes that are not here are 500."""
+# The page itself says what it may load; it cannot say who may show it inside another.
+PAGE_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
 
 
 class TooLargeError(Exception):
@@ -70,11 +81,17 @@ def rest_app(store: ModelStore, gate: Gate, max_body: int) -> Starlette:
         except TooLargeError:
             return _json({"error": f"a request may have {max_body} bytes; send fewer images"}, 413)
 
+    async def page(request: Request) -> Response:
+        return HTMLResponse(server_page(store.names()), headers=PAGE_HEADERS)
+
     async def internal(request: Request, error: Exception) -> Response:
         return _json({"error": f"{type(error).__name__}: {error}"}, 500)
 
     return Starlette(
-        routes=[Route("/v1/{path:path}", answer, methods=["GET", "POST"])],
+        routes=[
+            Route("/", page),
+            Route("/v1/{path:path}", answer, methods=["GET", "POST"]),
+        ],
         exception_handlers={Exception: internal},
     )
 

@@ -43,7 +43,8 @@ def report_page(runs: Sequence[Results]) -> str:
         f'<li><a href="#{_anchor(title)}">{escape(title)}</a></li>' for title, _ in sections
     )
     navigation = f'<nav aria-label="sections"><ul>{links}</ul></nav>\n'
-    return page(f"Report: {names}", navigation + _joined(sections, 2), style=STYLE)
+    style = f"<style>\n{STYLE}</style>"
+    return page(f"Report: {names}", navigation + _joined(sections, 2), head=style)
 
 
 def _sections_of(run: Results, prefix: str) -> list[Section]:
