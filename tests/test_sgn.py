@@ -544,7 +544,7 @@ def test_recipe_of_the_page():
         ("sgn.mix_start=14000", ["sgn.mix_start", "less than sgn.mix_end (14000)"]),
         ("sgn.background_score=0.4", ["sgn.background_score", "less than sgn.class_score (0.35)"]),
         ("sgn.levels=[4]", ["sgn.levels", "4"]),
-        ("sgn.epsilon=0", ["sgn.epsilon", "0.00001"]),
+        ("sgn.epsilon=0", ["sgn.epsilon", "1e-05"]),
         (
             "sgn.labels_from=M2",
             ["sgn.labels_from", "'M2'", "'localization', 'affinity' or 'image'"],
