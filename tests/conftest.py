@@ -39,6 +39,22 @@ def two_logical_cpus():
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def datasets_do_not_tune_themselves(two_logical_cpus):
+    """Also those that tests and Keras make: a tuned one can make its end wait for a minute."""
+    import tensorflow as tf
+
+    from keras_wsss.data.pipeline import untuned
+
+    def with_tuning_off(dataset):
+        return untuned(dataset) if dataset.options().autotune.enabled is None else dataset
+
+    # What TensorFlow calls before it makes an iterator.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tf.data.Dataset, "_apply_debug_options", with_tuning_off)
+        yield
+
+
 def tiny_config(*overrides, config="shapes_tscd", start=3):
     """A shipped configuration on the smallest network: crops of 128, batches of 2, 8 steps.
 

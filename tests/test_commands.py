@@ -307,7 +307,7 @@ def test_predictions_of_an_older_model_do_not_stay(run, photos, tmp_path, capsys
     main(command)  # a mask that is gone is made again
     assert (tmp_path / "out" / "masks" / "a.png").exists()
     weights = run / "checkpoints" / "last.weights.h5"
-    os.utime(weights, ns=(0, weights.stat().st_mtime_ns + 10**9))
+    os.utime(weights, ns=(0, weights.stat().st_mtime_ns + 10**12))
     with pytest.raises(SystemExit):
         main(command)
     assert "--overwrite to begin anew" in capsys.readouterr().err
