@@ -1,12 +1,17 @@
-"""Files and folders that appear as a whole or not at all, whatever interrupts their writing."""
+"""Files and folders that appear as a whole or not at all, whatever interrupts their writing.
+
+Files of JSON lines grow line by line instead; :func:`whole_records` reads what is whole.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from keras_wsss.errors import ConfigError, DataError
 
@@ -53,6 +58,21 @@ def scratch_folder(parent: Path) -> tempfile.TemporaryDirectory[str]:
     """
     parent.mkdir(parents=True, exist_ok=True)
     return tempfile.TemporaryDirectory(dir=parent, prefix=PARTIAL, ignore_cleanup_errors=True)
+
+
+def whole_records(file: Path) -> list[dict[str, Any]]:
+    """Records of a file with a JSON object a line; the last line may have been cut off.
+
+    Args:
+        file: none means no records.
+
+    Example:
+
+    >>> whole_records(Path("runs/demo/metrics.jsonl"))[0]["step"]
+    10
+    """
+    lines = file.read_text("utf-8").splitlines() if file.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("}")]
 
 
 def check_own_folder(target: Path, mark: str) -> bool:

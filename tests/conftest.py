@@ -55,6 +55,16 @@ def datasets_do_not_tune_themselves(two_logical_cpus):
         yield
 
 
+@pytest.fixture(scope="module")
+def eager():
+    """No graphs in the tests of a file: tracing would take longer than computing."""
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
 def tiny_config(*overrides, config="shapes_tscd", start=3):
     """A shipped configuration on the smallest network: crops of 128, batches of 2, 8 steps.
 

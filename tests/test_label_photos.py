@@ -8,7 +8,6 @@ import sys
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from conftest import tiny_config
 from PIL import Image
 from pycocotools.coco import COCO
@@ -31,13 +30,7 @@ DATA = [
     "pseudo_label.iterations=1",
 ]
 
-
-@pytest.fixture(scope="module", autouse=True)
-def eager():
-    """Tracing would take longer than computing."""
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
+pytestmark = pytest.mark.usefixtures("eager")  # tracing would take longer than computing
 
 
 def untrained_run(path, *overrides, config="shapes_tscd"):

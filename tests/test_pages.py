@@ -5,7 +5,6 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
-import tensorflow as tf
 from data_folder import photograph, write_voc
 from PIL import Image
 from test_label_photos import untrained_run
@@ -31,14 +30,12 @@ def photos(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def predictions(photos, tmp_path_factory):
+def predictions(photos, eager, tmp_path_factory):
     """The index page of ``predict``."""
-    tf.config.run_functions_eagerly(True)  # tracing would take longer than computing
     folder = tmp_path_factory.mktemp("predictions")
     (photos / "broken.jpg").write_bytes(b"\xff\xd8 nonsense")
     predict_files(untrained_run(folder / "run"), find_photographs([photos]), folder / "masks")
     (photos / "broken.jpg").unlink()
-    tf.config.run_functions_eagerly(False)
     return folder / "masks" / "index.html"
 
 

@@ -9,7 +9,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from PIL import Image
 from test_label_photos import untrained_run
 
@@ -29,13 +28,7 @@ from keras_wsss.run_folder import RunDirectory
 
 PICTURES = ["image", "CAM", "pseudo label", "prediction", "truth"]
 
-
-@pytest.fixture(scope="module", autouse=True)
-def eager():
-    """Tracing would take longer than computing."""
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
+pytestmark = pytest.mark.usefixtures("eager")  # tracing would take longer than computing
 
 
 def run_folder(path, *overrides, config="shapes_tscd"):

@@ -7,7 +7,6 @@ import sys
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from conftest import only_keys_of, record_reads, tiny_config
 from data_folder import write_mask, write_voc
 from PIL import Image
@@ -23,9 +22,9 @@ from keras_wsss.inference.report import write_report
 from keras_wsss.run_folder import RunDirectory
 from keras_wsss.training import train
 
+pytestmark = pytest.mark.usefixtures("eager")
+
 STAGES = ("classifier", "segmentation", "retraining")
-
-
 SMALL = (
     "data.crop_size=64",
     "cam.scales=[1.0]",
@@ -50,14 +49,6 @@ def pipeline(*overrides):
 
 class KilledError(Exception):
     pass
-
-
-@pytest.fixture(scope="module", autouse=True)
-def eager():
-    """Tracing so many networks would take minutes; the graphs are tested elsewhere."""
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from keras_wsss.errors import ConfigError, DataError
 from keras_wsss.inference.checkpoints import load
 from keras_wsss.inference.evaluation import crf_labels
 from keras_wsss.ops.crf import require_crf
-from keras_wsss.output import check_own_folder
+from keras_wsss.output import check_own_folder, whole_records
 from keras_wsss.pages import address, figure, page, pictures
 from keras_wsss.pictures import found_classes, save_mask_and_overlay
 from keras_wsss.prediction import Predictor, pixels
@@ -117,14 +117,11 @@ def _rows_so_far(output, settings, overwrite):
             f"{output}: holds predictions of other settings; choose another folder, or "
             "--overwrite to begin anew"
         )
-    rows = {}
-    file = output / ROWS
-    for line in file.read_text("utf-8").splitlines() if file.exists() else ():
-        if line.endswith("}"):  # the last one may be cut off
-            row = json.loads(line)
-            if (output / "masks" / f"{row['name']}.png").exists():
-                rows[row["path"]] = row
-    return rows
+    return {
+        row["path"]: row
+        for row in whole_records(output / ROWS)
+        if (output / "masks" / f"{row['name']}.png").exists()
+    }
 
 
 def _begin(output, settings, rows):

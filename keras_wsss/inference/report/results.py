@@ -9,6 +9,7 @@ from typing import Any
 
 from keras_wsss.config import Config, load_run_config, stage_configs
 from keras_wsss.inference.evaluate_run import evaluate_run
+from keras_wsss.output import whole_records
 from keras_wsss.run_folder import RunDirectory
 
 Content = dict[str, Any]
@@ -80,9 +81,6 @@ def read_metrics(file: Path) -> list[Content]:
     A resumed run may have logged a step twice: what it says last counts.
     """
     records: dict[int, Content] = {}
-    lines = file.read_text().splitlines() if file.exists() else []
-    for line in lines:
-        if line.endswith("}"):  # the last one may be cut off
-            record = json.loads(line)
-            records[record["step"]] = records.get(record["step"], {}) | record
+    for record in whole_records(file):
+        records[record["step"]] = records.get(record["step"], {}) | record
     return [records[step] for step in sorted(records)]

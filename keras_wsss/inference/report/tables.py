@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from keras_wsss.palette import voc_palette
+from keras_wsss.palette import colour_codes
 
 
 def table(caption: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -51,5 +51,4 @@ def shade(share: float) -> str:
 
 def swatch(number: int) -> str:
     """The colour of a mask's id, to stand before its name."""
-    red, green, blue = voc_palette()[number].tolist()
-    return f'<span class="swatch" style="background: rgb({red}, {green}, {blue})"></span>'
+    return f'<span class="swatch" style="background: {colour_codes()[number]}"></span>'
