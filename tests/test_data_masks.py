@@ -249,6 +249,22 @@ def test_doubt_about_turned_masks_is_said(folder, turned, masks, doubt, caplog):
     assert (said in caplog.text) == bool(doubt) and (doubt or "") in caplog.text
 
 
+@pytest.mark.parametrize("suffix", ["png", "webp"])
+def test_an_orientation_that_is_not_read_is_said(folder, suffix, caplog):
+    path = folder / "JPEGImages/image_1.jpg"
+    image = Image.open(path)
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    path.unlink()
+    image.save(path.with_suffix(f".{suffix}"), exif=exif)
+    with caplog.at_level(logging.WARNING):
+        load(folder)
+    assert "1 photographs of the list val say how they are to be turned, which is" in caplog.text
+    assert f"first image_1.{suffix}" in caplog.text
+    image.save(path.with_suffix(f".{suffix}"), exif=b"Exif\0\0nonsense")
+    load(folder)
+
+
 def test_a_decoder_that_sees_another_size(folder):
     """Readers of headers and decoders need not agree on broken files: nor do these two."""
     split = load(folder)

@@ -142,6 +142,11 @@ def test_a_wrong_compile_is_one_message(data, options, says):
         supervised(data).compile(**options)
 
 
+def test_a_loss_in_its_usual_place_is_refused(data):
+    with pytest.raises(ConfigError, match="loss=.*brings its own losses"):
+        supervised(data).compile("adam", "mse")
+
+
 def test_a_method_of_the_released_code_cannot_compile_the_crf():
     model = wsss.RRM(classes=2, pseudo_label={"refiner": "crf"}, **SMALL)
     with pytest.raises(ConfigError, match="crf runs on the host"):
@@ -196,6 +201,40 @@ def test_fit_after_a_fit_that_failed(data):
         model.fit(batches(data, masks=False), verbose=0)
     model.fit(batches(data), verbose=0)
     assert int(model.optimizer.iterations) == 4
+
+
+def test_what_a_later_phase_needs_is_asked_for_at_once(data):
+    """Not after the steps, perhaps thousands, in which the classifier trains alone."""
+    later = {"classification": {"weight": 1.0}, "segmentation": {"weight": 1.0, "start_step": 3}}
+    model = supervised(data, losses=later)
+    model.compile("adam", steps=4, run_eagerly=True)
+    with pytest.raises(DataError, match="supervised needs 'mask' in every batch: masks=True"):
+        model.fit(batches(data, masks=False), verbose=0)
+    without = data[1].batches().map(lambda batch: {"image": batch["image"]})
+    with pytest.raises(DataError, match="supervised needs 'labels' in every batch"):
+        model.fit(batches(data), validation_data=without, verbose=0)
+    assert int(model.optimizer.iterations) == 0
+
+
+def test_a_split_is_no_dataset(data):
+    model = supervised(data)
+    model.compile("adam", steps=4, run_eagerly=True)
+    for options in ({"x": data[0]}, {"x": batches(data), "validation_data": data[1]}):
+        with pytest.raises(DataError, match=r"Split .* is no dataset: split\.batches\(crop=SIDE"):
+            model.fit(**options, verbose=0)
+    assert int(model.optimizer.iterations) == 0
+
+
+@pytest.mark.parametrize("shape", [(64, 64, 3), (2, 64, 64), (2, 64, 64, 4), (2, 3, 64, 64)])
+def test_images_of_another_shape_are_refused(data, shape):
+    model = supervised(data)
+    model.compile("adam", steps=4, run_eagerly=True)
+    images = np.zeros(shape, np.float32)
+    labels, mask = np.zeros((len(images), 2)), np.zeros((len(images), 64, 64), np.int32)
+    batch = {"image": images, "labels": labels, "mask": mask}
+    for call in (model, model.train_on_batch, model.test_on_batch):
+        with pytest.raises(DataError, match=r"images have the shape .*; they are RGB, 0\.\.255"):
+            call(batch)
 
 
 def test_a_first_fit_without_a_step_says_nothing_about_the_length(data):
@@ -261,6 +300,8 @@ def test_weights_of_samples_are_refused(data):
     (batch,) = batches(data).take(1).as_numpy_iterator()
     with pytest.raises(DataError, match="class weights are not used"):
         model.train_on_batch(batch, sample_weight=np.zeros(len(batch["image"])))
+    with pytest.raises(DataError, match="class weights are not used"):
+        model.train_on_batch(batch, class_weight={0: 1.0})
 
 
 @pytest.mark.parametrize(

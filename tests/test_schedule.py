@@ -336,3 +336,24 @@ def test_a_checkpoint_that_a_callback_loads_brings_its_phase():
     model.optimizer.build(model.trainable_variables)
     model.fit(numbered(2), shuffle=False, verbose=0, callbacks=[Load()])
     np.testing.assert_array_equal(model.seen[9:11].numpy() >= 0, [[1, 1, 1, 0], [1, 1, 1, 1]])
+
+
+def test_a_callback_may_set_the_step_between_epochs():
+    model = StandIn(0, 2, 2, 4)
+
+    class Back(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            self.model.optimizer.iterations.assign(0)
+
+    model.compile(keras.optimizers.Adam(0.1))
+    model.optimizer.build(model.trainable_variables)
+    ran, run_steps = [], model._run_steps
+
+    def watched(phase, steps, iterator):
+        ran.append((int(model.optimizer.iterations), phase))
+        return run_steps(phase, steps, iterator)
+
+    model._run_steps = watched
+    model.fit(numbered(4), epochs=2, shuffle=False, verbose=0, callbacks=[Back()])
+    assert [step for step, _ in ran] == [0, 1, 2, 3, 0, 1, 2, 3]
+    assert all(phase == model.schedule.phase(step) for step, phase in ran)

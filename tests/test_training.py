@@ -1,6 +1,7 @@
 """Runs from the configuration to the summary, on the smallest network."""
 
 import json
+import logging
 import math
 import shutil
 import signal
@@ -24,6 +25,7 @@ from keras_wsss.optimizers import GroupedAdamW, build_optimizer
 from keras_wsss.run_folder import RunDirectory
 from keras_wsss.training import train
 from keras_wsss.training.callbacks import StopOnNaN
+from keras_wsss.training.distribution import configure, precision_put_back
 
 
 @pytest.fixture(scope="module")
@@ -210,6 +212,16 @@ def test_masks_are_not_read_by_training(tmp_path):
         weights.append([weight.numpy() for weight in model.weights])
     for one, two in zip(*weights, strict=True):
         np.testing.assert_array_equal(one, two)
+
+
+def test_threads_of_an_earlier_run_are_said(monkeypatch, caplog):
+    monkeypatch.setattr(tf.config.threading, "get_intra_op_parallelism_threads", lambda: 3)
+    for threads, said in ((None, True), (3, False)):
+        caplog.clear()
+        settings = tiny_config().training.model_copy(update={"threads": threads})
+        with precision_put_back(), caplog.at_level(logging.WARNING):
+            configure(settings, seed=1)
+        assert ("TensorFlow has 3 from before in this process" in caplog.text) == said
 
 
 def test_fit_in_a_notebook():

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image
 
 from keras_wsss.data.decodable import HEAD, check_decodable, is_webp
 from keras_wsss.data.ids import called_otherwise
@@ -162,6 +162,23 @@ def displayed_size(path: str) -> tuple[tuple[int, int], int]:
         width, height = image.size
     orientation = file_orientation(path)
     return ((height, width) if orientation in SWAPPED else (width, height)), orientation
+
+
+def has_unread_orientation(path: str) -> bool:
+    """Whether a file that is no JPEG says that it is to be turned, which viewers do and we do not.
+
+    Example:
+
+    >>> has_unread_orientation("photo.jpg")
+    False
+    """
+    try:
+        with _opened(path) as image:
+            if image.format in ("JPEG", "MPO"):
+                return False
+            return image.getexif().get(ExifTags.Base.Orientation) in range(2, 9)
+    except DataError:  # broken EXIF data say nothing
+        return False
 
 
 def read_map(path: str, image_path: str) -> np.ndarray:

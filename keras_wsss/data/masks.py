@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_wsss.data.files import SWAPPED, displayed_size
+from keras_wsss.data.files import SWAPPED, displayed_size, has_unread_orientation
 from keras_wsss.data.labels import TagTable, keep_tagged
 from keras_wsss.data.split import Split, identity_map
 from keras_wsss.errors import DataError
@@ -138,6 +138,7 @@ def check_turned(split: Split, source: str) -> None:
 
     Of photographs that EXIF turns by 180 degrees or mirrors, and of turned squares, masks are taken
     as drawn on what is displayed. That is in doubt unless all others that are turned bear it out.
+    The orientation of other files than JPEG is not applied, though viewers may do so.
 
     Args:
         split: with masks that are image files.
@@ -148,8 +149,11 @@ def check_turned(split: Split, source: str) -> None:
     unclear: list[str] = []
     stored: list[str] = []
     displayed: list[str] = []
+    unread: list[str] = []
     for image, mask, name in zip(split.image_paths, split.mask_paths or (), split.ids, strict=True):
         shown, orientation = displayed_size(image)
+        if has_unread_orientation(image):
+            unread.append(Path(image).name)
         if orientation == 1:
             continue
         if orientation not in SWAPPED or shown[0] == shown[1]:
@@ -163,4 +167,11 @@ def check_turned(split: Split, source: str) -> None:
             "tell whether their masks are; they are taken as drawn on the displayed photograph%s, "
             "first %s",
             *(source, len(unclear), split.name, evidence, unclear[0]),
+        )
+    if unread:
+        logger.warning(
+            "%s: %d photographs of the list %s say how they are to be turned, which is read from "
+            "JPEG files alone; save them as JPEG, or turned, if their masks were drawn on what a "
+            "viewer shows, first %s",
+            *(source, len(unread), split.name, unread[0]),
         )

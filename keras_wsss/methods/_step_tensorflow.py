@@ -22,11 +22,9 @@ class TrainingStep:
 
         def train_function(iterator):
             nonlocal next_step, last_iterator
-            # Asked of the optimiser only where we cannot know it, as that waits for the device: at
-            # first, because callbacks may restore it when fit has begun, and after data that may
-            # have ended within an execution.
-            ended = iterator is not last_iterator and self.steps_per_execution > 1
-            if next_step is None or ended:
+            # Asked of the optimiser only where an epoch begins, as that waits for the device: then
+            # callbacks may have restored it, or data may have ended within an execution.
+            if iterator is not last_iterator:
                 next_step = batches_seen(self.optimizer)
             last_iterator, logs = iterator, None
             last_step = next_step + self.steps_per_execution

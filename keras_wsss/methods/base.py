@@ -172,16 +172,15 @@ class WSSSModel(TrainingStep, KerasTraining, KerasInterface, Network):
         from keras_wsss.prediction import as_trained  # TensorFlow's, as this step is
 
         batch = self.checked_batch(batch)
-        scored = self.settings.trains_decoder and "mask" in batch
-        if not scored:
-            self.checked_batch(batch, {"labels" if "classification" in self.trackers else "mask"})
+        needed = self.needed_to_score(batch)
+        self.checked_batch(batch, needed)
         seen = as_trained(batch["image"], self.square, self.working_size)
         outputs, logs = self(seen, training=False), {}
         if "labels" in batch and "classification" in self.trackers:
             loss = losses.multilabel_soft_margin(batch["labels"], outputs["image_logits"])
             self.trackers["classification"].update_state(loss)
             logs["classification"] = self.trackers["classification"].result()
-        if scored:
+        if not needed:
             logits = resize(outputs["segmentation_logits"], ops.shape(batch["mask"])[1:3])
             self.mean_iou.update_state(batch["mask"], ops.argmax(logits, axis=-1))
             logs["miou"] = self.mean_iou.result()

@@ -7,11 +7,12 @@ from keras import ops
 
 from keras_wsss.config import published_config, section
 from keras_wsss.config.sections import Count, OptimizerConfig, Section, StepNumber
+from keras_wsss.data import Split
 from keras_wsss.errors import ConfigError, DataError, TrainingError
 from keras_wsss.methods.schedule import Schedule
 from keras_wsss.optimizers import batches_seen, build_optimizer
 
-OWN_LOSSES = ("loss", "loss_weights", "metrics", "weighted_metrics")
+OWN_LOSSES = ("loss_weights", "metrics", "weighted_metrics")
 WEIGHTED = "sample and class weights are not used; say losses={...} when the model is made"
 FROM_DATA = {
     "labels": "the tags, float [B,C]",
@@ -31,13 +32,21 @@ class KerasTraining:
     """Mixin of :class:`~keras_wsss.methods.base.WSSSModel`: `compile`, `fit` and their checks."""
 
     def compile(
-        self, optimizer=None, *, steps=None, classifier_steps=None, jit_compile=False, **options
+        self,
+        optimizer=None,
+        loss=None,
+        *,
+        steps=None,
+        classifier_steps=None,
+        jit_compile=False,
+        **options,
     ):
         """As Keras' ``compile``, with the schedule of the loss terms in place of losses.
 
         Args:
             optimizer: Keras optimiser or its name; None: the paper's, with its schedule over
                 ``steps``.
+            loss: None; it is here to be refused by its name.
             steps: int, length of the training. The published schedule is brought to this length.
                 None: it is taken from the configuration, or from the first ``fit``.
             classifier_steps: int, how long the classifier trains alone; None: the published part.
@@ -49,8 +58,8 @@ class KerasTraining:
             ConfigError: neither an optimiser nor ``steps``, a value that cannot be used, or losses
                 or metrics, which a method brings itself.
         """
-        for option in OWN_LOSSES:
-            if options.pop(option, None) is not None:
+        for option, value in {"loss": loss, **options}.items():
+            if option in ("loss", *OWN_LOSSES) and value is not None:
                 raise ConfigError(
                     f"compile({option}=...): a method brings its own losses and metrics; their "
                     "weights are set by losses={...} when the model is made"
@@ -117,6 +126,9 @@ class KerasTraining:
             raise DataError("fit(x, y): takes one dataset of batches (split.batches(...)), no y")
         if options.get("sample_weight") is not None or options.get("class_weight") is not None:
             raise DataError(f"fit: {WEIGHTED}")
+        _check_keys(self.method, x, {"labels", *self.schedule.last.reads})
+        validation = options.get("validation_data")
+        _check_keys(self.method, validation, self.needed_to_score(_keys(validation)))
         of_batches = getattr(x, "working_size", self.working_size)
         if of_batches != self.working_size:
             warnings.warn(
@@ -158,6 +170,18 @@ class KerasTraining:
                 self.steps = None  # a fit without a step says nothing about the length
             raise
 
+    def train_on_batch(self, x, y=None, sample_weight=None, class_weight=None, return_dict=False):
+        """As Keras' ``train_on_batch``, on one batch of a dataset."""
+        if sample_weight is not None or class_weight is not None:
+            raise DataError(f"train_on_batch: {WEIGHTED}")
+        return super().train_on_batch(x, y, return_dict=return_dict)
+
+    def needed_to_score(self, keys):
+        """The key without which batches that hold ``keys`` have nothing to score; a set."""
+        if self.settings.trains_decoder and "mask" in keys:
+            return set()
+        return {"labels" if "classification" in self.trackers else "mask"}
+
     def checked_batch(self, batch, needed=()):
         """The dict of a batch, however Keras hands it over, or one clear message.
 
@@ -173,9 +197,8 @@ class KerasTraining:
             raise DataError("a batch is one dict; labels and mask belong into it")
         if not isinstance(batch, dict) or "image" not in batch:
             raise DataError("a batch is a dict with image and labels, as split.batches(...) makes")
-        for key, source in FROM_DATA.items():
-            if key in needed and key not in batch:
-                raise DataError(f"{self.method} needs {key!r} in every batch: {source}")
+        _check_keys(self.method, batch, needed)
+        self.check_images(batch["image"])
         self._check_shapes(batch)
         if "valid_box" not in batch:
             count, height, width = ops.shape(batch["image"])[:3]
@@ -208,6 +231,30 @@ class KerasTraining:
     def compile_from_config(self, config):
         optimizer = keras.saving.deserialize_keras_object(config["optimizer"])
         self.compile(**{**config, "optimizer": optimizer})
+
+
+def _keys(data):
+    """Keys of the batches of a dataset, or of a dict of arrays; those that may be read where it
+    does not say.
+
+    Raises:
+        DataError: it is no dataset, but what one is made of.
+    """
+    if isinstance(data, Split):
+        raise DataError(
+            f"{data!r} is no dataset: split.batches(crop=SIDE, batch_size=N) makes one for fit, "
+            "split.batches() one of whole images for validation"
+        )
+    spec = getattr(data, "element_spec", data)
+    return set(spec) if isinstance(spec, dict) else set(FROM_DATA)
+
+
+def _check_keys(method, data, needed):
+    """Raises DataError where batches lack a key that is needed now or later."""
+    keys = _keys(data)
+    for key, source in FROM_DATA.items():
+        if key in needed and key not in keys:
+            raise DataError(f"{method} needs {key!r} in every batch: {source}")
 
 
 def _length(dataset, batch_size=None):

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_wsss import backbones, heads
+from keras_wsss.errors import DataError
 
 PREDICTIONS = ("image_logits", "segmentation_logits")
 
@@ -59,7 +60,14 @@ class Network(keras.Model):
 
     def call(self, inputs, training=None, request=()):
         images = inputs["image"] if isinstance(inputs, dict) else inputs
+        self.check_images(images)
         return self.outputs(images, (*PREDICTIONS, *request), training)
+
+    def check_images(self, images):
+        """Raises DataError where images are not `[B,H,W,3]`."""
+        shape = tuple(images.shape)
+        if len(shape) != 4 or shape[-1] not in (3, None):
+            raise DataError(f"images have the shape {shape}; they are RGB, 0..255, [B,H,W,3]")
 
     def outputs(self, images, request, training=None):
         """The outputs that ``request`` names, of one pass; no others are computed."""

@@ -78,3 +78,9 @@ def configure(settings, seed):
                 "has begun in this process; restart it (in a notebook, the kernel), or leave "
                 "training.threads out"
             ) from error
+    elif not settings.threads and (set_before := threads.get_intra_op_parallelism_threads()):
+        logger.warning(
+            "training.threads is not set, but TensorFlow has %d from before in this process, and "
+            "keeps them",
+            set_before,
+        )
