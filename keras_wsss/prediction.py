@@ -87,6 +87,34 @@ def checked_views(scales, flip):
     return section(EvaluationConfig, "test-time views", {"scales": scales, "flip": flip})
 
 
+def label_map(logits, size):
+    """Class of the largest logit after bilinear resizing; the lowest wins a tie.
+
+    One class is resized at a time: all 21 of VOC would fill a gigabyte for a photograph of a phone.
+
+    Args:
+        logits: float `[B,h,w,K]`.
+        size: pair of ints (height, width).
+
+    Returns:
+        int32 `[B,height,width]`.
+
+    Example:
+
+    >>> label_map(tf.constant([[[[0.0, 1.0]]]]), (1, 2)).numpy()
+    array([[[1, 1]]], dtype=int32)
+    """
+    if tuple(logits.shape[1:3]) == tuple(size):
+        return tf.argmax(logits, axis=-1, output_type=tf.int32)
+    best, label = None, tf.zeros((logits.shape[0], *size), tf.int32)
+    for number in range(logits.shape[-1]):
+        each = resize(logits[..., number : number + 1], size)[..., 0]
+        if best is not None:
+            label = tf.where(each > best, number, label)
+        best = each if best is None else tf.maximum(best, each)
+    return label
+
+
 class Predictor:
     """Label maps of images of any size from the decoder alone.
 
@@ -115,18 +143,16 @@ class Predictor:
 
     def __call__(self, images):
         """Label map int32 `[B,H,W]` of images float `[B,H,W,3]` in 0..255."""
-        return tf.argmax(self.logits(images), axis=-1, output_type=tf.int32)
+        return label_map(self.answer(images)["logits"], images.shape[1:3])
 
     def logits(self, images):
         """The decoder's logits, float32 `[B,H,W,K]`, of images float `[B,H,W,3]` in 0..255."""
-        return self.answer(images)["logits"]
+        return resize(self.answer(images)["logits"], images.shape[1:3])
 
     def answer(self, images):
-        """As :meth:`outputs`, of images that are seen at the model's working size."""
-        if self.model.working_size is None:
-            return self.outputs(images)
-        answer = self.outputs(shrunk(images, self.model.working_size))
-        return {**answer, "logits": resize(answer["logits"], tf.unstack(tf.shape(images)[1:3]))}
+        """As :meth:`outputs`, of images brought to the model's working size."""
+        size = self.model.working_size
+        return self.outputs(shrunk(images, size) if size else images)
 
     def outputs(self, images):
         """What the network says, not compiled: what exported graphs hold.

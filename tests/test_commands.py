@@ -212,10 +212,10 @@ def test_predict_writes_masks_overlays_and_rows(run, photos, tmp_path, capsys):
         np.testing.assert_allclose(list(row["coverage"].values()), shares, atol=1e-4)
         found = [n for n, s in zip(row["coverage"], shares, strict=True) if s >= LEAST_COVERAGE]
         assert sorted(row["classes"]) == sorted(found)
-        logits = Predictor(model).answer(np.float32(pixels(row["path"]))[None])
-        wanted = np.max(tf.nn.softmax(logits["logits"]), axis=-1).mean()
+        answer = Predictor(model).answer(np.float32(pixels(row["path"]))[None])
+        wanted = np.max(tf.nn.softmax(answer["logits"]), axis=-1).mean()
         assert row["confidence"] == pytest.approx(wanted, abs=1e-3)
-        scores = tf.sigmoid(logits["image_logits"])[0]
+        scores = tf.sigmoid(answer["image_logits"])[0]
         np.testing.assert_allclose(list(row["scores"].values()), scores, atol=1e-3)
     assert rows["turned"]["path"].endswith("turned.jpg")
     assert Image.open(output / "masks" / "turned.png").size == (96, 70)  # as displayed

@@ -4,7 +4,10 @@ import keras
 import numpy as np
 import pytest
 
+from keras_wsss.inference.scores import BACKGROUND_SCORES, CamScore, Seen
 from keras_wsss.metrics import MeanIoU, average_precision, multilabel_f1
+from keras_wsss.ops.cam import cam_to_label
+from keras_wsss.ops.resize import resize
 
 
 def test_mean_over_the_classes_of_the_truth():
@@ -52,3 +55,21 @@ def test_average_precision():
     # First class: at ranks 1 and 3; second: both with a third of equal score, behind a wrong one.
     expected = [(1 + 2 / 3) / 2, 2 / 4, np.nan]
     np.testing.assert_allclose(average_precision(tags, scores), expected)
+
+
+def test_a_cam_is_scored_at_its_best_background_score():
+    """Against a label map for every background score, at the size of the truth."""
+    draw, names = np.random.default_rng(0), ("background", *"abcdef")
+    score, by_score = CamScore(names), {each: MeanIoU(7) for each in BACKGROUND_SCORES}
+    for tags in ([0, 0, 0, 0, 0, 0], [0, 1, 0, 0, 0, 0], [1, 1, 1, 0, 1, 1]):
+        cam = np.float32(np.round(draw.random((1, 9, 12, 6)), 2))  # some equal a background score
+        tags = np.float32([tags])
+        truth = draw.choice([0, 1, 2, 6, 255], size=(1, 20, 31))
+        score.update(Seen(None, tags, truth, cam=cam))
+        for background, metric in by_score.items():
+            label = cam_to_label(resize(cam, (20, 31)), tags, background)
+            metric.update_state(truth, label)
+    best = max(by_score, key=lambda background: float(by_score[background].result()))
+    report = score.report()
+    assert report["background_score"] == best
+    assert report["miou"] == pytest.approx(100 * float(by_score[best].result()), abs=0.01)

@@ -11,7 +11,8 @@ from PIL import Image
 from keras_wsss.data.decode import decode_image
 from keras_wsss.errors import ConfigError, DataError
 from keras_wsss.methods import new_model
-from keras_wsss.prediction import Predictor, segment
+from keras_wsss.ops.resize import resize
+from keras_wsss.prediction import Predictor, label_map, segment
 
 
 def built(*overrides):
@@ -48,6 +49,13 @@ def folder(tmp_path):
     (tmp_path / "more").mkdir()
     Image.fromarray(photograph(5)).save(tmp_path / "more" / "d.png")
     return tmp_path
+
+
+@pytest.mark.parametrize("size", [(9, 12), (20, 31)])
+def test_a_label_map_is_that_of_all_classes_at_once(size):
+    logits = np.random.default_rng(0).integers(0, 9, (2, 9, 12, 5)).astype(np.float32)  # with ties
+    expected = np.argmax(resize(logits, size), axis=-1)
+    np.testing.assert_array_equal(label_map(tf.constant(logits), size), expected)
 
 
 # ---- what is taken ---------------------------------------------------------------------------

@@ -18,7 +18,8 @@ from keras_wsss.data.checks import sizes_that_differ
 from keras_wsss.errors import ConfigError
 from keras_wsss.export.metadata import limits_of
 from keras_wsss.inference import evaluate
-from keras_wsss.inference.evaluation import _for_a_sheet
+from keras_wsss.inference.evaluation import _row
+from keras_wsss.inference.scores import Seen
 from keras_wsss.methods import new_model
 from keras_wsss.prediction import Predictor
 
@@ -123,9 +124,10 @@ def test_squares_have_a_size_already():
 
 
 def test_a_contact_sheet_does_not_hold_whole_photographs():
-    large, small = tf.zeros([2000, 1100, 3]), tf.zeros([600, 800])
-    assert _for_a_sheet(large).shape == (667, 367, 3)
-    assert _for_a_sheet(small).shape == (600, 800)
+    size = (1, 2000, 1100)
+    maps = {name: tf.zeros(size, tf.int32) for name in ("truth", "prediction", "label")}
+    row = _row(Seen(tf.zeros([*size, 3]), tf.ones([1, 2]), cam=tf.zeros([1, 40, 22, 2]), **maps))
+    assert [column.shape[:2] for column in row] == [(667, 367)] * 5
 
 
 @pytest.mark.parametrize(

@@ -110,10 +110,9 @@ def _look(model, split, predictor, crf, tags):
     for batch in evaluation_dataset(split, masks=split.mask_paths is not None):
         image, found = batch["image"], {}
         if model.settings.trains_decoder:
-            logits = predictor.logits(image)
-            found["prediction"] = tf.argmax(logits, axis=-1, output_type=tf.int32)
+            found["prediction"] = predictor(image)
             if crf:
-                found["crf"] = crf_labels(image[0], logits[0])[None]
+                found["crf"] = crf_labels(image[0], predictor.logits(image)[0])[None]
         if tags:
             described = describe(image, batch["labels"])
             found |= zip(("image_logits", "cam", "label", "full"), described, strict=True)
@@ -122,35 +121,32 @@ def _look(model, split, predictor, crf, tags):
 
 def _row(seen):
     """The columns of a contact sheet; what there is not is empty."""
-    shape = seen.image.shape[:3]
-    cam, label, prediction = seen.cam, seen.label, seen.prediction
-    if cam is None:
-        cam, label = tf.zeros((*shape, seen.tags.shape[1])), tf.fill(shape, IGNORE_ID)
+    step = max(1, max(seen.image.shape[1:3]) // SHEET_PIXELS)
+    image, label, prediction, truth = (
+        None if picture is None else np.asarray(picture)[0, ::step, ::step]
+        for picture in (seen.image, seen.label, seen.prediction, seen.truth)
+    )
+    size = image.shape[:2]
+    if seen.cam is None:
+        cam, label = np.zeros((*size, seen.tags.shape[1])), np.full(size, IGNORE_ID)
+    else:
+        cam = np.asarray(resize(seen.cam, size)[0] * seen.tags[0])
     if prediction is None:
-        prediction = tf.zeros(shape, tf.int32)
-    shown = cam * seen.tags[:, None, None, :]
-    columns = [seen.image, shown, label, prediction]
-    if seen.truth is not None:
-        columns.append(seen.truth)
-    return [_for_a_sheet(column[0]) for column in columns]
-
-
-def _for_a_sheet(picture):
-    """A picture `[H,W,...]` with as many pixels as a contact sheet shows, and some more."""
-    step = max(1, max(picture.shape[:2]) // SHEET_PIXELS)
-    return picture[::step, ::step].numpy()
+        prediction = np.zeros(size, np.int32)
+    columns = [image, cam, label, prediction]
+    return columns if truth is None else [*columns, truth]
 
 
 def describe_function(model):
-    """What the tags of photographs are worth, at their own size.
+    """What the tags of photographs are worth.
 
     Args:
         model: built :class:`~keras_wsss.methods.WSSSModel`.
 
     Returns:
         Function of images float32 `[1,H,W,3]`, 0..255, and tags float32 `[1,C]` to image logits
-        `[1,C]`, CAM float32 `[1,H,W,C]`, the label as in training int32 `[1,H,W]`, 255 = unsure,
-        and the full label int32 `[1,H,W]`.
+        `[1,C]`, CAM float32 `[1,h,w,C]` at the size at which the network sees the images, the label
+        as in training int32 `[1,H,W]`, 255 = unsure, and the full label int32 `[1,H,W]`.
 
     Example:
 
@@ -178,7 +174,7 @@ def describe_function(model):
 
         return (
             model(image, training=False)["image_logits"],
-            resize(cam, (height, width)),
+            cam,
             own_size(label),
             own_size(full),
         )

@@ -4,6 +4,7 @@ import numpy as np
 from PIL import Image
 
 from keras_wsss.inference.contact_sheet import overlay_cam
+from keras_wsss.ops.resize import resize
 from keras_wsss.pages import data_address
 from keras_wsss.palette import IGNORE_ID, overlay_labels
 from keras_wsss.pictures import percentage
@@ -140,11 +141,9 @@ class ImageResults:
         small = {name: each[::step, ::step] for name, each in seen.items() if each.ndim > 1}
         image = small["image"]
         painted = {"image": (image, "the photograph")}
-        if "cam" in small:
-            painted["CAM"] = (
-                overlay_cam(image, small["cam"] * seen["tags"]),
-                "where the classifier looks",
-            )
+        if "cam" in seen:
+            cam = resize(seen["cam"][None], image.shape[:2])[0] * seen["tags"]
+            painted["CAM"] = overlay_cam(image, np.asarray(cam)), "where the classifier looks"
         for name, title in (
             ("label", "pseudo label"),
             ("prediction", "prediction"),

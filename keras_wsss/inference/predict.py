@@ -12,10 +12,11 @@ from keras_wsss.errors import ConfigError, DataError
 from keras_wsss.inference.checkpoints import load
 from keras_wsss.inference.evaluation import crf_labels
 from keras_wsss.ops.crf import require_crf
+from keras_wsss.ops.resize import resize
 from keras_wsss.output import check_own_folder, whole_records
 from keras_wsss.pages import address, figure, page, pictures
 from keras_wsss.pictures import found_classes, save_mask_and_overlay
-from keras_wsss.prediction import Predictor, pixels
+from keras_wsss.prediction import Predictor, label_map, pixels
 
 ROWS, TABLE, SETTINGS = "predictions.jsonl", "predictions.csv", "predictions.json"
 
@@ -178,17 +179,18 @@ def _segmenter(predictor, crf, threshold):
         # The background always stays.
         absent = tf.pad(scores < threshold, [[0, 0], [1, 0]])
         logits = tf.where(absent[:, None, None], found["logits"].dtype.min, found["logits"])
-        mask = tf.argmax(logits, axis=-1, output_type=tf.int32)
-        largest = 1 / tf.reduce_sum(
-            tf.exp(logits - tf.reduce_max(logits, axis=-1, keepdims=True)), axis=-1
-        )
-        return mask, tf.reduce_mean(largest, axis=[1, 2]), scores, logits
+        largest = tf.reduce_max(tf.nn.softmax(logits), axis=-1)
+        return logits, tf.reduce_mean(largest, axis=[1, 2]), scores
 
     def segment(images):
-        mask, confidence, scores, logits = answer(np.float32(np.stack(images)))
-        masks = mask.numpy()
+        images = np.float32(np.stack(images))
+        logits, confidence, scores = answer(images)
+        size = images.shape[1:3]
         if crf:
+            logits = resize(logits, size)
             masks = [crf_labels(image, each) for image, each in zip(images, logits, strict=True)]
+        else:
+            masks = label_map(logits, size).numpy()
         return zip(masks, confidence.numpy(), scores.numpy(), strict=True)
 
     return segment

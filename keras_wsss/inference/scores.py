@@ -6,14 +6,15 @@ import numpy as np
 import tensorflow as tf
 
 from keras_wsss.metrics import MeanIoU, average_precision, multilabel_f1
-from keras_wsss.ops.cam import cam_to_label
+from keras_wsss.ops.label import strongest_class, take_channels
+from keras_wsss.ops.resize import resize
 from keras_wsss.palette import IGNORE_ID
 
 BACKGROUND_SCORES = tuple(round(0.05 * i, 2) for i in range(1, 20))
 
 
 class Seen(NamedTuple):
-    """An image, and what a model says of it at its own size; None: there is no such part.
+    """An image, and what a model says of it; None: there is no such part.
 
     Attributes:
         image: float32 `[1,H,W,3]`, 0..255.
@@ -22,7 +23,7 @@ class Seen(NamedTuple):
         prediction: int32 `[1,H,W]`, of the decoder.
         crf: likewise, after a dense CRF.
         image_logits: `[1,C]`.
-        cam: float32 `[1,H,W,C]`.
+        cam: float32 `[1,h,w,C]`, at the size at which the network sees the image.
         label: int32 `[1,H,W]`, the pseudo label as in training, 255 = unsure.
         full: int32 `[1,H,W]`, that with a class for every pixel.
     """
@@ -80,20 +81,45 @@ class CamScore:
     """mIoU of CAMs masked by the tags, with the background score that suits them best."""
 
     def __init__(self, names):
-        self.names, self.metrics = names, [MeanIoU(len(names)) for _ in BACKGROUND_SCORES]
-        self._record = tf.function(self._record, autograph=False, reduce_retracing=True)
-
-    def _record(self, truth, cam, tags):
-        for score, metric in zip(BACKGROUND_SCORES, self.metrics, strict=True):
-            metric.update_state(truth, cam_to_label(cam, tags, score))
+        self.names = names
+        # Pixels by the number of background scores that their class surpasses, truth and class.
+        levels, classes = len(BACKGROUND_SCORES) + 1, len(names)
+        self.counts = np.zeros((levels, classes, classes), np.int64)
+        self._strongest = tf.function(_strongest, autograph=False, reduce_retracing=True)
 
     def update(self, seen):
-        self._record(seen.truth, seen.cam, seen.tags)
+        size = tf.constant(seen.truth.shape[1:3])
+        score, label = (x.numpy() for x in self._strongest(seen.cam, seen.tags, size))
+        truth = np.asarray(seen.truth)
+        level = np.searchsorted(np.float32(BACKGROUND_SCORES), score)
+        cells = np.ravel_multi_index((level, truth, label), self.counts.shape, mode="clip")
+        counted = np.bincount(cells[truth != IGNORE_ID], minlength=self.counts.size)
+        self.counts += counted.reshape(self.counts.shape)
 
     def report(self):
-        best = int(np.argmax([float(metric.result()) for metric in self.metrics]))
+        metrics = [self._with_background(level + 1) for level in range(len(BACKGROUND_SCORES))]
+        best = int(np.argmax([float(metric.result()) for metric in metrics]))
         score = BACKGROUND_SCORES[best]
-        return report(self.metrics[best], self.names, tags_used=True, background_score=score)
+        return report(metrics[best], self.names, tags_used=True, background_score=score)
+
+    def _with_background(self, least):
+        """The metric where pixels below a level are background."""
+        metric = MeanIoU(len(self.names))
+        confusion = self.counts[least:].sum(axis=0)
+        confusion[:, 0] += self.counts[:least].sum(axis=(0, 2))
+        metric.counts.assign(confusion)
+        return metric
+
+
+def _strongest(cam, tags, size):
+    """Score and id of the strongest present class of a CAM that is brought to ``size``."""
+    size = tf.unstack(size)
+    maps = tf.pad(cam, [[0, 0], [0, 0], [0, 0], [1, 0]])
+
+    def scores_of(classes):
+        return resize(take_channels(maps, classes), size)
+
+    return strongest_class(scores_of, tags, (tf.shape(cam)[0], *size))
 
 
 class PseudoLabelScore:
