@@ -43,7 +43,7 @@ def on_files(files, config):
 
 
 class PublicNames(griffe.Extension):
-    """Makes of docstrings what the reference can show, and of names imported on first use members."""
+    """Turns docstrings into Markdown, and names that are imported on first use into members."""
 
     # The roles of reStructuredText are no Markdown, and neither are examples as doctest has them.
     def on_instance(self, *, obj, **kwargs):
