@@ -25,7 +25,7 @@ demo: $(INSTALLED)
 
 # The documentation as a site; no page needs a network.
 docs: $(INSTALLED)
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "Site: build/site/index.html"
 
 lint: $(INSTALLED)
