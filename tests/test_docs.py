@@ -194,6 +194,16 @@ def test_the_site_loads_nothing_from_elsewhere(site):
     assert not [page.name for page in pages if loads.search(page.read_text())]
 
 
+def test_tables_and_lists_are_what_a_code_host_shows(site):
+    """The site's Markdown wants words in the head of a table, and four blanks before sublists."""
+    for path in DOCUMENTS:
+        text, name = FENCED.sub("", path.read_text()), name_of(path).removeprefix("docs/")
+        page = path.name.lower() if path.parent == ROOT else name
+        shown = (site / page).with_suffix(".html").read_text()
+        assert shown.count("<table>") == len(re.findall(r"^\|[-:| ]+\|$", text, re.M)), name
+        assert not re.search(r"^ {1,3}(?:[*-]|\d+\.) ", text, re.M), name
+
+
 def test_every_public_name_is_in_the_reference(site):
     inventory = (site / "objects.inv").read_bytes().split(b"\n", 4)[4]
     shown = {line.split()[0] for line in zlib.decompress(inventory).decode().splitlines()}
