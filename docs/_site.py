@@ -22,7 +22,7 @@ OUTSIDE = (
     *("keras_wsss/export/comparison.py", "keras_wsss/export/formats.py"),
 )
 EXAMPLE = re.compile(r"^( *)>>> .*(\n\1\S.*|\n\1\.\.\..*)*", re.M)
-ROLE = re.compile(r":(?:class|func|meth|mod|attr):`(?:~[\w.]+\.)?")
+ROLE = re.compile(r":(class|func|meth|mod|attr):`~?([\w.]+)`")
 
 
 @event_priority(100)  # before notebooks are looked for
@@ -47,9 +47,17 @@ class PublicNames(griffe.Extension):
 
     # The roles of reStructuredText are no Markdown, and neither are examples as doctest has them.
     def on_instance(self, *, obj, **kwargs):
+        def linked(role):
+            kind, name = role.groups()
+            if not name.startswith("keras_wsss."):
+                owner = obj.parent if kind == "meth" and obj.is_function else obj
+                name = f"{(owner if kind == 'meth' else obj.module).path}.{name}"
+            shown = role[2].rpartition(".")[2]
+            return f'<autoref identifier="{name}" optional><code>{shown}</code></autoref>'
+
         if obj.docstring:
             text = re.sub(EXAMPLE, r"\1```pycon\n\g<0>\n\1```", obj.docstring.value)
-            obj.docstring.value = re.sub(ROLE, "`", text)
+            obj.docstring.value = re.sub(ROLE, linked, text)
 
     def on_module_members(self, *, mod, **kwargs):
         for table in {"_NAMES", "_LAZY"} & mod.attributes.keys():
