@@ -7,7 +7,7 @@ RUN := runs/demo
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: install demo test lint
+.PHONY: install demo docs lint test
 
 install: $(INSTALLED)
 
@@ -22,6 +22,11 @@ demo: $(INSTALLED)
 	rm -rf $(RUN)
 	$(BIN)/python -m keras_wsss.train --config shapes_tscd --run-dir $(RUN)
 	@echo "Scores: $(RUN)/summary.json   pictures: $(RUN)/contact_sheet.png   report: $(RUN)/report.html"
+
+# The documentation as a site; no page needs a network.
+docs: $(INSTALLED)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "Site: build/site/index.html"
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check --quiet .

@@ -189,7 +189,8 @@ def segment(model, images, scales=(1.0,), flip=False):
         model: a built :class:`~keras_wsss.methods.WSSSModel`.
         images: an array `[H,W,3]` or `[B,H,W,3]`, RGB 0..255; the path of an image; the path of a
             folder; or a list of arrays `[H,W,3]` and paths.
-        scales, flip: as for :class:`Predictor`.
+        scales: as for :class:`Predictor`.
+        flip: as for :class:`Predictor`.
 
     Returns:
         numpy int32, 0 = background, c + 1 = class c: `[H,W]` for one image, `[B,H,W]` for an array

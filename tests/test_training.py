@@ -194,7 +194,9 @@ def test_loss_that_is_not_a_number_stops_with_the_images(tmp_path):
     guard = StopOnNaN(lambda step: [f"photo{step}a", f"photo{step}b"], run)
     guard.step = 7
     guard.on_step({"loss": 1.0})
-    with pytest.raises(TrainingError, match="step 6.*affinity.*photo6a, photo6b.*none yet"):
+    # Not --resume, which refuses a run of other rates.
+    says = "step 6.*affinity.*photo6a, photo6b.*clip_norm, and train anew in another.*none yet"
+    with pytest.raises(TrainingError, match=says):
         guard.on_step({"loss": math.nan, "classification": 0.5, "affinity": math.nan})
 
 

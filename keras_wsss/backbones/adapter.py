@@ -8,6 +8,7 @@ from keras import ops
 from keras_wsss.errors import ConfigError, WeightsError
 
 HUB = "hub://"
+"""How the name of a KerasHub preset begins, e.g. ``BMP(backbone="hub://...")``."""
 
 # How `keras.applications` normalises, by the names of its models: scale, offset, BGR.
 AS_IT_IS = (1.0, 0.0, False)  # the model normalises itself
@@ -38,8 +39,9 @@ def adapted(model, scale=None, offset=0.0, bgr=False):
             KerasHub backbone, whose ``pyramid_outputs`` are taken; or a functional model without
             its classifier, such as ``keras.applications.MobileNetV2(include_top=False)``, whose
             last feature map at each stride is taken.
-        scale, offset: floats or three of them: the model takes ``scale * x + offset`` of images
-            RGB 0..255; None: known for ``keras.applications`` and presets.
+        scale: a float or three: the model takes ``scale * x + offset`` of images RGB 0..255; None:
+            known for ``keras.applications`` and presets.
+        offset: as ``scale``.
         bgr: bool, whether it takes BGR.
 
     Returns:
@@ -76,7 +78,10 @@ class PyramidBackbone(keras.Model):
     methods that need affinity put :class:`~keras_wsss.heads.AttentionNeck` on top.
 
     Args:
-        model, scale, offset, bgr: as of :func:`adapted`.
+        model: as of :func:`adapted`.
+        scale: as there.
+        offset: as there.
+        bgr: as there.
     """
 
     attention_heads = 0

@@ -60,6 +60,7 @@ def _presets():
 
 
 PRESETS = _presets()
+"""Source of pretrained weights -> what is known of it: kind of backbone, supervision, licence."""
 
 # What ``imagenet`` is for the backbones whose weights ``keras.applications`` downloads.
 APPLICATIONS = {
@@ -139,7 +140,8 @@ def weights_licence(backbone, source):
     """Licence of pretrained weights, for the files that are exported.
 
     Args:
-        backbone, source: name of the backbone and source of its weights, as in a configuration.
+        backbone: name of the backbone, as in a configuration.
+        source: source of its weights, as in a configuration.
 
     Example:
 

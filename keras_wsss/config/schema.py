@@ -96,12 +96,14 @@ class ModelConfig(Section):
 class Config(ModelConfig):
     """One training run; immutable, and explained key by key in docs/configuration.md.
 
+    Has all that :class:`ModelConfig` has.
+
     Attributes:
-        method, parity, seed, backbone, heads, losses: network and objective, with the sections that
-            the method adds.
         name: of the configuration.
         data: the section of the kind of data.
-        optimizer, training, evaluation: likewise sections.
+        optimizer: section.
+        training: section.
+        evaluation: section.
         writes: label files that the run leaves.
         stages: name of a stage -> what it overrides; see :func:`stage_configs`.
 

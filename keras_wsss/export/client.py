@@ -154,7 +154,8 @@ class RestClient(_Client):
         timeout: seconds without an answer until the request is given up.
         tries: how often to ask while the server is busy (429, 503) or not there; what it has not
             answered in time is not asked again.
-        max_image, max_request: bytes of image files.
+        max_image: bytes of an image file.
+        max_request: bytes of the image files of a request.
 
     Example:
 
@@ -244,7 +245,8 @@ class GrpcClient(_Client):
         version: None: the newest.
         timeout: seconds until a request is given up, all tries together.
         tries: how often to ask while the server is busy or not there; gRPC makes 5 at most.
-        max_image, max_request: bytes of image files.
+        max_image: bytes of an image file.
+        max_request: bytes of the image files of a request.
 
     Example:
 

@@ -92,8 +92,8 @@ class Metadata(pydantic.BaseModel):
         name: of the model.
         classes: names by mask id; 0 is the background.
         palette: colours by mask id, ``#rrggbb``, those of PASCAL VOC.
-        scale, offset: three numbers each; the model itself normalises RGB 0..255 to
-            ``scale * x + offset``.
+        scale: three numbers; the model itself normalises RGB 0..255 to ``scale * x + offset``.
+        offset: three numbers.
         square: side of the square to which the model itself resizes images, or None: images keep
             their proportions.
         licence: of the code.

@@ -46,7 +46,8 @@ def evaluate(
     Args:
         model: built :class:`~keras_wsss.methods.WSSSModel`.
         split: :class:`~keras_wsss.data.Split`; without masks nothing is held against masks.
-        scales, flip: test-time views of the decoder.
+        scales: test-time sizes of the image for the decoder.
+        flip: bool, whether the decoder also sees the mirror image.
         crf: bool, also score the decoder's probabilities after a dense CRF, as ``decoder_crf``.
         tags: bool, also score what needs tags (about eight network passes more).
         sheet: path of a contact sheet to write, or None.

@@ -15,10 +15,13 @@ def correspondence_distillation(
     similarity of the decoder's logits where positive. Negative in normal operation.
 
     Args:
-        cam, small_cam: float `[B,H,W,C]` and `[B,h,w,C]`, CAM of the image and of its small view.
-        logits, small_logits: float `[B,H',W',K]` and `[B,h',w',K]`.
-        coordinates, small_coordinates: float `[B,P,2]` and `[B,Q,2]`, places (x, y) in [-1,1] as in
+        cam: float `[B,H,W,C]`, CAM of the image.
+        small_cam: float `[B,h,w,C]`, CAM of its small view.
+        logits: float `[B,H',W',K]`.
+        small_logits: float `[B,h',w',K]`.
+        coordinates: float `[B,P,2]`, places (x, y) in [-1,1] as in
             :func:`~keras_wsss.ops.correspondence.sample_points`.
+        small_coordinates: float `[B,Q,2]`, those in the small view.
 
     Returns:
         float32 scalar.

@@ -99,7 +99,8 @@ class KerasInterface:
 
         Args:
             settings: :class:`~keras_wsss.config.ModelConfig`.
-            classes, weights: as for the class.
+            classes: as for the class.
+            weights: as for the class.
             **options: ``synchronized``, ``square``, ``working_size``, ``steps`` and ``name`` as
                 for the class.
         """
@@ -120,8 +121,10 @@ class KerasInterface:
         """Label maps of images at their own size; tags are not used.
 
         Args:
-            images, scales, flip: as of :func:`keras_wsss.prediction.segment`: an array or path of
-                one image; an array or list of several; or the path of a folder.
+            images: as of :func:`keras_wsss.prediction.segment`: an array or path of one image; an
+                array or list of several; or the path of a folder.
+            scales: as there.
+            flip: as there.
 
         Returns:
             int32, 0 = background, c + 1 = class c: `[H,W]` of one image, `[B,H,W]` or a list of

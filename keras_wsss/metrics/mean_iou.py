@@ -38,7 +38,8 @@ class MeanIoU(keras.metrics.Metric):
         """Adds pixels.
 
         Args:
-            y_true, y_pred: ints of equal shape: class ids 0..num_classes-1 or ``ignore_class``.
+            y_true: ints, class ids 0..num_classes-1 or ``ignore_class``.
+            y_pred: the same, of equal shape.
             sample_weight: not used; there because Keras passes it.
         """
         truth, predicted = (ops.reshape(ops.cast(y, "int32"), (-1,)) for y in (y_true, y_pred))

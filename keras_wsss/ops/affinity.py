@@ -13,7 +13,8 @@ def radius_mask(height, width, radius=8):
     """Which pairs of tokens lie in each other's square window: |dy| <= radius and |dx| <= radius.
 
     Args:
-        height, width: ints or scalar int tensors, size of the token grid.
+        height: int or scalar int tensor, rows of the token grid.
+        width: the same, its columns.
         radius: int, in tokens.
 
     Returns:

@@ -98,7 +98,8 @@ def cam_to_label(
         cam: float `[B,H,W,C]` in 0..1.
         tags: `[B,C]`, 1 = class present.
         background_score: scores up to this are background; not used where ``high`` is given.
-        high, low: scores up to ``high`` are ignored, up to ``low`` they are background.
+        high: scores up to this are ignored.
+        low: scores up to this are background.
         valid_box: int `[B,4]` (y0, y1, x0, x1), half-open: pixels outside are ignored.
         ignore_class: int written where a pixel is ignored.
 
@@ -137,7 +138,8 @@ def refined_pseudo_label(cam, tags, image, valid_box, refine, high, low, iterati
         valid_box: int `[B,4]` (y0, y1, x0, x1), half-open; pixels outside are ignored.
         refine: :func:`~keras_wsss.ops.refine.pixel_adaptive_refinement` or
             :func:`~keras_wsss.ops.refine.variation_aware_refinement`.
-        high, low: background scores.
+        high: background score that a class has to beat.
+        low: background score that has to beat all classes.
         iterations: int, sweeps of ``refine``.
 
     Returns:

@@ -32,7 +32,8 @@ def propagated_pseudo_label(
         image: float `[B,H,W,3]`, RGB 0..255.
         valid_box: int `[B,4]` (y0, y1, x0, x1), half-open; pixels outside are ignored.
         refine: one of :mod:`keras_wsss.ops.refine`.
-        high, low: background scores.
+        high: background score that a class has to beat.
+        low: background score that has to beat all classes.
         iterations: int, sweeps of ``refine``.
         radius: int, window of the walk in tokens.
 
@@ -136,7 +137,8 @@ def margin_label(
     """A class where it is strong and alone, background where all are weak, else 255 (SGN, eq. 10).
 
     Args:
-        best, second: float `[B,H,W]`, the two largest class scores of a pixel.
+        best: float `[B,H,W]`, largest class score of a pixel.
+        second: float `[B,H,W]`, second largest.
         winner: int `[B,H,W]`, class (1..C) of the largest.
         valid_box: int `[B,4]` (y0, y1, x0, x1), half-open: pixels outside are ignored.
         class_score: least score of a trusted class.

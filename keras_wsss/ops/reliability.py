@@ -147,7 +147,9 @@ def crf_winners(cam, tags, image, iterations=10):
     Runs on the host, image by image and seconds each, and XLA cannot compile it.
 
     Args:
-        cam, tags, image: as there.
+        cam: as there.
+        tags: as there.
+        image: as there.
         iterations: int, mean field updates.
 
     Returns:
@@ -186,8 +188,9 @@ def reliable_label(score, winner, cam, tags, valid_box, confidence=0.8):
     ``confidence`` and that lead their class in the CAM (:func:`leading_pixels`).
 
     Args:
-        score, winner: float and int `[B,H,W,2]` of :func:`refined_winners`, against the strong and
-            the weak background.
+        score: float `[B,H,W,2]` of :func:`refined_winners`, against the strong and the weak
+            background.
+        winner: int `[B,H,W,2]`, as ``score``.
         cam: float `[B,H,W,C]` of :func:`scaled_cam`.
         tags: `[B,C]`, > 0 = class present.
         valid_box: int `[B,4]` (y0, y1, x0, x1), half-open; pixels outside are ignored.

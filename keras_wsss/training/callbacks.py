@@ -31,7 +31,7 @@ class StepCallback(keras.callbacks.Callback):
 
 
 class StopOnNaN(StepCallback):
-    """Stops when the loss is not finite, naming the step, the images and the way back.
+    """Stops when the loss is not finite, naming the step, the images and the way on.
 
     Args:
         ids_of_step: function of the 0-based step to the ids of its images.
@@ -51,7 +51,7 @@ class StopOnNaN(StepCallback):
         raise TrainingError(
             f"step {self.step - 1}: the loss is not finite ({', '.join(bad)}) on the images "
             f"{', '.join(self.ids_of_step(self.step - 1))}; lower optimizer.learning_rate or set "
-            "optimizer.clip_norm, then go on with --resume. Last good checkpoint: "
+            "optimizer.clip_norm, and train anew in another --run-dir. Last good checkpoint: "
             f"{last if last.exists() else 'none yet'}"
         )
 
