@@ -1,0 +1,114 @@
+"""Every example of every docstring runs, and every public name has one."""
+
+import contextlib
+import doctest
+import importlib
+import inspect
+import os
+import pkgutil
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from conftest import tiny_config
+from data_folder import photograph, write_voc
+from PIL import Image
+from test_photos import write_cvat_masks, write_photos
+
+import keras_wsss
+from keras_wsss.data.photos.importing import import_photos
+from keras_wsss.training import train
+
+pytestmark = pytest.mark.usefixtures("eager")  # tracing would take longer than computing
+
+MODULES = sorted(
+    found.name
+    for found in pkgutil.walk_packages(keras_wsss.__path__, "keras_wsss.")
+    if not found.name.endswith("__main__")
+)
+# What is public in them: ``__all__``, or what a module defines itself.
+PUBLIC = [
+    "keras_wsss",
+    *(
+        f"keras_wsss.{name}"
+        for name in (
+            "backbones config data errors export heads inference losses methods metrics optimizers "
+            "palette pictures prediction registry training"
+        ).split()
+    ),
+    *(name for name in MODULES if name.startswith("keras_wsss.ops.") and "._" not in name),
+]
+OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+SHORT = {"np": np, "keras": keras, "ops": keras.ops, "wsss": keras_wsss, "Path": Path}
+
+
+@pytest.fixture(scope="module")
+def things(eager, tmp_path_factory):
+    """A folder with what the examples name: photographs, data sets, a run."""
+    folder = tmp_path_factory.mktemp("docstrings")
+    with contextlib.chdir(folder):
+        names = [f"{kind}/{number}.jpg" for kind in ("cat", "dog") for number in range(1, 5)]
+        import_photos(write_photos(Path("photos"), *names), Path("my_set"))
+        Image.fromarray(photograph(0, 48, 64)).save("photo.jpg")
+        write_voc(Path("VOC2012"))
+        Path("task").mkdir()
+        write_cvat_masks(Path("task"))
+        small = (
+            "data.crop_size=64",
+            "data.shapes.image_size=64",
+            "data.shapes.train_images=4",
+            "data.shapes.val_images=2",
+            "cam.scales=[1.0]",
+            "pseudo_label.iterations=1",
+            "optimizer.warmup_steps=1",
+            "training.steps=2",
+            "training.validate_every=2",
+            "training.log_every=1",
+        )
+        train(tiny_config(*small, config="shapes_bmp", start=1), "runs/demo")
+    return folder
+
+
+def examples(module):
+    """The doctests of a module, each with the module's names and a few short ones."""
+    names = SHORT | vars(module)
+    finder = doctest.DocTestFinder(exclude_empty=True)
+    return [test for test in finder.find(module, globs=names) if test.examples]
+
+
+@pytest.mark.parametrize("name", ["keras_wsss", *MODULES])
+def test_examples_run(name, things, monkeypatch):
+    monkeypatch.chdir(things)
+    told = []
+    runner = doctest.DocTestRunner(optionflags=OPTIONS, verbose=False)
+    for test in examples(importlib.import_module(name)):
+        runner.run(test, out=told.append)
+    if runner.failures:
+        pytest.fail("".join(told), pytrace=False)
+
+
+def public_names():
+    """Address -> thing, each once: a package may hand on what another one defines."""
+    things = {}
+    for name in PUBLIC:
+        module = importlib.import_module(name)
+        own = [key for key, value in vars(module).items() if defined_in(value, module)]
+        for key in getattr(module, "__all__", own):
+            value = getattr(module, key)
+            if inspect.isclass(value) or inspect.isroutine(value):
+                address = f"{value.__module__}.{key}"
+                things[address] = value
+    return things
+
+
+def defined_in(value, module):
+    named = getattr(value, "__name__", "_")
+    return callable(value) and not named.startswith("_") and value.__module__ == module.__name__
+
+
+def test_every_public_name_has_an_example():
+    names = public_names()
+    assert len(names) > 150
+    without = [name for name, value in names.items() if ">>> " not in (value.__doc__ or "")]
+    assert not without, f"no example: {', '.join(without)}"
