@@ -52,7 +52,8 @@ def adapted(model, scale=None, offset=0.0, bgr=False):
 
     Example:
 
-    >>> adapted(keras.applications.MobileNetV2(include_top=False)).feature_channels
+    >>> model = keras.applications.MobileNetV2(include_top=False, weights=None)
+    >>> adapted(model).feature_channels
     (144, 192, 576, 1280)
     """
     if isinstance(model, str):
@@ -76,7 +77,22 @@ class PyramidBackbone(keras.Model):
     methods that need affinity put :class:`~keras_wsss.heads.AttentionNeck` on top.
 
     Args:
-        model, scale, offset, bgr: as of :func:`adapted`.
+        model: functional Keras model, images float `[B,H,W,3]` -> list of features `[B,h,w,C]`.
+        scale, offset, bgr: as of :func:`adapted`.
+
+    Call:
+        images: float `[B,H,W,3]`, RGB 0..255.
+
+    Returns:
+        List F1..F4 of `[B,H/s,W/s,C]`, C = ``feature_channels``.
+
+    Example:
+
+    >>> images = keras.Input((None, None, 3))
+    >>> levels = [keras.layers.AveragePooling2D(side)(images) for side in (4, 8, 16, 32)]
+    >>> backbone = PyramidBackbone(keras.Model(images, levels), scale=1 / 255)
+    >>> [ops.shape(f) for f in backbone(ops.ones((1, 64, 64, 3)))]
+    [(1, 16, 16, 3), (1, 8, 8, 3), (1, 4, 4, 3), (1, 2, 2, 3)]
     """
 
     attention_heads = 0
