@@ -39,6 +39,15 @@ class WSSSModel(TrainingStep, KerasTraining, KerasInterface, Network):
     A method is a subclass with the functions of its own terms, a ``labeller_class`` where its
     labels are made in another way, and :meth:`forward` where it needs more passes. Its name and
     terms are declared in its ``settings.py`` (:class:`keras_wsss.config.Method`).
+
+    Example:
+
+    >>> train, val = wsss.data.load("my_set")
+    >>> model = wsss.BMP(classes=train.class_names, backbone="mit_tiny", weights=None)
+    >>> model.compile(steps=2)
+    >>> history = model.fit(train.batches(crop=64, batch_size=2), epochs=1, verbose=0)
+    >>> isinstance(model, WSSSModel), sorted(history.history)
+    (True, ['affinity', 'c2s', 'classification', 'loss', 's2c'])
     """
 
     method = ""  # its name, as configurations give it

@@ -62,7 +62,10 @@ def train(config, run_dir, resume=False, verbose=True, splits=None):
 
     Example:
 
-    >>> train(load_config("animals5_tscd", ["data.root=photos"]), "runs/animals")
+    >>> config = wsss.load_config("runs/demo/config.yaml")  # or "photos", with data.root=my_set
+    >>> summary = train(config, "runs/again", verbose=False)
+    >>> summary["step"]
+    2
     """
     logger.info(described())
     if any(_uses_crf(each) for _, each in stage_configs(config)):
@@ -230,6 +233,12 @@ def dry_run(config, verbose=True, splits=None):
     Returns:
         dict with ``parameters``, ``steps``, ``images``, ``epochs``, ``seconds_per_step``,
         ``startup_minutes``, ``estimated_minutes`` and ``peak_memory_mb``.
+
+    Example:
+
+    >>> report = dry_run(wsss.load_config("runs/demo/config.yaml"), verbose=False)
+    >>> report["steps"], report["images"], report["parameters"]
+    (2, 4, 260592)
     """
     began = time.perf_counter()
     config, (training, _) = _read(config, splits)
@@ -239,7 +248,7 @@ def dry_run(config, verbose=True, splits=None):
     if verbose:
         model.summary()
     # At the end of the schedule every loss term is active.
-    model.optimizer.iterations.assign(config.training.steps - DRY_STEPS)
+    model.optimizer.iterations.assign(max(0, config.training.steps - DRY_STEPS))
     batches = _dataset(config, training, DRY_STEPS, 0)
     built = time.perf_counter()
     model.fit(batches.take(1), verbose=0)  # compiles
