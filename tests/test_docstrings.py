@@ -14,10 +14,14 @@ import pytest
 from conftest import tiny_config
 from data_folder import photograph, write_voc
 from PIL import Image
-from test_photos import write_cvat_masks, write_photos
+from test_data_coco import write_coco as write_instances
+from test_data_saliency import make_model
+from test_photos import CVAT, write_cvat_masks, write_photos
 
 import keras_wsss
+from examples.make_photos import write_coco, write_label_studio, write_table
 from keras_wsss.data.photos.importing import import_photos
+from keras_wsss.export import export_run
 from keras_wsss.training import train
 
 pytestmark = pytest.mark.usefixtures("eager")  # tracing would take longer than computing
@@ -43,31 +47,58 @@ OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 SHORT = {"np": np, "keras": keras, "ops": keras.ops, "wsss": keras_wsss, "Path": Path}
 
 
+TINY = (
+    "data.crop_size=64",
+    "data.shapes.image_size=64",
+    "data.shapes.train_images=4",
+    "data.shapes.val_images=2",
+    "cam.scales=[1.0]",
+    "pseudo_label.iterations=1",
+    "optimizer.warmup_steps=1",
+    "training.steps=2",
+    "training.validate_every=2",
+    "training.log_every=1",
+)
+
+
 @pytest.fixture(scope="module")
 def things(eager, tmp_path_factory):
-    """A folder with what the examples name: photographs, data sets, a run."""
+    """A folder with what the examples name: photographs, data sets, a run, its export."""
     folder = tmp_path_factory.mktemp("docstrings")
     with contextlib.chdir(folder):
-        names = [f"{kind}/{number}.jpg" for kind in ("cat", "dog") for number in range(1, 5)]
-        import_photos(write_photos(Path("photos"), *names), Path("my_set"))
-        Image.fromarray(photograph(0, 48, 64)).save("photo.jpg")
-        write_voc(Path("VOC2012"))
-        Path("task").mkdir()
-        write_cvat_masks(Path("task"))
-        small = (
-            "data.crop_size=64",
-            "data.shapes.image_size=64",
-            "data.shapes.train_images=4",
-            "data.shapes.val_images=2",
-            "cam.scales=[1.0]",
-            "pseudo_label.iterations=1",
-            "optimizer.warmup_steps=1",
-            "training.steps=2",
-            "training.validate_every=2",
-            "training.log_every=1",
-        )
-        train(tiny_config(*small, config="shapes_bmp", start=1), "runs/demo")
+        write_photographs()
+        train(tiny_config(*TINY, config="shapes_bmp", start=1), "runs/demo")
+        formats = ["saved_model", "onnx", "weights"]
+        export_run("runs/demo", "exported", formats, name="demo", images=1, speed=False)
     return folder
+
+
+def write_photographs():
+    """Cats and dogs in the layouts that are read."""
+    Image.fromarray(photograph(0, 48, 64)).save("photo.jpg")
+    Image.fromarray(np.ones((48, 64), np.uint8)).save("mask.png")
+    names = [f"{kind}/{number}.jpg" for kind in ("cat", "dog") for number in range(1, 5)]
+    import_photos(write_photos(Path("photos"), *names), Path("my_set"))
+    tagged = [("1.jpg", photograph(1), ["cat"]), ("2.jpg", photograph(2), ["cat", "dog"])]
+    write_table(Path("table"), tagged)
+    write_coco(Path("coco"), tagged, ("cat", "dog"))
+    write_label_studio(Path("label-studio"), tagged)
+    write_photos(Path("yolo"), "images/1.jpg", "images/2.jpg")
+    Path("yolo/labels").mkdir()
+    Path("yolo/labels/1.txt").write_text("0 .5 .5 .1 .1\n")
+    Path("yolo/data.yaml").write_text("train: images\nnames: [cat, dog]\n")
+    write_photos(Path("cvat"), "images/1.jpg", "images/sub/2.jpg", "images/3.jpg", "images/4.jpg")
+    Path("cvat/annotations.xml").write_text(CVAT)
+    Path("cvat_masks").mkdir()
+    write_cvat_masks(Path("cvat_masks"))
+    write_voc(Path("VOC2012"))
+    Path("VOC2012/Annotations").mkdir()
+    Path("VOC2012/Annotations/image_0.xml").write_text(
+        "<annotation><object><name>cat</name></object></annotation>"
+    )
+    Path("coco2014").mkdir()
+    write_instances(Path("coco2014"))
+    make_model("u2netp.onnx")
 
 
 def examples(module):

@@ -137,8 +137,7 @@ def check_propagation(config: Any) -> None:
 
     Example:
 
-    >>> Method("seeds", "seeds:Seeds", {}, check=check_propagation).check is check_propagation
-    True
+    >>> check_propagation(wsss.config.model_settings("bmp"))  # its affinity is trained
     """
     propagation = config.pseudo_label.propagation
     if propagation in BY_AFFINITY and "affinity" not in config.losses:

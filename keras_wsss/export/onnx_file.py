@@ -111,8 +111,9 @@ class OnnxModel:
 
     Example:
 
-    >>> OnnxModel("animals.onnx")(images)["class_map"].shape
-    (1, 240, 320)
+    >>> images = np.zeros((1, 64, 96, 3), np.uint8)
+    >>> OnnxModel("exported/onnx/demo.onnx")(images)["class_map"].shape
+    (1, 64, 96)
     """
 
     def __init__(self, path: str | Path, threads: int | None = None):

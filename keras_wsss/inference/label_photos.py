@@ -55,8 +55,8 @@ def export_labels(
 
     Example:
 
-    >>> export_labels("runs/photos", "label-studio", "to_correct")["images"]
-    300
+    >>> export_labels("runs/demo", "label-studio", "to_correct")["images"]
+    4
     """
     path, config = stage_of_run(path, config)
     split = load_split(config.data, part)
@@ -113,8 +113,10 @@ def label_photos(model, split, kind, scratch, scales=(1.0,), flip=False):
 
     Example:
 
-    >>> next(label_photos(model, split, "pseudo", Path("/tmp"))).label.dtype
-    dtype('uint8')
+    >>> split = wsss.load_split(wsss.config.load_run_config("runs/demo").data, "val")
+    >>> photo = next(label_photos(wsss.load("runs/demo"), split, "pseudo", Path()))
+    >>> photo.label.shape, photo.label.dtype
+    ((64, 64), dtype('uint8'))
     """
     has_cam, has_decoder = "classification" in model.settings.losses, model.settings.trains_decoder
     if kind == "pseudo" and not has_cam:

@@ -34,9 +34,9 @@ class ModelStore:
 
     Example:
 
-    >>> store = ModelStore(Path("export/saved_model"))
+    >>> store = ModelStore(Path("exported/saved_model"))
     >>> store.poll()
-    >>> store.find("cats").version
+    >>> store.find("demo").version
     1
     """
 
@@ -175,8 +175,8 @@ def find_models(folder: Path) -> ModelStore:
 
     Example:
 
-    >>> find_models(Path("export/saved_model")).names()
-    ['cats']
+    >>> find_models(Path("exported/saved_model")).names()
+    ['demo']
     """
     if not folder.is_dir():
         raise ServingError(f"{folder}: no such folder; give the folder of a model or of models")
