@@ -37,7 +37,7 @@ def check_sums(folder: Path) -> None:
 
     Example:
 
-    >>> check_sums(Path("exported/saved_model/demo/1"))  # all is as it was written
+    >>> check_sums(Path("exported/weights/demo"))  # all is as it was written
     """
     try:
         lines = (folder / SUMS).read_text().splitlines()

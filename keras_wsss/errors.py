@@ -23,7 +23,7 @@ class WSSSError(Exception):
     ...     wsss.load("runs/none")
     ... except WSSSError as error:
     ...     print(error)
-    runs/none: holds no model; it has to be the folder of a run or of save_to_preset, or a .keras file
+    runs/none: holds no model; it has to be ...
     """
 
     exit_code = 2
@@ -37,7 +37,7 @@ class ConfigError(WSSSError):
     >>> wsss.load_config("photos", ["data.rot=my_set"])
     Traceback (most recent call last):
         ...
-    keras_wsss.errors.ConfigError: --set data.rot=my_set: data.rot: unknown key, value 'my_set'; allowed: the keys crop_size, scale, flip, warp, working_size, jitter, kind, root, train_list, val_list, labels, labels_key, classes, saliency, masks, batch_size, images, format, tags_column, untagged, negative, val_fraction, split_seed; did you mean data.root?
+    keras_wsss.errors.ConfigError: --set data.rot=my_set: data.rot: unknown key, ...; did you mean data.root?
     """
 
 
@@ -61,7 +61,7 @@ class WeightsError(WSSSError):
     >>> wsss.backbones.load_weights(wsss.backbones.build_backbone("mit_tiny"), "tiny.npz")
     Traceback (most recent call last):
         ...
-    keras_wsss.errors.WeightsError: tiny.npz: no such weight file; put it there, or set `backbone.weights` to another file or to none (random weights).
+    keras_wsss.errors.WeightsError: tiny.npz: no such weight file; put it there, ...
     """
 
 
@@ -95,7 +95,7 @@ class ServingError(WSSSError):
     >>> wsss.export.RestClient("http://localhost:1", "cats").wait(0)
     Traceback (most recent call last):
         ...
-    keras_wsss.errors.ServingError: no server at http://localhost:1 in 0 s (Connection refused); start it (keras-wsss serve), or name another address
+    keras_wsss.errors.ServingError: no server at http://localhost:1 in 0 s ...
     """
 
 

@@ -236,7 +236,7 @@ def pixels(image):
     >>> pixels(np.eye(3)[None])
     Traceback (most recent call last):
         ...
-    keras_wsss.errors.DataError: an image is RGB 0..255; this one goes from 0 to 1: bring it to 0..255
+    keras_wsss.errors.DataError: an image is RGB 0..255; this one goes from 0 to 1: ...
     """
     if isinstance(image, str | Path):
         return read_image(str(image))

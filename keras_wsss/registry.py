@@ -56,7 +56,7 @@ class Registry(Mapping[str, Any]):
 
         Example:
 
-        >>> entry = wsss.register_backbone("my_net", "my_net:build")  # the function build of my_net.py
+        >>> entry = wsss.register_backbone("my_net", "my_net:build")  # in my_net.py
         >>> "my_net" in wsss.registry.BACKBONES
         True
         """

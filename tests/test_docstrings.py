@@ -4,13 +4,13 @@ import contextlib
 import doctest
 import importlib
 import inspect
-import os
 import pkgutil
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from conftest import tiny_config
 from data_folder import photograph, write_voc
 from PIL import Image
@@ -19,9 +19,11 @@ from test_data_saliency import make_model
 from test_photos import CVAT, write_cvat_masks, write_photos
 
 import keras_wsss
+import keras_wsss.registry
 from examples.make_photos import write_coco, write_label_studio, write_table
 from keras_wsss.data.photos.importing import import_photos
-from keras_wsss.export import export_run
+from keras_wsss.export import Metadata, export_run
+from keras_wsss.export.onnx_file import write_onnx
 from keras_wsss.training import train
 
 pytestmark = pytest.mark.usefixtures("eager")  # tracing would take longer than computing
@@ -50,8 +52,8 @@ SHORT = {"np": np, "keras": keras, "ops": keras.ops, "wsss": keras_wsss, "Path":
 TINY = (
     "data.crop_size=64",
     "data.shapes.image_size=64",
-    "data.shapes.train_images=4",
-    "data.shapes.val_images=2",
+    "data.shapes.train_images=2",
+    "data.shapes.val_images=1",
     "cam.scales=[1.0]",
     "pseudo_label.iterations=1",
     "optimizer.warmup_steps=1",
@@ -68,8 +70,8 @@ def things(eager, tmp_path_factory):
     with contextlib.chdir(folder):
         write_photographs()
         train(tiny_config(*TINY, config="shapes_bmp", start=1), "runs/demo")
-        formats = ["saved_model", "onnx", "weights"]
-        export_run("runs/demo", "exported", formats, name="demo", images=1, speed=False)
+        export_run("runs/demo", "exported", ["weights"], name="demo", images=1, speed=False)
+        write_onnx_file(Path("exported/onnx/demo.onnx"))
     return folder
 
 
@@ -101,6 +103,22 @@ def write_photographs():
     make_model("u2netp.onnx")
 
 
+def write_onnx_file(path):
+    """What an export holds, of colours in place of a network: converting one takes long."""
+
+    def colours(images):
+        logits = tf.concat([images, images, images[..., :1]], axis=-1)
+        return {
+            "class_map": tf.cast(tf.argmax(logits, axis=-1), tf.uint8),
+            "logits": logits,
+            "image_logits": tf.reduce_mean(logits[..., 1:], axis=(1, 2)),
+        }
+
+    path.parent.mkdir()
+    text = Path("exported/weights/demo/metadata.json").read_text()
+    write_onnx(colours, path, Metadata.model_validate_json(text))
+
+
 def examples(module):
     """The doctests of a module, each with the module's names and a few short ones."""
     names = SHORT | vars(module)
@@ -111,6 +129,9 @@ def examples(module):
 @pytest.mark.parametrize("name", ["keras_wsss", *MODULES])
 def test_examples_run(name, things, monkeypatch):
     monkeypatch.chdir(things)
+    for registry in vars(keras_wsss.registry).values():
+        if isinstance(registry, keras_wsss.registry.Registry):
+            monkeypatch.setattr(registry, "_entries", dict(registry._entries))
     told = []
     runner = doctest.DocTestRunner(optionflags=OPTIONS, verbose=False)
     for test in examples(importlib.import_module(name)):

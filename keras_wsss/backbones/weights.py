@@ -228,10 +228,8 @@ def from_applications(network):
     Example:
 
     >>> network = keras.applications.VGG16(include_top=False, weights=None)
-    >>> from_applications(network)["features.0.weight"].shape
-    Traceback (most recent call last):
-        ...
-    KeyError: 'features.0.weight'
+    >>> from_applications(network)["block1_conv1.weight"].shape
+    (64, 3, 3, 3)
     """
     layers = {layer.name: layer for layer in network.layers}
     state = {}

@@ -68,9 +68,9 @@ def version_folders(folder: Path) -> dict[int, Path]:
 
     Example:
 
-    >>> versions = version_folders(Path("exported/saved_model/demo"))
-    >>> {number: path.name for number, path in versions.items()}
-    {1: '1'}
+    >>> Path("saved_model/cats/1").mkdir(parents=True)
+    >>> list(version_folders(Path("saved_model/cats")))
+    [1]
     """
     return {
         int(path.name): path

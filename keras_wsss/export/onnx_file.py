@@ -49,7 +49,7 @@ def write_onnx(
 
     Example:
 
-    >>> write_onnx(network_of(model), "animals.onnx", metadata)
+    >>> write_onnx(network_of(model), "cats.onnx", metadata)  # doctest: +SKIP
     """
     onnx, tf2onnx = import_extra("onnx", "tf2onnx")
     import tensorflow as tf  # slow, and the reader needs none

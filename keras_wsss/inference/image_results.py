@@ -26,10 +26,9 @@ class ImageResults:
 
     Example:
 
-    >>> from keras_wsss.inference import evaluate
     >>> split = wsss.load_split(wsss.config.load_run_config("runs/demo").data, "val")
     >>> images = ImageResults(split)
-    >>> scores = evaluate(wsss.load("runs/demo"), split, watch=images)
+    >>> scores = wsss.inference.evaluate(wsss.load("runs/demo"), split, tags=False, watch=images)
     >>> sorted(images.found()["lists"])
     ['best', 'extra', 'missing', 'worst']
     """

@@ -55,8 +55,9 @@ def export_labels(
 
     Example:
 
-    >>> export_labels("runs/demo", "label-studio", "to_correct")["images"]
-    4
+    >>> manifest = export_labels("runs/demo", "png", "to_correct", part="val", kind="prediction")
+    >>> manifest["format"], manifest["images"]
+    ('png', 1)
     """
     path, config = stage_of_run(path, config)
     split = load_split(config.data, part)
@@ -114,7 +115,7 @@ def label_photos(model, split, kind, scratch, scales=(1.0,), flip=False):
     Example:
 
     >>> split = wsss.load_split(wsss.config.load_run_config("runs/demo").data, "val")
-    >>> photo = next(label_photos(wsss.load("runs/demo"), split, "pseudo", Path()))
+    >>> photo = next(label_photos(wsss.load("runs/demo"), split, "prediction", Path()))
     >>> photo.label.shape, photo.label.dtype
     ((64, 64), dtype('uint8'))
     """

@@ -99,8 +99,10 @@ def reliable_pseudo_label(cam, tags, image, valid_box, refine, iterations=10, co
     >>> image, box = np.zeros((1, 8, 8, 3)), np.array([[0, 8, 0, 8]])
     >>> image[:, :, 4:] = 255  # an edge
     >>> label, full = reliable_pseudo_label(cam, tags, image, box, refine)
-    >>> label.numpy()[0, 4], full.numpy()[0, 4]
-    (array([  0,   0,   0, 255, 255, 255, 255,   1], dtype=int32), array([0, 0, 0, 0, 1, 1, 1, 1], dtype=int32))
+    >>> label.numpy()[0, 4].tolist()
+    [0, 0, 0, 255, 255, 255, 255, 1]
+    >>> full.numpy()[0, 4].tolist()
+    [0, 0, 0, 0, 1, 1, 1, 1]
     """
     share, winner = refined_winners(cam, tags, image, refine, iterations)
     return reliable_label(share, winner, cam, tags, valid_box, confidence), winner[..., 0]

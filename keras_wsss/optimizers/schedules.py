@@ -16,7 +16,8 @@ class Warmup(keras.optimizers.schedules.LearningRateSchedule):
     >>> class Constant(Warmup):
     ...     def decay(self, step):
     ...         return 1.0
-    >>> [round(float(Constant(0.1, warmup_steps=4, warmup_ratio=0.2)(step)), 3) for step in range(5)]
+    >>> schedule = Constant(0.1, warmup_steps=4, warmup_ratio=0.2)
+    >>> [round(float(schedule(step)), 3) for step in range(5)]
     [0.02, 0.04, 0.06, 0.08, 0.1]
     """
 

@@ -62,9 +62,8 @@ def train(config, run_dir, resume=False, verbose=True, splits=None):
 
     Example:
 
-    >>> config = wsss.load_config("runs/demo/config.yaml")  # or "photos", with data.root=my_set
-    >>> summary = train(config, "runs/again", verbose=False)
-    >>> summary["step"]
+    >>> config = wsss.config.load_run_config("runs/demo")  # or wsss.load_config("photos", ...)
+    >>> train(config, "runs/demo", resume=True, verbose=False)["step"]
     2
     """
     logger.info(described())
@@ -238,7 +237,7 @@ def dry_run(config, verbose=True, splits=None):
 
     >>> report = dry_run(wsss.load_config("runs/demo/config.yaml"), verbose=False)
     >>> report["steps"], report["images"], report["parameters"]
-    (2, 4, 260592)
+    (2, 2, 260592)
     """
     began = time.perf_counter()
     config, (training, _) = _read(config, splits)
