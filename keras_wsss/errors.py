@@ -2,12 +2,12 @@
 
 
 def one_line(error: object) -> str:
-    r"""The text of an error without its line breaks.
+    """The text of an error without its line breaks.
 
     Example:
 
-    >>> one_line(ValueError("not this\n  and not that"))
-    'not this and not that'
+    >>> one_line(" not this,   and not that")
+    'not this, and not that'
     """
     return " ".join(str(error).split())
 
@@ -37,7 +37,7 @@ class ConfigError(WSSSError):
     >>> wsss.load_config("photos", ["data.rot=my_set"])
     Traceback (most recent call last):
         ...
-    keras_wsss.errors.ConfigError: --set data.rot=my_set: data.rot: unknown key, ...; did you mean data.root?
+    keras_wsss.errors.ConfigError: --set data.rot=my_set: ...; did you mean data.root?
     """
 
 

@@ -57,7 +57,7 @@ class Registry(Mapping[str, Any]):
         Example:
 
         >>> entry = wsss.register_backbone("my_net", "my_net:build")  # in my_net.py
-        >>> "my_net" in wsss.registry.BACKBONES
+        >>> "my_net" in BACKBONES
         True
         """
         if name in self._ours:

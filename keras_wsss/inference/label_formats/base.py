@@ -49,9 +49,10 @@ class LabelFormat:
 
     Example:
 
+    >>> from keras_wsss.registry import LABEL_FORMATS
     >>> Path("png").mkdir()
     >>> photo = LabelledPhoto("IMG_1", Path("photo.jpg"), np.ones((48, 64), np.uint8))
-    >>> wsss.registry.LABEL_FORMATS["png"].write([photo], ["cat"], Path("png"))
+    >>> LABEL_FORMATS["png"].write([photo], ["cat"], Path("png"))
     """
 
     write: WriteLabels
