@@ -21,7 +21,9 @@ def write_sums(folder: Path) -> None:
 
     Example:
 
-    >>> write_sums(Path("saved_model/cats/1"))
+    >>> folder = Path("exported/weights/demo")
+    >>> write_sums(folder)
+    >>> check_sums(folder)
     """
     lines = [f"{sha256(folder / name)}  {name}" for name in _files(folder)]
     (folder / SUMS).write_text("\n".join(lines) + "\n")
@@ -35,7 +37,7 @@ def check_sums(folder: Path) -> None:
 
     Example:
 
-    >>> check_sums(Path("saved_model/cats/1"))
+    >>> check_sums(Path("exported/weights/demo"))  # all is as it was written
     """
     try:
         lines = (folder / SUMS).read_text().splitlines()

@@ -2,7 +2,13 @@
 
 
 def one_line(error: object) -> str:
-    """The text of an error without its line breaks."""
+    """The text of an error without its line breaks.
+
+    Example:
+
+    >>> one_line(" not this,   and not that")
+    'not this, and not that'
+    """
     return " ".join(str(error).split())
 
 
@@ -10,36 +16,94 @@ class WSSSError(Exception):
     """Something the user can put right; the message says what, where and how.
 
     ``exit_code`` is that of a command that ends with it.
+
+    Example:
+
+    >>> try:
+    ...     wsss.load("runs/none")
+    ... except WSSSError as error:
+    ...     print(error)
+    runs/none: holds no model; it has to be ...
     """
 
     exit_code = 2
 
 
 class ConfigError(WSSSError):
-    """A configuration that cannot be used: file, key, value and what is allowed."""
+    """A configuration that cannot be used: file, key, value and what is allowed.
+
+    Example:
+
+    >>> wsss.load_config("photos", ["data.rot=my_set"])
+    Traceback (most recent call last):
+        ...
+    keras_wsss.errors.ConfigError: --set data.rot=my_set: ...; did you mean data.root?
+    """
 
 
 class DataError(WSSSError):
-    """A data set that cannot be used: the file and the fix."""
+    """A data set that cannot be used: the file and the fix.
+
+    Example:
+
+    >>> wsss.data.load("no_set")
+    Traceback (most recent call last):
+        ...
+    keras_wsss.errors.DataError: no_set: no such file or folder
+    """
 
 
 class WeightsError(WSSSError):
-    """Weights that cannot be found or do not fit the network."""
+    """Weights that cannot be found or do not fit the network.
+
+    Example:
+
+    >>> wsss.backbones.load_weights(wsss.backbones.build_backbone("mit_tiny"), "tiny.npz")
+    Traceback (most recent call last):
+        ...
+    keras_wsss.errors.WeightsError: tiny.npz: no such weight file; put it there, ...
+    """
 
 
 class TrainingError(WSSSError):
-    """A training that cannot go on, for example after a loss that is not a number."""
+    """A training that cannot go on, for example after a loss that is not a number.
+
+    Example:
+
+    >>> issubclass(TrainingError, WSSSError)
+    True
+    """
 
 
 class InterruptionError(WSSSError):
-    """A training that was told to stop and has saved its state; the message says how to go on."""
+    """A training that was told to stop and has saved its state; the message says how to go on.
+
+    Example:
+
+    >>> InterruptionError.exit_code
+    130
+    """
 
     exit_code = 130
 
 
 class ServingError(WSSSError):
-    """A server that cannot start, cannot be reached, refuses a request or answers nonsense."""
+    """A server that cannot start, cannot be reached, refuses a request or answers nonsense.
+
+    Example:
+
+    >>> wsss.export.RestClient("http://localhost:1", "cats").wait(0)
+    Traceback (most recent call last):
+        ...
+    keras_wsss.errors.ServingError: no server at http://localhost:1 in 0 s ...
+    """
 
 
 class ExportError(WSSSError):
-    """A model that could not be exported, or differs from the trained one."""
+    """A model that could not be exported, or differs from the trained one.
+
+    Example:
+
+    >>> issubclass(ExportError, WSSSError)
+    True
+    """

@@ -34,8 +34,10 @@ def new_file(target: Path) -> Iterator[Path]:
 
     Example:
 
-    >>> with new_file(Path("runs/demo/summary.json")) as file:
-    ...     file.write_text("{}")
+    >>> with new_file(Path("numbers/summary.json")) as file:
+    ...     _ = file.write_text("{}")
+    >>> Path("numbers/summary.json").read_text()
+    '{}'
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     suffix = "".join(target.suffixes)
@@ -69,7 +71,7 @@ def whole_records(file: Path) -> list[dict[str, Any]]:
     Example:
 
     >>> whole_records(Path("runs/demo/metrics.jsonl"))[0]["step"]
-    10
+    1
     """
     lines = file.read_text("utf-8").splitlines() if file.exists() else []
     return [json.loads(line) for line in lines if line.endswith("}")]
@@ -129,8 +131,10 @@ def new_folder(target: Path, mark: str, overwrite: bool = False) -> Iterator[Pat
 
     Example:
 
-    >>> with new_folder(Path("masks"), LABEL_MANIFEST) as folder:
-    ...     (folder / LABEL_MANIFEST).write_text("{}")
+    >>> with new_folder(Path("labels"), "labels.json") as folder:
+    ...     _ = (folder / "labels.json").write_text("{}")
+    >>> [path.name for path in Path("labels").iterdir()]
+    ['labels.json']
     """
     target = target.absolute()
     check_new_folder(target, mark, overwrite)

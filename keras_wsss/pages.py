@@ -72,7 +72,9 @@ def page(title: str, body: str, heading: str | None = None, head: str = "") -> s
 
     Example:
 
-    >>> Path("index.html").write_text(page("Masks", pictures([figure("a.jpg", "a cat")])), "utf-8")
+    >>> html = page("Masks", pictures([figure("a.jpg", "a cat")]))
+    >>> "<title>Masks</title>" in html
+    True
     """
     heading = escape(title if heading is None else heading)
     return PAGE.format(title=escape(title), style=STYLE, heading=heading, body=body, head=head)

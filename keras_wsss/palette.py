@@ -35,7 +35,14 @@ def colour_codes(count=256):
 
 
 def overlay_labels(image, labels, opacity=0.65):
-    """Paints a label map int `[H,W]` over an image `[H,W,3]` 0..255; returns uint8 `[H,W,3]`."""
+    """Paints a label map int `[H,W]` over an image `[H,W,3]` 0..255; returns uint8 `[H,W,3]`.
+
+    Example:
+
+    >>> overlay_labels(np.zeros((1, 2, 3)), np.array([[0, 1]]))
+    array([[[ 0,  0,  0],
+            [83,  0,  0]]], dtype=uint8)
+    """
     colour = voc_palette()[np.asarray(labels, np.uint8)]
     strength = np.where(np.asarray(labels) == 0, 0.35, opacity)[..., None]
     return (image * (1 - strength) + colour * strength).astype(np.uint8)

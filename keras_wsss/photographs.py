@@ -40,8 +40,8 @@ def find_photographs(sources: Iterable[str | Path]) -> list[Photograph]:
 
     Example:
 
-    >>> [each.name for each in find_photographs(["holiday/"])]
-    ['beach', 'day2/boat']
+    >>> [each.name for each in find_photographs(["photos/cat"])]
+    ['1', '2', '3', '4']
     """
     found: dict[Path, str] = {}
     for source in sources:

@@ -39,6 +39,12 @@ def palette_image(mask: Any) -> Image.Image:
 
     Args:
         mask: int `[H,W]`, 0..255.
+
+    Example:
+
+    >>> image = palette_image(np.array([[0, 1, 255]]))
+    >>> image.mode, np.asarray(image).tolist(), image.convert("RGB").getpixel((1, 0))
+    ('P', [[0, 1, 255]], (128, 0, 0))
     """
     image = Image.fromarray(np.asarray(mask, np.uint8)).convert("P")
     image.putpalette(voc_palette().tobytes())
@@ -46,7 +52,18 @@ def palette_image(mask: Any) -> Image.Image:
 
 
 def save_mask(mask: Any, path: Path) -> None:
-    """Writes a mask as a palette PNG; its folder is made."""
+    """Writes a mask as a palette PNG; its folder is made.
+
+    Args:
+        mask: int `[H,W]`, 0..255.
+        path: of the file.
+
+    Example:
+
+    >>> save_mask(np.array([[0, 1, 255]]), Path("pictures/mask.png"))
+    >>> np.asarray(Image.open("pictures/mask.png"))
+    array([[  0,   1, 255]], dtype=uint8)
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     palette_image(mask).save(path)
 
@@ -60,6 +77,13 @@ def save_mask_and_overlay(
         image, mask, legend: as of :func:`overlay`.
         folder: holds both folders.
         name: of the photograph, may hold ``/``.
+
+    Example:
+
+    >>> image, mask = np.zeros((48, 64, 3), np.uint8), np.ones((48, 64), int)
+    >>> save_mask_and_overlay(image, mask, {1: "cat"}, Path("pictures"), "day2/boat")
+    >>> sorted(path.as_posix() for path in Path("pictures").rglob("boat.*"))
+    ['pictures/masks/day2/boat.png', 'pictures/overlays/day2/boat.jpg']
     """
     save_mask(mask, folder / "masks" / f"{name}.png")
     picture = folder / "overlays" / f"{name}.jpg"
@@ -80,7 +104,8 @@ def overlay(image: Any, mask: Any, legend: Mapping[int, str]) -> Image.Image:
 
     Example:
 
-    >>> overlay(photo, mask, {1: "cat"}).save("overlay.jpg")
+    >>> image, mask = np.zeros((48, 64, 3), np.uint8), np.ones((48, 64), int)
+    >>> overlay(image, mask, {1: "cat"}).save("overlay.jpg")
     """
     mask = np.asarray(mask, np.uint8)
     painted = overlay_labels(np.asarray(image), mask, opacity=0.5)
@@ -94,7 +119,20 @@ def overlay(image: Any, mask: Any, legend: Mapping[int, str]) -> Image.Image:
 
 
 def outlines(mask: Any) -> np.ndarray:
-    """bool `[H,W]`: the pixels on whose right or lower side another class begins."""
+    """Where a mask changes: the pixels on whose right or lower side another class begins.
+
+    Args:
+        mask: int `[H,W]`.
+
+    Returns:
+        bool `[H,W]`.
+
+    Example:
+
+    >>> outlines(np.array([[0, 0, 1], [0, 0, 1]]))
+    array([[False,  True, False],
+           [False,  True, False]])
+    """
     edges = np.zeros(mask.shape, bool)
     edges[:, :-1] |= mask[:, :-1] != mask[:, 1:]
     edges[:-1] |= mask[:-1] != mask[1:]

@@ -41,8 +41,8 @@ def as_trained(images, square, working_size=None):
 
     Example:
 
-    >>> as_trained(images, square=None).shape
-    TensorShape([1, 375, 500, 3])
+    >>> as_trained(tf.zeros([1, 375, 500, 3]), square=None, working_size=250).shape
+    TensorShape([1, 188, 250, 3])
     """
     if square:
         return resize_smooth(images, (square, square))
@@ -81,8 +81,20 @@ def fuse_logits(logits, flip=True):
 def checked_views(scales, flip):
     """The test-time views as a section of a configuration.
 
+    Args:
+        scales: floats above 0, sizes of the image.
+        flip: bool, also the mirror image of each.
+
+    Returns:
+        :class:`~keras_wsss.config.sections.EvaluationConfig`.
+
     Raises:
         ConfigError: no scale, one that is no number above 0, or a ``flip`` that is no bool.
+
+    Example:
+
+    >>> checked_views([1.0, 1.5], flip=True).scales
+    (1.0, 1.5)
     """
     return section(EvaluationConfig, "test-time views", {"scales": scales, "flip": flip})
 
@@ -126,8 +138,10 @@ class Predictor:
 
     Example:
 
-    >>> predictor = Predictor(model)
-    >>> mask = predictor(images)  # int32 [B,H,W]; predictor.logits(images) are float32 [B,H,W,K]
+    >>> predictor = Predictor(wsss.load("runs/demo"), scales=(1.0, 1.5), flip=True)
+    >>> images = tf.zeros([1, 64, 96, 3])  # RGB 0..255
+    >>> predictor(images).shape, predictor.logits(images).shape
+    (TensorShape([1, 64, 96]), TensorShape([1, 64, 96, 7]))
     """
 
     def __init__(self, model, scales=(1.0,), flip=False):
@@ -202,8 +216,8 @@ def segment(model, images, scales=(1.0,), flip=False):
 
     Example:
 
-    >>> segment(model, "photo.jpg").shape
-    (375, 500)
+    >>> segment(wsss.load("runs/demo"), "photo.jpg").shape
+    (48, 64)
     """
     predictor = _predictor(model, checked_views(scales, flip))
 
@@ -231,10 +245,25 @@ def _predictor(model, views):
 
 
 def pixels(image):
-    """uint8 or float `[H,W,3]` of an array or a file.
+    """The pixels of an array or a file.
+
+    Args:
+        image: `[H,W,3]`, RGB in 0..255, or the path of an image.
+
+    Returns:
+        uint8 or float `[H,W,3]`.
 
     Raises:
         DataError: the file is missing or no image, or the array is no RGB image in 0..255.
+
+    Example:
+
+    >>> pixels("photo.jpg").shape
+    TensorShape([48, 64, 3])
+    >>> pixels(np.eye(3)[None])
+    Traceback (most recent call last):
+        ...
+    keras_wsss.errors.DataError: an image is RGB 0..255; this one goes from 0 to 1: ...
     """
     if isinstance(image, str | Path):
         return read_image(str(image))

@@ -4,9 +4,9 @@ Ours stand here as ``module:attribute`` and are imported when they are first ask
 name can be checked without TensorFlow. One's own are added by the ``register_*`` functions, from
 any file, before a configuration that names them is loaded:
 
->>> @keras_wsss.register_backbone("my_net")
+>>> @wsss.register_backbone("my_net")
 ... def my_net(strides, drop_path_rate, seed, **options):
-...     return MyNet()
+...     return keras.Sequential([keras.layers.Conv2D(8, 4, strides=4)])
 """
 
 from __future__ import annotations
@@ -56,7 +56,9 @@ class Registry(Mapping[str, Any]):
 
         Example:
 
-        >>> register_reader("album", Reader(read_album))
+        >>> entry = wsss.register_backbone("my_net", "my_net:build")  # in my_net.py
+        >>> "my_net" in BACKBONES
+        True
         """
         if name in self._ours:
             raise ConfigError(f"{self.kind} {name}: is one of the library's; choose another name")
@@ -101,7 +103,16 @@ class Registry(Mapping[str, Any]):
 
 
 def resolve(entry: Any) -> Any:
-    """The thing that ``module:attribute`` names; anything but a string as it is."""
+    """The thing that ``module:attribute`` names; anything but a string as it is.
+
+    Raises:
+        ImportError, AttributeError: there is no such module or attribute.
+
+    Example:
+
+    >>> resolve("math:floor")(2.5)
+    2
+    """
     if not isinstance(entry, str):
         return entry
     module, _, attribute = entry.partition(":")
@@ -109,12 +120,24 @@ def resolve(entry: Any) -> Any:
 
 
 def closest(word: str, known: Iterable[str]) -> str:
-    """The known name that is most like ``word``; empty where none is."""
+    """The known name that is most like ``word``; empty where none is.
+
+    Example:
+
+    >>> closest("efficientnet", BACKBONES)
+    'efficientnet_lite0'
+    """
     return "".join(difflib.get_close_matches(word, list(known), n=1))
 
 
 def did_you_mean(name: str) -> str:
-    """The end of a message that suggests ``name``, if there is one."""
+    """The end of a message that suggests ``name``, if there is one.
+
+    Example:
+
+    >>> did_you_mean(closest("tcsd", METHODS))
+    '; did you mean tscd?'
+    """
     return f"; did you mean {name}?" if name else ""
 
 
@@ -200,5 +223,10 @@ def usual_formats() -> tuple[str, ...]:
     """The export formats that are written where none is named.
 
     All that are registered but the page for browsers, which needs a package from npm.
+
+    Example:
+
+    >>> usual_formats()
+    ('saved_model', 'onnx', 'litert', 'weights')
     """
     return tuple(name for name in FORMATS if name != "web")

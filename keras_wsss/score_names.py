@@ -30,8 +30,8 @@ def headline(summary: Mapping[str, Any]) -> dict[str, float]:
 
     Example:
 
-    >>> headline(summary)
-    {'decoder, mIoU': 70.79, 'pseudo labels (tags used), mIoU': 74.06, 'classifier, F1': 93.1}
+    >>> headline({"decoder": {"miou": 70.79}, "classifier": {"f1": 0.931}})
+    {'decoder, mIoU': 70.79, 'classifier, F1': 93.1}
     """
     found = {text: summary[key]["miou"] for key, text in WORDS.items() if key in summary}
     if "classifier" in summary:
@@ -44,7 +44,7 @@ def per_class(summary: Mapping[str, Any]) -> dict[str, dict[str, float | None]]:
 
     Example:
 
-    >>> per_class(summary)["decoder, IoU"]["cat"]
-    68.2
+    >>> per_class({"decoder": {"miou": 68.2, "per_class": {"cat": 68.2}}})
+    {'decoder, IoU': {'cat': 68.2}}
     """
     return {text: summary[part][key] for text, (part, key) in PER_CLASS.items() if part in summary}

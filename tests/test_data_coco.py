@@ -22,8 +22,8 @@ def square(number, image, category, left, top, side, **extra):
             "iscrowd": 0, "segmentation": [outline], **extra}  # fmt: skip
 
 
-@pytest.fixture
-def folder(tmp_path):
+def write_coco(root):
+    """Three images and a file of their outlines, `val2014`, in COCO's layout."""
     crowd = {"size": [HEIGHT, WIDTH], "counts": [0, 5 * HEIGHT, 25 * HEIGHT]}
     content = {
         "images": [
@@ -42,13 +42,18 @@ def folder(tmp_path):
             square(4, 9, 1, 1, 1, 3),
         ],
     }  # fmt: skip
-    (tmp_path / "annotations").mkdir()
-    (tmp_path / "annotations" / "instances_val2014.json").write_text(json.dumps(content))
-    (tmp_path / "val2014").mkdir()
+    (root / "annotations").mkdir()
+    (root / "annotations" / "instances_val2014.json").write_text(json.dumps(content))
+    (root / "val2014").mkdir()
     for number in (42, 7, 9):
         image = Image.fromarray(photograph(number, HEIGHT, WIDTH))
-        image.save(tmp_path / "val2014" / f"COCO_{number}.jpg")
-    return tmp_path
+        image.save(root / "val2014" / f"COCO_{number}.jpg")
+    return root
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return write_coco(tmp_path)
 
 
 def config(root, **settings):

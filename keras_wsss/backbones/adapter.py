@@ -54,7 +54,8 @@ def adapted(model, scale=None, offset=0.0, bgr=False):
 
     Example:
 
-    >>> adapted(keras.applications.MobileNetV2(include_top=False)).feature_channels
+    >>> model = keras.applications.MobileNetV2(include_top=False, weights=None)
+    >>> adapted(model).feature_channels
     (144, 192, 576, 1280)
     """
     if isinstance(model, str):
@@ -78,10 +79,24 @@ class PyramidBackbone(keras.Model):
     methods that need affinity put :class:`~keras_wsss.heads.AttentionNeck` on top.
 
     Args:
-        model: as of :func:`adapted`.
-        scale: as there.
+        model: functional Keras model, images float `[B,H,W,3]` -> list of features `[B,h,w,C]`.
+        scale: as of :func:`adapted`.
         offset: as there.
         bgr: as there.
+
+    Call:
+        images: float `[B,H,W,3]`, RGB 0..255.
+
+    Returns:
+        List F1..F4 of `[B,H/s,W/s,C]`, C = ``feature_channels``.
+
+    Example:
+
+    >>> images = keras.Input((None, None, 3))
+    >>> levels = [keras.layers.AveragePooling2D(side)(images) for side in (4, 8, 16, 32)]
+    >>> backbone = PyramidBackbone(keras.Model(images, levels), scale=1 / 255)
+    >>> [ops.shape(f) for f in backbone(ops.ones((1, 64, 64, 3)))]
+    [(1, 16, 16, 3), (1, 8, 8, 3), (1, 4, 4, 3), (1, 2, 2, 3)]
     """
 
     attention_heads = 0

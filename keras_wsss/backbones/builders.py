@@ -34,8 +34,8 @@ def build_backbone(name, *, strides=STRIDES, drop_path_rate=0.1, seed=None, **op
 
     Example:
 
-    >>> build_backbone("efficientnet_lite0").feature_channels
-    (24, 40, 112, 1280)
+    >>> build_backbone("mit_tiny").feature_channels
+    (16, 32, 40, 64)
     """
     return BACKBONES[name](
         strides=tuple(strides), drop_path_rate=drop_path_rate, seed=seed, **options

@@ -22,7 +22,7 @@ class ConvNorm(keras.layers.Layer):
 
     Example:
 
-    >>> ConvNorm(8, 3, strides=2)(ops.ones((1, 32, 32, 3))).shape
+    >>> ops.shape(ConvNorm(8, 3, strides=2)(ops.ones((1, 32, 32, 3))))
     (1, 16, 16, 8)
     """
 

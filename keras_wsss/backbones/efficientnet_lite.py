@@ -110,9 +110,8 @@ class EfficientNetLite0(keras.Model):
 
     Example:
 
-    >>> backbone = EfficientNetLite0()
-    >>> [f.shape for f in backbone(keras.ops.ones((1, 224, 224, 3)))]
-    [(1, 56, 56, 24), (1, 28, 28, 40), (1, 14, 14, 112), (1, 14, 14, 1280)]
+    >>> [ops.shape(f) for f in EfficientNetLite0()(ops.ones((1, 64, 64, 3)))]
+    [(1, 16, 16, 24), (1, 8, 8, 40), (1, 4, 4, 112), (1, 4, 4, 1280)]
     """
 
     attention_heads = 0

@@ -296,8 +296,8 @@ class MiT(keras.Model):
 
     Example:
 
-    >>> [f.shape for f in MiT("b1")(keras.ops.ones((1, 320, 320, 3)))]
-    [(1, 80, 80, 64), (1, 40, 40, 128), (1, 20, 20, 320), (1, 20, 20, 512)]
+    >>> [ops.shape(f) for f in MiT("b0")(ops.ones((1, 64, 64, 3)))]
+    [(1, 16, 16, 32), (1, 8, 8, 64), (1, 4, 4, 160), (1, 4, 4, 256)]
     """
 
     ignored_weights = r"(head|classifier)\..*"

@@ -11,7 +11,7 @@ def normalise(images):
 
     Example:
 
-    >>> normalise([123.675, 116.28, 103.53])
-    [0.0, 0.0, 0.0]
+    >>> normalise(np.array([123.675, 116.28, 103.53])).numpy()
+    array([0., 0., 0.], dtype=float32)
     """
     return (ops.cast(images, "float32") - ops.array(MEAN)) / ops.array(DEVIATION)

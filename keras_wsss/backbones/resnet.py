@@ -81,8 +81,8 @@ class ResNet(keras.Model):
 
     Example:
 
-    >>> [f.shape for f in ResNet(50)(keras.ops.ones((1, 321, 321, 3)))]
-    [(1, 81, 81, 256), (1, 41, 41, 512), (1, 41, 41, 1024), (1, 41, 41, 2048)]
+    >>> [ops.shape(f) for f in ResNet(50)(ops.ones((1, 64, 64, 3)))]
+    [(1, 16, 16, 256), (1, 8, 8, 512), (1, 8, 8, 1024), (1, 8, 8, 2048)]
     """
 
     attention_heads = 0

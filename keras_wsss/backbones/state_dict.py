@@ -44,7 +44,8 @@ def read_state_dict(path):
 
     Example:
 
-    >>> read_state_dict("mit_b1.pth")["patch_embed1.proj.weight"].shape
+    >>> np.savez("weights.npz", **{"patch_embed1.proj.weight": np.zeros((64, 3, 7, 7))})
+    >>> read_state_dict("weights.npz")["patch_embed1.proj.weight"].shape
     (64, 3, 7, 7)
     """
     path = Path(path)
@@ -216,7 +217,12 @@ def assign_state_dict(variables, state, source="the given weights"):
 
     Example:
 
-    >>> assign_state_dict(backbone.reference_variables(), read_state_dict("mit_b1.pth"))
+    >>> layer = keras.layers.Dense(2)
+    >>> layer.build((None, 3))
+    >>> names = {"fc.weight": layer.kernel, "fc.bias": layer.bias}
+    >>> assign_state_dict(names, {"fc.weight": np.ones((2, 3)), "fc.bias": np.zeros(2)})
+    >>> layer.kernel.numpy().shape
+    (3, 2)
     """
     state = {k: v for k, v in state.items() if not k.endswith("num_batches_tracked")}
     arrays, misshaped = {}, []

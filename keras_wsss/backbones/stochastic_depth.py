@@ -16,7 +16,9 @@ class StochasticDepth(keras.layers.Layer):
 
     Example:
 
-    >>> branch = StochasticDepth(0.1, seed=1)(branch, training=True)  # [B, ...] -> [B, ...]
+    >>> branch = StochasticDepth(0.5, seed=1)(ops.ones((1000, 1)), training=True)
+    >>> sorted(set(branch.numpy().ravel().tolist()))  # gone, or twice as large
+    [0.0, 2.0]
     """
 
     def __init__(self, rate, seed=None, **kwargs):

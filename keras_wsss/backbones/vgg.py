@@ -75,8 +75,8 @@ class VGG16(keras.Model):
 
     Example:
 
-    >>> [f.shape for f in VGG16(largefov=True)(keras.ops.ones((1, 321, 321, 3)))]
-    [(1, 81, 81, 256), (1, 41, 41, 512), (1, 41, 41, 512), (1, 41, 41, 1024)]
+    >>> [ops.shape(f) for f in VGG16()(ops.ones((1, 64, 64, 3)))]
+    [(1, 32, 32, 128), (1, 16, 16, 256), (1, 8, 8, 512), (1, 8, 8, 512)]
     """
 
     attention_heads = 0

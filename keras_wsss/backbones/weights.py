@@ -90,7 +90,8 @@ def load_weights(backbone, source, allow_pixel_supervision=False):
 
     Example:
 
-    >>> load_weights(build_backbone("efficientnet_lite0"), "imagenet")
+    >>> backbone = wsss.backbones.build_backbone("efficientnet_lite0")
+    >>> load_weights(backbone, "imagenet")
     """
     if source == "none":
         return
@@ -228,8 +229,9 @@ def from_applications(network):
 
     Example:
 
-    >>> from_applications(keras.applications.ResNet50())["conv1_conv.weight"].shape
-    (64, 3, 7, 7)
+    >>> network = keras.applications.VGG16(include_top=False, weights=None)
+    >>> from_applications(network)["block1_conv1.weight"].shape
+    (64, 3, 3, 3)
     """
     layers = {layer.name: layer for layer in network.layers}
     state = {}
@@ -301,8 +303,11 @@ def from_hugging_face(state):
 
     Example:
 
-    >>> from_hugging_face(read_state_dict("model.safetensors"))["block1.0.attn.kv.weight"].shape
-    (128, 64)
+    >>> block = "segformer.encoder.block.0.0.attention.self"
+    >>> state = {f"{block}.{part}.weight": np.zeros((64, 64)) for part in ("key", "value")}
+    >>> state["segformer.encoder.patch_embeddings.0.proj.weight"] = np.zeros((64, 3, 7, 7))
+    >>> {name: array.shape for name, array in from_hugging_face(state).items()}
+    {'patch_embed1.proj.weight': (64, 3, 7, 7), 'block1.0.attn.kv.weight': (128, 64)}
     """
     if not any("patch_embeddings." in name for name in state):
         return state

@@ -66,7 +66,14 @@ class BatchConfig(CropConfig):
 
 
 class DataConfig(CropConfig):
-    """Images, tags, lists and augmentation."""
+    """Images, tags, lists and augmentation.
+
+    Example:
+
+    >>> data = DataConfig(kind="voc", root="VOC2012", train_list="train")
+    >>> data.crop_size, data.batch_size
+    (512, 4)
+    """
 
     kind: Annotated[str, AfterValidator(known(READERS))]
     root: Path | None = None
@@ -147,7 +154,9 @@ class Reader:
 
     Example:
 
-    >>> register_reader("album", Reader(read_album))
+    >>> reader = wsss.register_reader("album", Reader("album:read_album"))  # in album.py
+    >>> reader.section.__name__, reader.needs_root
+    ('DataConfig', True)
     """
 
     read: str | Callable[..., Any]

@@ -37,7 +37,8 @@ class Term:
 
     Example:
 
-    >>> Term("decoder", reads=("label",), settings=EnergyConfig)
+    >>> Term("decoder", reads=("label",)).settings.__name__
+    'LossConfig'
     """
 
     teaches: Literal["classifier", "decoder", "affinity"]
@@ -80,7 +81,10 @@ class Method:
 
     Example:
 
-    >>> register_method("seeds", Method("seeds", Seeds, {"segmentation": Term("decoder", ...)}))
+    >>> terms = {"segmentation": Term("decoder", reads=("label",))}
+    >>> method = wsss.register_method("seeds", Method("seeds", "seeds:Seeds", terms))
+    >>> sorted(method.terms)
+    ['background_distance', 'class_distance', 'classification', 'object_distance', 'segmentation']
     """
 
     name: str
@@ -122,7 +126,19 @@ class Method:
 
 
 def check_propagation(config: Any) -> None:
-    """A ``Method.check``: what spreads by affinity needs the term that trains it."""
+    """A ``Method.check``: what spreads by affinity needs the term that trains it.
+
+    Args:
+        config: :class:`~keras_wsss.config.ModelConfig` of the method.
+
+    Raises:
+        PydanticCustomError: there is no such term; :func:`~keras_wsss.config.load_config` makes a
+            ``ConfigError`` of it.
+
+    Example:
+
+    >>> check_propagation(wsss.config.model_settings("bmp"))  # its affinity is trained
+    """
     propagation = config.pseudo_label.propagation
     if propagation in BY_AFFINITY and "affinity" not in config.losses:
         allowed = "none, or a configuration with losses.affinity: nothing else trains it"

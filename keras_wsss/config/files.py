@@ -61,6 +61,11 @@ def load_run_config(run_dir: str | Path, overrides: Iterable[str] = ()) -> Confi
 
     Raises:
         ConfigError: the folder holds no ``config.yaml``, or one that is not valid.
+
+    Example:
+
+    >>> load_run_config("runs/demo").training.steps
+    2
     """
     path = Path(run_dir) / "config.yaml"
     if not path.is_file():

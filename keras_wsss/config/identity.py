@@ -37,7 +37,7 @@ def decisive(config: Config) -> dict[str, Any]:
 
     Example:
 
-    >>> decisive(load_config("voc_tscd", ["data.root=VOC2012", "seed=2"]))["seed"]
+    >>> decisive(wsss.load_config("voc_tscd", ["data.root=VOC2012", "seed=2"]))["seed"]
     2
     """
     method = config.declaration
@@ -64,6 +64,12 @@ def digest(config: Config, source: str = "") -> str:
     Args:
         config: of one stage.
         source: digest of the stage whose labels this one trains on.
+
+    Example:
+
+    >>> config, other = (wsss.load_config("shapes_tscd", [f"seed={seed}"]) for seed in (1, 2))
+    >>> len(digest(config)), digest(config) == digest(other)
+    (16, False)
     """
     text = source + json.dumps(decisive(config), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -74,7 +80,7 @@ def default_values(section: Any, prefix: str = "") -> dict[str, Any]:
 
     Example:
 
-    >>> default_values(CamConfig)
+    >>> default_values(wsss.config.CamConfig)
     {'scales': [1.0, 0.5, 1.5]}
     """
     defaults: dict[str, Any] = {}

@@ -20,7 +20,7 @@ def of_length(config: Config, images: int) -> Config:
 
     Example:
 
-    >>> of_length(load_config("photos", ["data.root=my_set"]), images=300).training.steps
+    >>> of_length(wsss.load_config("photos", ["data.root=my_set"]), images=300).training.steps
     300
     """
     training = config.training

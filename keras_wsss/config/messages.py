@@ -35,7 +35,18 @@ ALLOWED = {
 
 
 def impossible(key: str, value: Any, allowed: str) -> PydanticCustomError:
-    """A value that is ruled out by other values; ``key`` is relative to the section."""
+    """A value that is ruled out by other values, for a validator to raise.
+
+    Args:
+        key: dotted, relative to the section.
+        value: that it has.
+        allowed: text, what it may be.
+
+    Example:
+
+    >>> impossible("low", 0.6, "less than pseudo_label.high (0.55)").message()
+    'less than pseudo_label.high (0.55)'
+    """
     context = {"key": key, "value": value, "allowed": allowed}
     return PydanticCustomError("impossible", "{allowed}", context)
 

@@ -32,7 +32,14 @@ MethodName = Annotated[str, AfterValidator(known(METHODS))]
 
 
 class ModelConfig(Section):
-    """Network and objective: all that a model has to know. Methods add sections of their own."""
+    """Network and objective: all that a model has to know. Methods add sections of their own.
+
+    Example:
+
+    >>> settings = wsss.config.model_settings("tscd", seed=3)
+    >>> isinstance(settings, ModelConfig), settings.seed, settings.backbone.name
+    (True, 3, 'mit_b1')
+    """
 
     method: MethodName
     parity: bool = False
@@ -109,7 +116,7 @@ class Config(ModelConfig):
 
     Example:
 
-    >>> config = load_config("animals5_tscd", ["data.root=photos", "seed=3"])
+    >>> config = wsss.load_config("animals5_tscd", ["data.root=photos", "seed=3"])
     >>> config.seed
     3
     """
@@ -216,6 +223,11 @@ def model_config_class(method: str) -> type[ModelConfig]:
 
     Raises:
         ConfigError: there is no method of that name.
+
+    Example:
+
+    >>> sorted(set(model_config_class("tscd").model_fields) - set(ModelConfig.model_fields))
+    ['cam', 'pseudo_label']
     """
     made: type[ModelConfig] = _model_config_class(METHODS[method])
     return made

@@ -47,7 +47,15 @@ FolderName = Annotated[str, AfterValidator(_one_folder)]
 
 
 class Section(BaseModel):
-    """Base of all sections: immutable, finite numbers, and an unknown key is an error."""
+    """Base of all sections: immutable, finite numbers, and an unknown key is an error.
+
+    Example:
+
+    >>> class Seeds(Section):
+    ...     count: int = 10
+    >>> Seeds(count=3)
+    Seeds(count=3)
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -74,7 +82,13 @@ class BackboneConfig(Section):
 
 
 class HeadsConfig(Section):
-    """Decoder and image classifier."""
+    """Decoder and image classifier.
+
+    Example:
+
+    >>> HeadsConfig(pooling="average").decoder
+    'segformer'
+    """
 
     decoder: Annotated[str, AfterValidator(known(DECODERS))] = "segformer"
     embedding_dim: Count = 256
@@ -84,7 +98,13 @@ class HeadsConfig(Section):
 
 
 class AffinityHeadsConfig(HeadsConfig):
-    """Decoder, image classifier and affinity head."""
+    """Decoder, image classifier and affinity head.
+
+    Example:
+
+    >>> AffinityHeadsConfig(symmetric_affinity=True).decoder
+    'segformer'
+    """
 
     symmetric_affinity: bool | None = None
 
@@ -93,13 +113,25 @@ class AffinityHeadsConfig(HeadsConfig):
 
 
 class CamConfig(Section):
-    """Views whose class activations are fused."""
+    """Views whose class activations are fused.
+
+    Example:
+
+    >>> CamConfig().scales
+    (1.0, 0.5, 1.5)
+    """
 
     scales: Scales = (1.0, 0.5, 1.5)
 
 
 class PseudoLabelConfig(Section):
-    """From class activation map to three-way label. A method adds the refiners it can use."""
+    """From class activation map to three-way label. A method adds the refiners it can use.
+
+    Example:
+
+    >>> PseudoLabelConfig(refiner="par").high
+    0.55
+    """
 
     refiner: str
     iterations: Count = 10
@@ -117,6 +149,11 @@ class PropagatedLabelConfig(PseudoLabelConfig):
     """As :class:`PseudoLabelConfig`, of a class activation map that may be spread first.
 
     A method adds the propagations it can use.
+
+    Example:
+
+    >>> PropagatedLabelConfig(refiner="par", propagation="random_walk").propagation_start
+    0
     """
 
     propagation: str = "none"
@@ -139,6 +176,11 @@ class LossConfig(Section):
 
     Where ``start_step`` is unset, a term that learns from what the network itself finds waits for
     ``training.classifier_steps``; all others count from the beginning.
+
+    Example:
+
+    >>> LossConfig(weight=0.1, start_step=2000)
+    LossConfig(weight=0.1, start_step=2000)
     """
 
     weight: NotNegative
@@ -146,7 +188,13 @@ class LossConfig(Section):
 
 
 class EnergyConfig(LossConfig):
-    """The dense energy; its sum over pixels is taken on a grid of this stride (1 = exact)."""
+    """The dense energy; its sum over pixels is taken on a grid of this stride (1 = exact).
+
+    Example:
+
+    >>> EnergyConfig(weight=0.1).stride
+    4
+    """
 
     stride: Count = 4
 
@@ -155,7 +203,13 @@ class EnergyConfig(LossConfig):
 
 
 class OptimizerConfig(Section):
-    """AdamW or SGD with a rate per group; linear warm-up, then polynomial decay or steps."""
+    """AdamW or SGD with a rate per group; linear warm-up, then polynomial decay or steps.
+
+    Example:
+
+    >>> OptimizerConfig(kind="sgd", learning_rate=1e-3).momentum
+    0.9
+    """
 
     kind: Literal["adamw", "sgd"] = "adamw"
     learning_rate: Positive = 6e-5

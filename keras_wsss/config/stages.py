@@ -20,6 +20,11 @@ def stage_configs(config: Config) -> list[tuple[str, Config]]:
 
     Raises:
         ConfigError: a stage cannot be used, or names another one that is not before it.
+
+    Example:
+
+    >>> [name for name, _ in stage_configs(wsss.load_config("voc_i2crc", ["data.root=VOC2012"]))]
+    ['classifier', 'segmentation', 'retraining']
     """
     # Without defaults, because a stage of another method has its own.
     base = config.model_dump(mode="json", exclude={"stages"}, exclude_defaults=True)
@@ -50,7 +55,13 @@ def stage_configs(config: Config) -> list[tuple[str, Config]]:
 
 
 def stage_digests(config: Config) -> dict[str, str]:
-    """Digest of every stage; another one of a stage also changes those that use its labels."""
+    """Digest of every stage; another one of a stage also changes those that use its labels.
+
+    Example:
+
+    >>> list(stage_digests(wsss.load_config("voc_i2crc", ["data.root=VOC2012"])))
+    ['classifier', 'segmentation', 'retraining']
+    """
     digests: dict[str, str] = {}
     for stage, of_stage in stage_configs(config):
         digests[stage] = digest(of_stage, digests.get(of_stage.labels_stage or "", ""))

@@ -92,7 +92,7 @@ def section(kind: type[Any], source: str, values: Mapping[str, Any]) -> Any:
 
     Example:
 
-    >>> section(CamConfig, "cam(...)", {"scales": [1.0, 2.0]}).scales
+    >>> section(wsss.config.CamConfig, "cam(...)", {"scales": [1.0, 2.0]}).scales
     (1.0, 2.0)
     """
     return validate_as(kind, values, [(source, values)])

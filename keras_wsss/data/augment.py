@@ -114,6 +114,8 @@ def place_image(image: Any, geometry: Geometry, crop_size: int) -> Any:
 
     Example:
 
+    >>> image = np.full((240, 320, 3), 255, np.uint8)
+    >>> geometry = random_geometry(uniform_draws(1, 0, 17), image.shape[:2], 224)
     >>> place_image(image, geometry, 224).shape
     TensorShape([224, 224, 3])
     """
@@ -174,7 +176,10 @@ def jitter(
 
     Example:
 
-    >>> jitter(image, box, draws[4:], brightness=0.3)
+    >>> image, box = tf.fill([224, 224, 3], 100.0), tf.constant([0, 224, 0, 224])
+    >>> draws = tf.constant([0.0, 0.5, 0.5, 0.5])
+    >>> jitter(image, box, draws, brightness=0.3)[0, 0].numpy()
+    array([70., 70., 70.], dtype=float32)
     """
     if not (brightness or contrast or saturation or hue):
         return image

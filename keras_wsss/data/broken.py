@@ -22,8 +22,9 @@ def find_broken(split: Split) -> list[str]:
 
     Example:
 
-    >>> find_broken(split)
-    ['JPEGImages/a.jpg: cannot be decoded (image file is truncated); replace the file, ...']
+    >>> train, val = wsss.data.load("my_set")
+    >>> find_broken(train)
+    []
     """
 
     def message(position: int) -> str | None:
@@ -46,8 +47,9 @@ def explain_errors(split: Split) -> Iterator[None]:
 
     Example:
 
-    >>> with explain_errors(split):
-    ...     model.fit(training_dataset(split, config.data, seed=1, steps=10, batch_size=4))
+    >>> train, val = wsss.data.load("my_set")
+    >>> with explain_errors(train):
+    ...     batch = next(iter(train.batches(crop=64, batch_size=2)))
     """
     try:
         yield

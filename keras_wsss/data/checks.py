@@ -36,7 +36,8 @@ def check_maps(split: Split, drawn: bool = True) -> None:
 
     Example:
 
-    >>> check_maps(load_split(config.data, "val"))
+    >>> data = wsss.config.DataConfig(kind="voc", root="VOC2012")
+    >>> check_maps(wsss.load_split(data, "val"))
     """
     if split.mask_paths is not None and split.read_mask is None:
         held, folder = held_ids(split), str(Path(split.mask_paths[0]).parent)
@@ -73,7 +74,8 @@ def sizes_that_differ(split: Split, crops: CropConfig) -> str | None:
 
     Example:
 
-    >>> sizes_that_differ(split, config.data) is None
+    >>> config = wsss.load_config("photos", ["data.root=my_set"])
+    >>> sizes_that_differ(wsss.load_split(config.data, "train"), config.data) is None
     True
     """
     if split.read_image is not None or crops.working_size is not None or crops.warp:

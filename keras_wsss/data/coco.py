@@ -62,8 +62,9 @@ def load_coco(
 
     Example:
 
-    >>> load_coco(config.data, "val2014").class_names[:3]
-    ('person', 'bicycle', 'car')
+    >>> data = wsss.config.DataConfig(kind="coco", root="coco2014")
+    >>> load_coco(data, "val2014").class_names
+    ('person', 'dog', 'brush')
     """
     root = Path(data.root or ".")
     path = root / "annotations" / f"instances_{name}.json"

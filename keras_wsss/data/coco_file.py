@@ -80,8 +80,8 @@ def read_instances(path: Path) -> Instances:
 
     Example:
 
-    >>> read_instances(Path("coco/annotations/instances_val2014.json")).images[0].width
-    640
+    >>> read_instances(Path("coco2014/annotations/instances_val2014.json")).images[0].width
+    30
     """
     if not os.path.isfile(path):
         raise DataError(

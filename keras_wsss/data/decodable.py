@@ -28,7 +28,7 @@ def check_decodable(path: str, head: bytes, size: int) -> None:
 
     Example:
 
-    >>> check_decodable("photo.png", open("photo.png", "rb").read(HEAD), 70_123)
+    >>> check_decodable("mask.png", Path("mask.png").read_bytes(), Path("mask.png").stat().st_size)
     """
     if head.startswith(b"BM") and not bitmaps.is_read(head, size):
         raise DataError(

@@ -100,7 +100,7 @@ def check_image_file(path: str) -> None:
 
     Example:
 
-    >>> check_image_file("photos/JPEGImages/2007_000032.jpg")
+    >>> check_image_file("photo.jpg")
     """
     if not os.path.isfile(path):
         raise DataError(f"{path}: cannot be read (no such file); {_REPLACE}")
@@ -199,8 +199,8 @@ def read_map(path: str, image_path: str) -> np.ndarray:
 
     Example:
 
-    >>> read_map("SegmentationClass/a.png", "JPEGImages/a.jpg").dtype
-    dtype('uint8')
+    >>> read_map("mask.png", "photo.jpg").shape
+    (48, 64)
     """
     values, size = read_values(path)
     return upright(values, turn_of(path, size, image_path))

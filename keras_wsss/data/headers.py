@@ -140,7 +140,7 @@ def jpeg_header(contents: Any) -> tuple[Any, Any, Any]:
     Example:
 
     >>> [int(n) for n in jpeg_header(tf.io.read_file("photo.jpg"))]
-    [375, 500, 1]
+    [48, 64, 1]
     """
     number, last = byte_reader(contents)
     frame = _segment(number, last)
@@ -164,7 +164,7 @@ def png_header(contents: Any) -> tuple[Any, Any, Any]:
     Example:
 
     >>> [int(n) for n in png_header(tf.io.read_file("mask.png"))]
-    [375, 500, 1]
+    [48, 64, 1]
     """
     number, last = byte_reader(contents)
 

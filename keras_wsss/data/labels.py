@@ -59,8 +59,9 @@ def read_tags(
 
     Example:
 
-    >>> read_tags(Path("photos"), None, "labels_from_boxes", []).class_names[:2]
-    ('aeroplane', 'bicycle')
+    >>> table = read_tags(Path("VOC2012"), None, "labels_from_boxes", [])
+    >>> table.class_names, table.tags["image_0"]
+    (('cat', 'dog', 'horse'), ('cat',))
     """
     table, annotations = tag_table(root, labels), root / "Annotations"
     if table is None and labels is not None:

@@ -82,8 +82,8 @@ def load_split(
 
     Example:
 
-    >>> len(load_split(load_config("animals5_tscd").data, "val"))
-    125
+    >>> len(load_split(wsss.load_config("photos", ["data.root=my_set"]).data, "train"))
+    6
     """
     own_masks = data.masks if part == "train" and require_masks else None
     validates = part == "val" and data.val_list is not None
@@ -113,7 +113,9 @@ def load_splits(config: Config, masks: Path | None = None) -> tuple[Split, Split
 
     Example:
 
-    >>> train, val = load_splits(load_config("animals5_tscd", ["data.root=photos"]))
+    >>> train, val = load_splits(wsss.load_config("photos", ["data.root=my_set"]))
+    >>> len(train), len(val)
+    (6, 2)
     """
     data = config.data
     if masks is not None:

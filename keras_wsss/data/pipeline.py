@@ -62,9 +62,11 @@ def training_dataset(
 
     Example:
 
-    >>> batches = training_dataset(split, config.data, seed=1, steps=10, batch_size=4)
+    >>> train, val = wsss.data.load("my_set")
+    >>> data = wsss.load_config("photos", ["data.root=my_set"]).data
+    >>> batches = training_dataset(train, data, seed=1, steps=10, batch_size=2)
     >>> next(iter(batches))["image"].shape
-    TensorShape([4, 224, 224, 3])
+    TensorShape([2, 224, 224, 3])
     """
     example = _augmented(split, data, seed, masks, saliency)
     first, last = start_step * batch_size, steps * batch_size
@@ -128,8 +130,9 @@ def evaluation_dataset(
 
     Example:
 
-    >>> for batch in evaluation_dataset(split):
-    ...     prediction = model.predict_on_batch(batch["image"])
+    >>> train, val = wsss.data.load("my_set")
+    >>> [tuple(batch["image"].shape) for batch in evaluation_dataset(val, masks=False)]
+    [(1, 40, 56, 3), (1, 40, 56, 3)]
     """
     _check_maps(split, masks, saliency=False)
     read = _reader(split, masks, saliency=False)
@@ -169,8 +172,10 @@ def step_ids(split: Split, seed: int, step: int, batch_size: int) -> list[str]:
 
     Example:
 
-    >>> step_ids(split, seed=1, step=0, batch_size=2)
-    ['2008_003055', '2010_001024']
+    >>> train, val = wsss.data.load("my_set")
+    >>> ids = step_ids(train, seed=1, step=0, batch_size=2)
+    >>> len(ids), set(ids) <= set(train.ids)
+    (2, True)
     """
     ids = []
     for position in range(step * batch_size, (step + 1) * batch_size):

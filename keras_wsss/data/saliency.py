@@ -39,8 +39,8 @@ class SaliencyModel:
 
     Example:
 
-    >>> SaliencyModel("u2netp.onnx")(image).shape
-    (375, 500)
+    >>> SaliencyModel("u2netp.onnx")(np.asarray(Image.open("photo.jpg"))).shape
+    (48, 64)
     """
 
     def __init__(self, path: str | Path, size: int | None = None):
@@ -116,8 +116,9 @@ def write_saliency(
 
     Example:
 
-    >>> write_saliency(SaliencyModel("u2netp.onnx"), "photos/JPEGImages", "photos/Saliency")
-    930
+    >>> model = SaliencyModel("u2netp.onnx", size=64)
+    >>> write_saliency(model, "VOC2012/JPEGImages", "maps", log=lambda line: None)
+    6
     """
     files = files_by_stem(Path(images))
     if not files:

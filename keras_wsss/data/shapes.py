@@ -64,7 +64,7 @@ def load_shapes(data: ShapesDataConfig, part: Literal["train", "val"]) -> Split:
 
     Example:
 
-    >>> load_shapes(ShapesDataConfig(kind="shapes"), "val").class_names
+    >>> load_shapes(wsss.load_config("shapes_tscd").data, "val").class_names
     ('star', 'heart', 'moon', 'ring', 'cross', 'bolt')
     """
     settings = data.shapes
@@ -118,6 +118,8 @@ def draw_scene(
     Example:
 
     >>> image, mask = draw_scene(0, "train", 17)
+    >>> image.shape, image.dtype, mask.shape
+    ((128, 128, 3), dtype('uint8'), (128, 128))
     """
     rng = _generator(seed, part, index)
     animals = _animals(rng, len(names))

@@ -50,8 +50,8 @@ class Split:
 
     Example:
 
-    >>> split = load_split(config.data, "val")
-    >>> split.labels.shape == (len(split.ids), len(split.class_names))
+    >>> train, val = wsss.data.load("my_set")
+    >>> train.labels.shape == (len(train.ids), len(train.class_names))
     True
     """
 
@@ -150,7 +150,10 @@ class Split:
 
         Example:
 
-        >>> model.fit(train.batches(crop=224, batch_size=16), validation_data=val.batches())
+        >>> train, val = wsss.data.load("my_set")
+        >>> batches = train.batches(crop=224, batch_size=2)  # for model.fit(batches)
+        >>> next(iter(batches))["image"].shape
+        TensorShape([2, 224, 224, 3])
         """
         from keras_wsss.data import pipeline  # which imports this module
 
@@ -195,8 +198,8 @@ def joined(splits: Sequence[Split]) -> Split:
 
     Example:
 
-    >>> joined([load_voc(data, "train_voc20"), load_voc(data, "train_mixed")]).name
-    'train_voc20+train_mixed'
+    >>> joined(wsss.data.load("my_set")).name
+    'train+val'
     """
     if len(splits) == 1:
         return splits[0]

@@ -46,8 +46,8 @@ def read_csv(path: Path, names: Sequence[str]) -> Tags:
 
     Example:
 
-    >>> read_csv(Path("photos/labels.csv"), ("cat", "dog"))
-    {'IMG_0001': ('cat',), 'IMG_0002': ('cat', 'dog')}
+    >>> read_csv(Path("my_set/tags.csv"), ("cat", "dog"))["cat_1"]
+    ('cat',)
     """
     tags, spelled = Tags(), spelling(names)
     lines = csv.reader(io.StringIO(read_text(path)), strict=True)
@@ -79,7 +79,7 @@ def read_csv(path: Path, names: Sequence[str]) -> Tags:
 
 
 def write_csv(path: Path, tags: Mapping[str, Iterable[str]]) -> None:
-    """Writes a table that :func:`read_csv` reads.
+    r"""Writes a table that :func:`read_csv` reads.
 
     Args:
         path: the table.
@@ -87,7 +87,9 @@ def write_csv(path: Path, tags: Mapping[str, Iterable[str]]) -> None:
 
     Example:
 
-    >>> write_csv(Path("my_set/tags.csv"), {"IMG_0001": ("cat", "dog")})
+    >>> write_csv(Path("tags.csv"), {"IMG_0001": ("cat", "dog")})
+    >>> Path("tags.csv").read_text()
+    'id,tags\nIMG_0001,cat;dog\n'
     """
     with path.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file, lineterminator="\n")

@@ -31,7 +31,7 @@ NOT_IN_TEXT = re.compile("[\0-\b\x0e-\x1f\x7f\ufffe\uffff]")
 
 
 def read_text(path: Path) -> str:
-    """Reads a text file in the encoding that it names, or most likely has.
+    r"""Reads a text file in the encoding that it names, or most likely has.
 
     A byte order mark decides, then an XML declaration. A file without either is UTF-8, or else
     Windows-1252, which is said in the log.
@@ -40,15 +40,15 @@ def read_text(path: Path) -> str:
         path: a list, a table, JSON or XML.
 
     Returns:
-        The text without a byte order mark; every line ends in ``\\n``.
+        The text without a byte order mark; every line ends in ``\n``.
 
     Raises:
         DataError: the file cannot be read, or is no text.
 
     Example:
 
-    >>> read_text(Path("photos/classes.txt"))
-    'cat\\ndog\\n'
+    >>> read_text(Path("my_set/classes.txt")).splitlines()
+    ['cat', 'dog']
     """
     try:
         data = path.read_bytes()
@@ -94,7 +94,7 @@ def read_lines(path: Path) -> list[str]:
 
     Example:
 
-    >>> read_lines(Path("photos/classes.txt"))
+    >>> read_lines(Path("my_set/classes.txt"))
     ['cat', 'dog']
     """
     return [line.strip() for line in read_text(path).split("\n") if line.strip()]
@@ -105,7 +105,9 @@ def write_lines(path: Path, lines: Iterable[str]) -> None:
 
     Example:
 
-    >>> write_lines(Path("my_set/classes.txt"), ["cat", "dog"])
+    >>> write_lines(Path("lists/classes.txt"), ["cat", "dog"])
+    >>> read_lines(Path("lists/classes.txt"))
+    ['cat', 'dog']
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(f"{line}\n" for line in lines), "utf-8")
@@ -119,7 +121,7 @@ def read_xml(path: Path) -> ElementTree.Element:
 
     Example:
 
-    >>> read_xml(Path("photos/Annotations/IMG_0001.xml")).tag
+    >>> read_xml(Path("VOC2012/Annotations/image_0.xml")).tag
     'annotation'
     """
     try:
@@ -137,8 +139,8 @@ def read_json(path: Path) -> Any:
 
     Example:
 
-    >>> read_json(Path("photos/labels.json"))["classes"]
-    ['background', 'cat', 'dog']
+    >>> read_json(Path("VOC2012/labels.json"))["classes"]
+    ['background', 'cat', 'dog', 'horse']
     """
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -161,8 +163,12 @@ def first_fault(error: pydantic.ValidationError) -> tuple[tuple[int | str, ...],
 
     Example:
 
-    >>> first_fault(error)
-    (('images', 'a'), 'Input should be a valid dictionary')
+    >>> import pydantic
+    >>> try:
+    ...     pydantic.TypeAdapter(dict[str, dict]).validate_python({"images": 3})
+    ... except pydantic.ValidationError as error:
+    ...     first_fault(error)
+    (('images',), 'Input should be a valid dictionary')
     """
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     # Classes of ours say nothing to a user.

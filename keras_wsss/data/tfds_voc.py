@@ -42,11 +42,14 @@ class VocFolder(tfds.core.GeneratorBasedBuilder):  # type: ignore[misc]
 
     Example:
 
-    >>> classes = VocFolderConfig(name="pets", class_names=("cat", "dog"))
-    >>> builder = VocFolder(data_dir="prepared", config=classes)
-    >>> builder.download_and_prepare(
-    ...     download_config=tfds.download.DownloadConfig(manual_dir="photos"))
-    >>> builder.as_dataset(split="train")
+    >>> pets = VocFolderConfig(name="pets", class_names=("cat", "dog"), lists=("train", "val"))
+    >>> builder = VocFolder(data_dir="prepared", config=pets)
+    >>> manual = tfds.download.DownloadConfig(manual_dir="VOC2012")
+    >>> builder.download_and_prepare(download_config=manual)
+    Downloading and preparing dataset ... to prepared/voc_folder/pets/1.0.0...
+    ...
+    >>> len(builder.as_dataset(split="train"))
+    4
     """
 
     VERSION = tfds.core.Version("1.0.0")

@@ -51,8 +51,9 @@ def load_voc(
 
     Example:
 
-    >>> load_voc(config.data, "train_animals5").class_names
-    ('cat', 'cow', 'dog', 'horse', 'sheep')
+    >>> data = wsss.config.DataConfig(kind="voc", root="VOC2012")
+    >>> load_voc(data, "train").class_names
+    ('cat', 'dog', 'horse')
     """
     root = Path(data.root or ".")
     ids = read_list(root, name)

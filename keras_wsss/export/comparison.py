@@ -175,8 +175,12 @@ def compare(
 
     Example:
 
-    >>> compare(network, [Exported("onnx", Path("cats.onnx"))], samples(split, 50, 512), 6)
-    [{'max_abs_logits': 1.3e-05, 'mean_abs_logits': 2.1e-07, 'equal_pixels': 100.0, ...
+    >>> from keras_wsss.export.network import network_of
+    >>> network, onnx = network_of(wsss.load("runs/demo")), Path("exported/onnx/demo.onnx")
+    >>> split = wsss.load_split(wsss.config.load_run_config("runs/demo").data, "val")
+    >>> (result,) = compare(network, [Exported("onnx", onnx)], samples(split, 1, 512), 7)
+    >>> 0 <= result["equal_pixels"] <= 100
+    True
     """
     signature = [tf.TensorSpec([None, None, None, 3], tf.float32)]
     keras_model = tf.function(network, input_signature=signature, autograph=False)

@@ -42,8 +42,9 @@ def read_metadata(text: str | bytes | None, path: str | Path) -> Metadata:
 
     Example:
 
-    >>> read_metadata(json, "animals.onnx").name
-    'animals'
+    >>> text = Path("exported/weights/demo/metadata.json").read_text()
+    >>> read_metadata(text, "demo.onnx").name
+    'demo'
     """
     if text is None:
         raise WeightsError(f"{path}: holds no metadata of keras_wsss; export the run again")
@@ -67,8 +68,9 @@ def version_folders(folder: Path) -> dict[int, Path]:
 
     Example:
 
-    >>> version_folders(Path("exported/saved_model/cats"))
-    {1: PosixPath('exported/saved_model/cats/1')}
+    >>> Path("saved_model/cats/1").mkdir(parents=True)
+    >>> list(version_folders(Path("saved_model/cats")))
+    [1]
     """
     return {
         int(path.name): path
@@ -91,7 +93,8 @@ def check_images(images: np.ndarray, shape: Sequence[Any], path: str | Path) -> 
 
     Example:
 
-    >>> check_images(np.zeros((1, 240, 320, 3), np.uint8), ("batch", "height", "width", 3), path)
+    >>> images = np.zeros((1, 240, 320, 3), np.uint8)
+    >>> check_images(images, ("batch", "height", "width", 3), "demo.onnx")
     """
     fixed = [isinstance(length, int) and length > 0 for length in shape]
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:

@@ -3,11 +3,11 @@
 They are registered in :data:`keras_wsss.registry.FORMATS`. One of your own returns what is to be
 compared with the Keras model, as :class:`~keras_wsss.export.comparison.Exported`:
 
->>> @keras_wsss.register_format("mine")
+>>> @wsss.register_format("mine")
 ... def mine(job):
 ...     path = job.folder / f"{job.name}.mine"
-...     write_mine(job.network, path)
-...     return [Exported("mine", path, bounds=EXACT, opener=open_mine)]
+...     write_onnx(job.network, path, job.metadata)
+...     return [Exported("mine", path, opener=wsss.export.open_model)]
 """
 
 from __future__ import annotations

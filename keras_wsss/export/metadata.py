@@ -48,7 +48,7 @@ def limits_of(config: Config, **given: int) -> Limits:
 
     Example:
 
-    >>> limits_of(load_config("photos", ["data.root=my_set"]), max_scans=10).working_size
+    >>> limits_of(wsss.load_config("photos", ["data.root=my_set"]), max_scans=10).working_size
     448
     """
     if config.data.working_size is not None:
@@ -103,8 +103,9 @@ class Metadata(pydantic.BaseModel):
 
     Example:
 
-    >>> Metadata.model_validate_json(Path("metadata.json").read_text()).classes[0]
-    'background'
+    >>> path = Path("exported/weights/demo/metadata.json")
+    >>> Metadata.model_validate_json(path.read_text()).classes[:2]
+    ('background', 'star')
     """
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)

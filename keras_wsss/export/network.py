@@ -25,8 +25,8 @@ def network_of(model: Any) -> NetworkFunction:
 
     Example:
 
-    >>> network_of(model)(tf.zeros([1, 240, 320, 3]))["class_map"].shape
-    TensorShape([1, 240, 320])
+    >>> network_of(wsss.load("runs/demo"))(tf.zeros([1, 64, 96, 3]))["class_map"].shape
+    TensorShape([1, 64, 96])
     """
     predictor = Predictor(model)
 

@@ -49,7 +49,7 @@ def write_onnx(
 
     Example:
 
-    >>> write_onnx(network_of(model), "animals.onnx", metadata)
+    >>> write_onnx(network_of(model), "cats.onnx", metadata)  # doctest: +SKIP
     """
     onnx, tf2onnx = import_extra("onnx", "tf2onnx")
     import tensorflow as tf  # slow, and the reader needs none
@@ -111,8 +111,9 @@ class OnnxModel:
 
     Example:
 
-    >>> OnnxModel("animals.onnx")(images)["class_map"].shape
-    (1, 240, 320)
+    >>> images = np.zeros((1, 64, 96, 3), np.uint8)
+    >>> OnnxModel("exported/onnx/demo.onnx")(images)["class_map"].shape
+    (1, 64, 96)
     """
 
     def __init__(self, path: str | Path, threads: int | None = None):

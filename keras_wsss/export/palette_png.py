@@ -29,8 +29,11 @@ def encode_mask(mask: Any) -> Any:
 
     Example:
 
-    >>> np.asarray(PIL.Image.open(io.BytesIO(encode_mask(mask).numpy()))) == mask
-    array([[ True, ...
+    >>> import io
+    >>> from PIL import Image
+    >>> file = encode_mask(tf.constant([[0, 1, 255]], tf.uint8)).numpy()
+    >>> np.asarray(Image.open(io.BytesIO(file)))
+    array([[  0,   1, 255]], dtype=uint8)
     """
     grey = tf.io.encode_png(mask[..., None])
     size = tf.strings.substr(grey, SIZE_AT, 8)

@@ -35,8 +35,9 @@ def open_model(path: str | Path, threads: int | None = None) -> OpenedModel:
 
     Example:
 
-    >>> open_model("exported/onnx/cats.onnx")(images)["class_map"].shape
-    (1, 240, 320)
+    >>> images = np.zeros((1, 64, 96, 3), np.uint8)
+    >>> open_model("exported/onnx/demo.onnx")(images)["class_map"].shape
+    (1, 64, 96)
     """
     path = Path(path)
     readers: dict[str, Callable[..., OpenedModel]] = {".onnx": OnnxModel, ".tflite": LiteRTModel}

@@ -87,8 +87,9 @@ def export_run(
 
     Example:
 
-    >>> export_run("runs/photos", "exported")["models"]["photos.onnx"]["equal_pixels"]
-    100.0
+    >>> report = export_run("runs/demo", "for_us", ["weights"], images=1, speed=False)
+    >>> sorted(path.name for path in Path("for_us").iterdir())
+    ['comparison.json', 'comparison.md', 'weights']
     """
     output = Path(output)
     formats = usual_formats() if formats is None else formats

@@ -152,7 +152,8 @@ def write_saved_model(
 
     Example:
 
-    >>> write_saved_model(network_of(model), Path("saved_model/cats/1"), metadata, Limits())
+    >>> folder = Path("saved_model/cats/1")
+    >>> write_saved_model(network_of(model), folder, metadata, Limits())  # doctest: +SKIP
     """
     signatures = ServedModel(network, metadata.classes, limits).signatures()
     root = tf.Module()

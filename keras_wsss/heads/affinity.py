@@ -30,9 +30,9 @@ class AffinityHead(keras.layers.Layer):
 
     Example:
 
-    >>> features, attention = backbone(images, return_attention=True)
-    >>> AffinityHead(symmetric=True)(attention).shape
-    (2, 400, 400)
+    >>> attention = 2 * [(ops.ones((1, 16, 64)), ops.ones((1, 16, 64)))]  # (q, k) of two blocks
+    >>> ops.shape(AffinityHead(symmetric=True)(attention))
+    (1, 16, 16)
     """
 
     def __init__(self, symmetric=False, heads=8, blocks=2, name="affinity_head", **kwargs):

@@ -22,8 +22,8 @@ class DeepLabV2Decoder(keras.layers.Layer):
 
     Example:
 
-    >>> DeepLabV2Decoder(21)(features).shape
-    (2, 41, 41, 21)
+    >>> ops.shape(DeepLabV2Decoder(21)(ops.ones((1, 8, 8, 64))))
+    (1, 8, 8, 21)
     """
 
     def __init__(self, num_classes, dilation_rates=(6, 12, 18, 24), name="decoder", **kwargs):

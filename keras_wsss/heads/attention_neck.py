@@ -26,8 +26,9 @@ class AttentionNeck(keras.layers.Layer):
 
     Example:
 
-    >>> AffinityHead()(AttentionNeck()(features[-1])).shape
-    (2, 196, 196)
+    >>> attention = AttentionNeck(dim=64)(ops.ones((1, 4, 4, 128)))
+    >>> ops.shape(wsss.heads.AffinityHead()(attention))
+    (1, 16, 16)
     """
 
     def __init__(self, dim=256, num_heads=8, blocks=2, name="neck", **kwargs):

@@ -24,8 +24,9 @@ def build_decoder(name, num_classes, embedding_dim=256, dropout=0.1, synchronize
 
     Example:
 
-    >>> build_decoder("segformer", 21)(features).shape
-    (2, 80, 80, 21)
+    >>> features = [ops.ones((1, side, side, 32)) for side in (16, 8, 4, 4)]
+    >>> ops.shape(build_decoder("segformer", 21)(features))
+    (1, 16, 16, 21)
     """
     return DECODERS[name](num_classes, embedding_dim, dropout, synchronized, seed)
 

@@ -24,9 +24,9 @@ class CAMClassifier(keras.layers.Layer):
 
     Example:
 
-    >>> classifier = CAMClassifier(20)
-    >>> classifier.image_logits(features[-1])  # [B,h,w,D] -> [B,20]
-    >>> classifier.cam(features[-1])  # [B,h,w,D] -> [B,h,w,20], raw
+    >>> classifier, features = CAMClassifier(20), ops.ones((1, 4, 4, 64))
+    >>> ops.shape(classifier.image_logits(features)), ops.shape(classifier.cam(features))
+    ((1, 20), (1, 4, 4, 20))
     """
 
     def __init__(self, num_classes, pooling="max", use_bias=False, name="classifier", **kwargs):

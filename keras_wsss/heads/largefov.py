@@ -22,8 +22,8 @@ class LargeFOVDecoder(keras.layers.Layer):
 
     Example:
 
-    >>> LargeFOVDecoder(21)(features).shape
-    (2, 20, 20, 21)
+    >>> ops.shape(LargeFOVDecoder(21, embedding_dim=64)(ops.ones((1, 8, 8, 64))))
+    (1, 8, 8, 21)
     """
 
     def __init__(self, num_classes, embedding_dim=512, dilation_rate=12, name="decoder", **kwargs):

@@ -18,8 +18,8 @@ class LinearDecoder(keras.layers.Layer):
 
     Example:
 
-    >>> LinearDecoder(21)(features).shape
-    (2, 40, 40, 21)
+    >>> ops.shape(LinearDecoder(21)(ops.ones((1, 8, 8, 64))))
+    (1, 8, 8, 21)
     """
 
     def __init__(self, num_classes, name="decoder", **kwargs):

@@ -39,8 +39,9 @@ class SegFormerDecoder(keras.layers.Layer):
 
     Example:
 
-    >>> SegFormerDecoder(21)(features, training=False).shape
-    (2, 80, 80, 21)
+    >>> features = [ops.ones((1, side, side, 32)) for side in (16, 8, 4, 4)]
+    >>> ops.shape(SegFormerDecoder(21)(features))
+    (1, 16, 16, 21)
     """
 
     def __init__(

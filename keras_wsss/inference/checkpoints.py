@@ -38,11 +38,21 @@ def save_checkpoint(model, run, which, **state):
 def load_checkpoint(model, path):
     """Loads a checkpoint into ``model`` (and its optimiser where it is compiled).
 
+    Args:
+        model: built :class:`~keras_wsss.methods.WSSSModel` of the checkpoint's run.
+        path: ``pathlib.Path`` of the weights, ``checkpoints/last.weights.h5`` of a run.
+
     Returns:
-        The numbers given to :func:`save_checkpoint`.
+        The numbers given to :func:`save_checkpoint`, among them ``step``.
 
     Raises:
         WeightsError: the file is missing, damaged or of another network.
+
+    Example:
+
+    >>> model = load("runs/demo")
+    >>> load_checkpoint(model, Path("runs/demo/checkpoints/last.weights.h5"))["step"]
+    2
     """
     if not path.exists():
         raise WeightsError(f"{path}: no such checkpoint; train the run first")
@@ -81,8 +91,8 @@ def load(path, checkpoint="last"):
     Example:
 
     >>> model = load("runs/demo")
-    >>> model.trained_steps
-    460
+    >>> model.class_names[:3], model.trained_steps
+    (('star', 'heart', 'moon'), 2)
     """
     path = Path(path)
     if path.suffix == ".keras":

@@ -32,7 +32,10 @@ def contact_sheet(rows, photo_names, class_names):
 
     Example:
 
-    >>> contact_sheet(rows, ["IMG_1", "IMG_2"], ["cat", "dog"]).save("sheet.png")
+    >>> image, label = np.zeros((48, 64, 3)), np.ones((48, 64), int)
+    >>> row = image, np.zeros((48, 64, 2)), label, label
+    >>> contact_sheet([row], ["IMG_1"], ["cat", "dog"]).mode
+    'RGB'
     """
     titles = TITLES[: len(rows[0])]
     width = len(titles) * (TILE + GAP) + GAP

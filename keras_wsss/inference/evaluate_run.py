@@ -36,8 +36,9 @@ def evaluate_run(
 
     Example:
 
-    >>> evaluate_run("runs/demo")["decoder"]["miou"]
-    71.4
+    >>> scores = evaluate_run("runs/demo", scales=[1.0], flip=False)
+    >>> 0 <= scores["decoder"]["miou"] <= 100, sorted(scores["decoder"]["per_class"])
+    (True, ['background', 'bolt', 'cross', 'heart', 'moon', 'ring', 'star'])
     """
     path, config = stage_of_run(path, config)
     run = RunDirectory(path)
@@ -100,7 +101,7 @@ def supervision(config):
 
     Example:
 
-    >>> supervision(load_config("shapes_supervised"))
+    >>> supervision(wsss.load_config("shapes_supervised"))
     'masks'
     """
     if config.declaration.needs_masks:

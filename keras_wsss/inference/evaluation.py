@@ -63,8 +63,10 @@ def evaluate(
 
     Example:
 
-    >>> evaluate(model, split)["decoder"]["miou"]
-    63.2
+    >>> split = wsss.load_split(wsss.config.load_run_config("runs/demo").data, "val")
+    >>> scores = evaluate(wsss.load("runs/demo"), split, tags=False)
+    >>> 0 <= scores["decoder"]["miou"] <= 100
+    True
     """
     names = ("background", *split.class_names)
     has_masks, has_decoder = split.mask_paths is not None, model.settings.trains_decoder
@@ -151,7 +153,10 @@ def describe_function(model):
 
     Example:
 
-    >>> image_logits, cam, label, full = describe_function(model)(images, tags)
+    >>> describe = describe_function(wsss.load("runs/demo"))
+    >>> image_logits, cam, label, full = describe(tf.zeros([1, 64, 64, 3]), tf.ones([1, 6]))
+    >>> image_logits.shape, cam.shape, label.shape
+    (TensorShape([1, 6]), TensorShape([1, 64, 64, 6]), TensorShape([1, 64, 64]))
     """
 
     @tf.function(

@@ -27,10 +27,11 @@ class ImageResults:
 
     Example:
 
+    >>> split = wsss.load_split(wsss.config.load_run_config("runs/demo").data, "val")
     >>> images = ImageResults(split)
-    >>> evaluate(model, split, watch=images)
-    >>> images.found()["lists"]["worst"]
-    ['2008_004539', '2008_005703']
+    >>> scores = wsss.inference.evaluate(wsss.load("runs/demo"), split, tags=False, watch=images)
+    >>> sorted(images.found()["lists"])
+    ['best', 'extra', 'missing', 'worst']
     """
 
     def __init__(self, split):

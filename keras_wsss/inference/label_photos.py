@@ -55,8 +55,9 @@ def export_labels(
 
     Example:
 
-    >>> export_labels("runs/photos", "label-studio", "to_correct")["images"]
-    300
+    >>> manifest = export_labels("runs/demo", "png", "to_correct", part="val", kind="prediction")
+    >>> manifest["format"], manifest["images"]
+    ('png', 1)
     """
     path, config = stage_of_run(path, config)
     split = load_split(config.data, part)
@@ -113,8 +114,10 @@ def label_photos(model, split, kind, scratch, scales=(1.0,), flip=False):
 
     Example:
 
-    >>> next(label_photos(model, split, "pseudo", Path("/tmp"))).label.dtype
-    dtype('uint8')
+    >>> split = wsss.load_split(wsss.config.load_run_config("runs/demo").data, "val")
+    >>> photo = next(label_photos(wsss.load("runs/demo"), split, "prediction", Path()))
+    >>> photo.label.shape, photo.label.dtype
+    ((64, 64), dtype('uint8'))
     """
     has_cam, has_decoder = "classification" in model.settings.losses, model.settings.trains_decoder
     if kind == "pseudo" and not has_cam:

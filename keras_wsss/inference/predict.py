@@ -62,8 +62,9 @@ def predict_files(
 
     Example:
 
-    >>> predict_files("runs/photos", find_photographs(["new_photos/"]), "masks")["written"]
-    12
+    >>> from keras_wsss.photographs import find_photographs
+    >>> predict_files("runs/demo", find_photographs(["photos/cat"]), "masks")["written"]
+    4
     """
     if crf:
         require_crf()

@@ -50,8 +50,8 @@ def write_pseudo_labels(path, config, digest, splits, source=None):
 
     Example:
 
-    >>> write_pseudo_labels("runs/i2crc/classifier", config, digest(config), splits)["miou"]
-    62.9
+    >>> write_pseudo_labels("runs/i2crc/classifier", config, digest, splits)  # doctest: +SKIP
+    {'miou': 62.9, ...}
     """
     guided = config.writes == "object_guided_labels"
     score = None

@@ -22,8 +22,9 @@ def agreement_loss(affinity, cam, tags):
 
     Example:
 
-    >>> agreement_loss(ops.ones((1, 4, 4)), ops.zeros((1, 2, 2, 3)), [[1.0, 0.0, 1.0]])
-    0.0
+    >>> affinity, cam, tags = np.ones((1, 2, 2)), np.array([[[[4.0], [-4.0]]]]), np.array([[1.0]])
+    >>> round(float(agreement_loss(affinity, cam, tags)), 3)
+    0.465
     """
     affinity = ops.stop_gradient(ops.cast(affinity, "float32"))
     present = ops.cast(tags, "float32")[:, None, :]

@@ -15,8 +15,8 @@ def multilabel_soft_margin(tags, logits):
 
     Example:
 
-    >>> multilabel_soft_margin([[1.0, 0.0]], [[0.0, 0.0]])
-    0.6931472
+    >>> round(float(multilabel_soft_margin(np.array([[1.0, 0.0]]), np.array([[0.0, 0.0]]))), 4)
+    0.6931
     """
     tags, logits = ops.cast(tags, "float32"), ops.cast(logits, "float32")
     return ops.mean(ops.softplus(logits) - logits * tags)

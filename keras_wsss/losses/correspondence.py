@@ -28,9 +28,10 @@ def correspondence_distillation(
 
     Example:
 
-    >>> points = keras.random.uniform((2, 1600, 2), -1, 1)
-    >>> correspondence_distillation(cam, small_cam, logits, small_logits, points, points)
-    -0.31
+    >>> cam, logits = np.eye(4).reshape(1, 4, 4, 1), np.eye(4).reshape(1, 4, 4, 1)
+    >>> points = np.array([[[-1.0, -1.0], [1.0, -1.0]]])  # on and beside the diagonal
+    >>> round(float(correspondence_distillation(cam, cam, logits, logits, points, points)), 3)
+    -0.188
     """
     cam, small_cam = ops.stop_gradient(cam), ops.stop_gradient(small_cam)
     teacher = cosine_correspondence(

@@ -38,8 +38,10 @@ def dense_energy(
 
     Example:
 
-    >>> dense_energy(image, labels, logits, valid_box, stride=4)
-    -0.31
+    >>> image, box = np.zeros((1, 64, 64, 3)), np.array([[0, 64, 0, 64]])
+    >>> labels, logits = np.full((1, 64, 64), 255), np.zeros((1, 64, 64, 3))
+    >>> round(float(dense_energy(image, labels, logits, box, stride=4)), 4)
+    -0.0327
     """
     step = round(1 / scale)
     image_size = ops.shape(image)[1:3]

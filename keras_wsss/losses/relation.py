@@ -28,7 +28,8 @@ def class_agnostic_distance(cam, mask, tags):
 
     Example:
 
-    >>> class_agnostic_distance([[[[1.0], [3.0]]]], ops.ones((1, 1, 2, 1)), [[1.0]])
+    >>> cam, mask, tags = np.array([[[[1.0], [3.0]]]]), np.ones((1, 1, 2, 1)), np.array([[1.0]])
+    >>> round(float(class_agnostic_distance(cam, mask, tags)), 3)
     1.0
     """
     cam, mask = _same_size(cam, mask)
@@ -54,8 +55,8 @@ def class_specific_distance(cam, saliency, tags, valid=1.0):
 
     Example:
 
-    >>> saliency = ops.reshape([0.0, 1.0], (1, 1, 2, 1))
-    >>> class_specific_distance([[[[1.0], [3.0]]]], saliency, [[1.0]])
+    >>> cam, saliency = np.array([[[[1.0], [3.0]]]]), np.array([[[[0.0], [1.0]]]])
+    >>> round(float(class_specific_distance(cam, saliency, np.array([[1.0]]))), 3)
     -2.0
     """
     cam, saliency = _same_size(cam, saliency)

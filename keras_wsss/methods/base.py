@@ -39,6 +39,14 @@ class WSSSModel(TrainingStep, KerasTraining, KerasInterface, Network):
     A method is a subclass with the functions of its own terms, a ``labeller_class`` where its
     labels are made in another way, and :meth:`forward` where it needs more passes. Its name and
     terms are declared in its ``settings.py`` (:class:`keras_wsss.config.Method`).
+
+    Example:
+
+    >>> model = wsss.BMP(classes=["cat", "dog"], backbone="mit_tiny", weights=None)
+    >>> isinstance(model, WSSSModel), sorted(model.settings.losses)
+    (True, ['affinity', 'c2s', 'classification', 's2c'])
+    >>> ops.shape(model(ops.ones((1, 64, 64, 3)))["segmentation_logits"])
+    (1, 16, 16, 3)
     """
 
     method = ""  # its name, as configurations give it

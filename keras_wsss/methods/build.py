@@ -13,7 +13,9 @@ def new_model(config, classes, **options):
 
     Example:
 
-    >>> model = new_model(load_config("animals5_tscd"), classes=5)
+    >>> config = wsss.load_config("photos", ["data.root=my_set", "backbone.name=mit_tiny"])
+    >>> type(new_model(config, classes=["cat", "dog"])).__name__
+    'BMP'
     """
     return (
         METHODS[config.method]
@@ -45,7 +47,10 @@ def build_model(config, num_classes, synchronized=False):
 
     Example:
 
-    >>> model = build_model(load_config("animals5_tscd"), num_classes=5)
+    >>> overrides = ["data.root=my_set", "backbone.name=mit_tiny", "backbone.weights=none"]
+    >>> model = build_model(wsss.load_config("photos", overrides), num_classes=2)
+    >>> model.count_params()
+    560508
     """
     weights = config.backbone.weights
     model = new_model(config, num_classes, weights=weights, synchronized=synchronized)

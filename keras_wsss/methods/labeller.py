@@ -45,6 +45,15 @@ class Labeller:
     Args:
         network: :class:`~keras_wsss.methods.network.Network`.
         settings: :class:`~keras_wsss.config.ModelConfig` with ``cam`` and ``pseudo_label``.
+
+    Example:
+
+    >>> model = wsss.TSCD(classes=2, backbone="mit_tiny", weights=None)
+    >>> batch = {"image": ops.ones((1, 64, 64, 3)), "labels": ops.ones((1, 2))}
+    >>> batch["valid_box"] = ops.convert_to_tensor([[0, 64, 0, 64]])
+    >>> described = Labeller(model, model.settings).describe(batch)
+    >>> ops.shape(described.cam), ops.shape(described.label)
+    ((1, 64, 64, 2), (1, 64, 64))
     """
 
     def __init__(self, network, settings):

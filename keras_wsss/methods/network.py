@@ -23,6 +23,13 @@ class Network(keras.Model):
     dict with ``image_logits [B,C]`` and ``segmentation_logits`` (the SegFormer decoder's on the
     grid of F1 `[B,H/4,W/4,C+1]`, others on that of F4), and where ``request`` names them
     ``cam [B,h,w,C]`` (raw class activations) and ``affinity [B,N,N]``.
+
+    Example:
+
+    >>> settings = wsss.config.model_settings("tscd", backbone={"name": "mit_tiny"})
+    >>> outputs = Network(settings, num_classes=2)(ops.ones((1, 64, 64, 3)), request=["cam"])
+    >>> {name: ops.shape(output) for name, output in outputs.items()}
+    {'image_logits': (1, 2), 'segmentation_logits': (1, 16, 16, 3), 'cam': (1, 4, 4, 2)}
     """
 
     released_symmetric = True  # whether released code makes attention scores symmetric

@@ -34,8 +34,9 @@ class Schedule:
 
     Example:
 
-    >>> Schedule(load_config("shapes_bmp").for_model()).phase(250).terms
-    frozenset({'affinity', 'c2s', 'classification', 's2c'})
+    >>> settings = wsss.load_config("shapes_bmp").for_model()
+    >>> sorted(Schedule(settings).phase(0).terms), sorted(Schedule(settings).phase(250).terms)
+    (['classification'], ['affinity', 'c2s', 'classification', 's2c'])
     """
 
     def __init__(self, settings, scale=1.0, classifier_steps=None):

@@ -22,7 +22,7 @@ class MeanIoU(keras.metrics.Metric):
 
     >>> metric = MeanIoU(2)
     >>> metric.update_state([0, 0, 1, 255], [0, 1, 1, 1])
-    >>> metric.result()
+    >>> float(metric.result())
     0.5
     """
 

@@ -22,8 +22,11 @@ def radius_mask(height, width, radius=8):
 
     Example:
 
-    >>> ops.sum(ops.cast(radius_mask(20, 20, radius=8), "int32"))
-    71824
+    >>> radius_mask(1, 4, radius=1).numpy().astype(int)  # each token of a row and its neighbours
+    array([[1, 1, 0, 0],
+           [1, 1, 1, 0],
+           [0, 1, 1, 1],
+           [0, 0, 1, 1]])
     """
     tokens = ops.arange(height * width, dtype="int32")
     rows, columns = tokens // width, tokens % width
@@ -47,8 +50,12 @@ def affinity_targets(label, radius=8, stride=16):
 
     Example:
 
-    >>> affinity_targets(ops.zeros((2, 320, 320), "int32")).shape
-    (2, 400, 400)
+    >>> label = np.repeat([[[0, 0, 2, 255]]], 16, axis=1).repeat(16, axis=2)  # [1,16,64]: 4 tokens
+    >>> affinity_targets(label).numpy()[0]
+    array([[  1,   1,   0, 255],
+           [  1,   1,   0, 255],
+           [  0,   0,   1, 255],
+           [255, 255, 255, 255]], dtype=int32)
     """
     height, width = label.shape[1] // stride, label.shape[2] // stride
     rows = np.arange(height) * label.shape[1] // height
@@ -83,8 +90,11 @@ def propagate(cam, affinity, tags, background_score=None, radius=8):
 
     Example:
 
-    >>> propagate(cam, affinity, tags, background_score=0.35).shape
-    (2, 20, 20, 21)
+    >>> cam = np.array([[[[1.0], [0.0]]]])  # two tokens that are quite alike
+    >>> propagate(cam, np.full((1, 2, 2), 0.8), np.ones((1, 1))).numpy().round(2)[0, 0, :, 0]
+    array([0.5, 0.5], dtype=float32)
+    >>> propagate(cam, np.ones((1, 2, 2)), np.ones((1, 1)), background_score=0.35).shape[-1]
+    2
     """
     height, width, classes = ops.shape(cam)[1:]
     scores = ops.reshape(ops.cast(cam, "float32"), (-1, height * width, classes))

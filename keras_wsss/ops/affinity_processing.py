@@ -53,8 +53,11 @@ def affinity_processing(
 
     Example:
 
-    >>> affinity_processing(cam, affinity, tags, radius=8).shape
-    (2, 20, 20, 20)
+    >>> cam = np.random.default_rng(0).random((1, 4, 4, 3))
+    >>> tags = np.array([[1, 1, 0]])
+    >>> spread = affinity_processing(cam, np.ones((1, 16, 16)), tags, radius=1)
+    >>> ops.shape(spread), spread.numpy().max(axis=(0, 1, 2))
+    ((1, 4, 4, 3), array([1., 1., 0.], dtype=float32))
     """
     batch, height, width, classes = ops.shape(cam)
     walk = aggregated(affinity, aggregate, layers)
@@ -81,7 +84,22 @@ def affinity_processing(
 
 
 def aggregated(affinity, aggregate="mean", layers=3):
-    """One affinity, float32 `[B,N,N]`, of the heads and last layers of `[B,L,H,N,N]`."""
+    """One affinity of the heads and last layers of a network.
+
+    Args:
+        affinity: float `[B,L,H,N,N]`.
+        aggregate: ``"mean"``, ``"max"`` or ``"median"``: over heads, then over layers.
+        layers: int, how many of the last layers count.
+
+    Returns:
+        float32 `[B,N,N]`.
+
+    Example:
+
+    >>> affinity = np.arange(3.0).reshape(1, 3, 1, 1, 1)  # three layers of one head
+    >>> aggregated(affinity, "mean", layers=2).numpy().item()
+    1.5
+    """
     affinity = ops.cast(affinity, "float32")
     if len(affinity.shape) == 3:
         return affinity
@@ -90,7 +108,14 @@ def aggregated(affinity, aggregate="mean", layers=3):
 
 
 def symmetrised(affinity):
-    """Mean of `[B,N,N]` and its transpose."""
+    """Mean of an affinity float `[B,N,N]` and its transpose.
+
+    Example:
+
+    >>> symmetrised(np.array([[[1.0, 0.2], [0.6, 1.0]]])).numpy()[0]
+    array([[1. , 0.4],
+           [0.4, 1. ]])
+    """
     return (affinity + ops.transpose(affinity, (0, 2, 1))) / 2
 
 
@@ -108,8 +133,8 @@ def sinkhorn(affinity, rounds=3):
 
     Example:
 
-    >>> sinkhorn(ops.convert_to_tensor([[[0.6, 0.3], [0.3, 0.8]]])).sum(axis=1)
-    [[1.0, 1.0]]
+    >>> sinkhorn(np.array([[[0.6, 0.3], [0.3, 0.8]]])).numpy().sum(axis=1)
+    array([[1., 1.]])
     """
     for _ in range(rounds):
         affinity = normalised(normalised(affinity, axis=-1), axis=-2)
@@ -117,5 +142,12 @@ def sinkhorn(affinity, rounds=3):
 
 
 def normalised(affinity, axis):
-    """Divides by the sums along ``axis``; a sum below 1e-8 counts as that."""
+    """An affinity float `[B,N,N]` over its sums along ``axis``; a sum below 1e-8 counts as that.
+
+    Example:
+
+    >>> normalised(np.array([[[1.0, 3.0], [0.0, 0.0]]]), axis=-1).numpy()[0]
+    array([[0.25, 0.75],
+           [0.  , 0.  ]])
+    """
     return affinity / ops.maximum(ops.sum(affinity, axis=axis, keepdims=True), EPSILON)

@@ -28,8 +28,12 @@ def refined_in_box(scores, image, valid_box, refine, iterations=10):
 
     Example:
 
-    >>> refined_in_box(scores, image, valid_box, pixel_adaptive_refinement).shape
-    (2, 320, 320, 4)
+    >>> from keras_wsss.ops.refine import pixel_adaptive_refinement
+    >>> scores, image = np.ones((1, 8, 8, 1)), np.zeros((1, 8, 8, 3))
+    >>> box = np.array([[0, 8, 0, 4]])  # the left half
+    >>> refined = refined_in_box(scores, image, box, pixel_adaptive_refinement, iterations=1)
+    >>> refined.numpy()[0, 0, :, 0].round(2)
+    array([1.01, 1.01, 1.01, 1.01, 0.  , 0.  , 0.  , 0.  ], dtype=float32)
     """
     size = ops.shape(scores)[1:3]
     valid_box = ops.convert_to_tensor(valid_box, "int32")

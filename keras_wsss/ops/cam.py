@@ -29,8 +29,8 @@ def normalize_cam(cam):
 
     Example:
 
-    >>> normalize_cam(ops.reshape([2.0, 4.0, 6.0], (1, 1, 3, 1)))[0, 0, :, 0]
-    [0.0, 0.49999875, 0.9999975]
+    >>> normalize_cam(np.array([[[[2.0], [4.0], [6.0]]]])).numpy()[0, 0, :, 0].round(3)
+    array([0. , 0.5, 1. ], dtype=float32)
     """
     cam = ops.cast(cam, "float32")
     cam = cam - ops.min(cam, axis=(1, 2), keepdims=True)
@@ -51,8 +51,9 @@ def fuse_segmentation(logits, size):
 
     Example:
 
-    >>> fuse_segmentation([logits_100, logits_050, logits_150], (320, 320)).shape
-    (2, 320, 320, 21)
+    >>> logits = [np.ones((2, side, side, 21)) for side in (20, 10, 30)]  # an image and its mirror
+    >>> ops.shape(fuse_segmentation(logits, (320, 320)))
+    (1, 320, 320, 21)
     """
     total = 0.0
     for view in logits:
@@ -77,8 +78,9 @@ def fuse_multi_scale(cams, size):
 
     Example:
 
-    >>> fuse_multi_scale([cam_100, cam_050, cam_150], (320, 320)).shape
-    (2, 320, 320, 20)
+    >>> cams = [np.ones((2, side, side, 20)) for side in (20, 10, 30)]  # an image and its mirror
+    >>> ops.shape(fuse_multi_scale(cams, (320, 320)))
+    (1, 320, 320, 20)
     """
     total = 0.0
     for cam in cams:
@@ -108,8 +110,9 @@ def cam_to_label(
 
     Example:
 
-    >>> cam_to_label(cam, tags, high=0.55, low=0.35, valid_box=box).shape
-    (2, 320, 320)
+    >>> cam = np.array([[[[0.9, 0.1], [0.4, 0.5], [0.2, 0.1]]]])
+    >>> cam_to_label(cam, np.array([[1, 1]]), high=0.55, low=0.35).numpy()
+    array([[[  1, 255,   0]]], dtype=int32)
     """
     cam = ops.cast(cam, "float32") * ops.cast(tags, "float32")[:, None, None, :]
     score = ops.max(cam, axis=-1)
@@ -147,8 +150,12 @@ def refined_pseudo_label(cam, tags, image, valid_box, refine, high, low, iterati
 
     Example:
 
-    >>> refined_pseudo_label(cam, tags, image, box, variation_aware_refinement, 0.55, 0.35).shape
-    (2, 320, 320)
+    >>> from keras_wsss.ops.refine import variation_aware_refinement as refine
+    >>> cam = np.zeros((1, 8, 8, 2))
+    >>> cam[:, :, 4:] = 1
+    >>> tags, image, box = np.array([[0, 1]]), np.zeros((1, 8, 8, 3)), np.array([[0, 8, 0, 8]])
+    >>> refined_pseudo_label(cam, tags, image, box, refine, 0.55, 0.35, iterations=1).numpy()[0, 4]
+    array([  0,   0, 255, 255,   2,   2,   2,   2], dtype=int32)
     """
     size = ops.shape(cam)[1:3]
     cam, guide = half_size(cam, image)
@@ -162,7 +169,21 @@ def refined_pseudo_label(cam, tags, image, valid_box, refine, high, low, iterati
 
 
 def half_size(cam, image):
-    """CAM, and the image in 0..1 that guides its refinement, at half their size (rounded down)."""
+    """CAM, and the image in 0..1 that guides its refinement, at half their size (rounded down).
+
+    Args:
+        cam: float `[B,H,W,C]`.
+        image: float `[B,H,W,3]`, RGB 0..255; fractions are cut off.
+
+    Returns:
+        Pair of float32 `[B,H//2,W//2,C]` and `[B,H//2,W//2,3]`.
+
+    Example:
+
+    >>> cam, guide = half_size(np.ones((1, 4, 6, 2)), np.full((1, 4, 6, 3), 255.0))
+    >>> ops.shape(cam), float(ops.max(guide))
+    ((1, 2, 3, 2), 1.0)
+    """
     height, width = ops.shape(cam)[1:3]
     size = height // 2, width // 2
     image = ops.floor(ops.cast(image, "float32")) / 255.0
@@ -186,6 +207,14 @@ def refined_scores(cam, guide, slots, tags, refine, backgrounds, iterations=10):
 
     Returns:
         float32 `[B,h,w,T,K]`.
+
+    Example:
+
+    >>> from keras_wsss.ops.refine import pixel_adaptive_refinement as refine
+    >>> cam, guide, tags = ops.ones((1, 8, 8, 2)), ops.zeros((1, 8, 8, 3)), ops.ones((1, 2))
+    >>> slots = ops.convert_to_tensor([[0, 1]])  # background and the first class
+    >>> ops.shape(refined_scores(cam, guide, slots, tags, refine, backgrounds=(0.55, 0.35)))
+    (1, 8, 8, 2, 2)
     """
     backgrounds = ops.exp(ops.convert_to_tensor(backgrounds, "float32"))[..., None]
     evidence = ops.exp(cam)

@@ -19,8 +19,8 @@ def sample_points(x, coordinates):
 
     Example:
 
-    >>> sample_points(ops.reshape([0.0, 2.0], (1, 1, 2, 1)), [[[0.0, 0.0]]])[0, 0, 0]
-    1.0
+    >>> sample_points(np.array([[[[0.0], [2.0]]]]), np.array([[[0.0, 0.0]]])).numpy()
+    array([[[1.]]])
     """
     batch, height, width = ops.shape(x)[:3]
     coordinates = ops.cast(coordinates, x.dtype)
@@ -57,8 +57,8 @@ def cosine_correspondence(a, b):
 
     Example:
 
-    >>> cosine_correspondence([[[1.0, 0.0]]], [[[2.0, 0.0], [0.0, 3.0]]])[0, 0]
-    [1.0, 0.0]
+    >>> cosine_correspondence(np.array([[[1, 0]]]), np.array([[[2, 0], [0, 3]]])).numpy()
+    array([[[1., 0.]]], dtype=float32)
     """
     return ops.matmul(_unit(a), ops.transpose(_unit(b), (0, 2, 1)))
 

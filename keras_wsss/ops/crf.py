@@ -39,7 +39,10 @@ def dense_crf(
 
     Example:
 
-    >>> dense_crf(image, probabilities).argmax(axis=-1)  # the label map
+    >>> probabilities = np.full((4, 6, 2), 0.5, "float32")
+    >>> probabilities[:, :3] = 0.9, 0.1
+    >>> dense_crf(np.zeros((4, 6, 3)), probabilities).argmax(axis=-1)[0]  # of one colour: one class
+    array([0, 0, 0, 0, 0, 0])
     """
     require_crf()
     from pydensecrf import densecrf
@@ -59,7 +62,12 @@ def dense_crf(
 
 
 def require_crf():
-    """Raises the error of :func:`dense_crf` where its package is missing, before hours of work."""
+    """Raises the error of :func:`dense_crf` where its package is missing, before hours of work.
+
+    Example:
+
+    >>> require_crf()  # the package is there
+    """
     try:
         import pydensecrf  # noqa: F401
     except ModuleNotFoundError as error:

@@ -25,8 +25,8 @@ def gaussian_filter(features, values, stride=1):
 
     Example:
 
-    >>> gaussian_filter(ops.zeros((1, 2, 2, 5)), ops.ones((1, 2, 2, 1)))[0, 0, 0]
-    [4.0]
+    >>> gaussian_filter(np.zeros((1, 2, 2, 5)), np.ones((1, 2, 2, 1))).numpy()[0, 0, 0]
+    array([4.], dtype=float32)
     """
     features, values = ops.cast(features, "float32"), ops.cast(values, "float32")
     batch, height, width = ops.shape(values)[:3]

@@ -30,14 +30,27 @@ def guided_filter(guide, scores, radius=16, epsilon=1e-3, valid=None):
 
     Example:
 
-    >>> guided_filter(image / 255, cam).shape
-    (2, 320, 320, 3)
+    >>> guide = np.zeros((1, 4, 6, 3))
+    >>> guide[:, :, 3:] = 1  # an edge in the image
+    >>> scores = np.array([0.0, 0.0, 0.4, 0.6, 1.0, 1.0]).reshape(1, 1, 6, 1).repeat(4, axis=1)
+    >>> guided_filter(guide, scores).numpy()[0, 0, :, 0].round(2)
+    array([0.13, 0.13, 0.13, 0.87, 0.87, 0.87], dtype=float32)
     """
     return filter_scores(prepare_guide(guide, radius, epsilon, valid), scores)
 
 
 def prepare_guide(guide, radius=16, epsilon=1e-3, valid=None):
-    """What :func:`filter_scores` needs of the guide, for scores that come one after another."""
+    """What :func:`filter_scores` needs of the guide, for scores that come one after another.
+
+    Args:
+        guide, radius, epsilon, valid: as of :func:`guided_filter`.
+
+    Example:
+
+    >>> prepared = prepare_guide(np.zeros((1, 4, 6, 3)), radius=2)
+    >>> [ops.shape(filter_scores(prepared, np.ones((1, 4, 6, k)))) for k in (1, 2)]
+    [(1, 4, 6, 1), (1, 4, 6, 2)]
+    """
     # Around 0 the squares stay small, and so does what their differences lose to rounding.
     colours = _channels_first(guide) - 0.5
     weights = ops.ones_like(colours[:, :1])
@@ -58,7 +71,21 @@ def prepare_guide(guide, radius=16, epsilon=1e-3, valid=None):
 
 
 def filter_scores(prepared, scores):
-    """:func:`guided_filter` by a guide that :func:`prepare_guide` has seen."""
+    """:func:`guided_filter` by a guide that :func:`prepare_guide` has seen.
+
+    Args:
+        prepared: what :func:`prepare_guide` has returned.
+        scores: float `[B,H,W,K]`.
+
+    Returns:
+        float32 `[B,H,W,K]`.
+
+    Example:
+
+    >>> prepared = prepare_guide(np.zeros((1, 4, 6, 3)))
+    >>> filter_scores(prepared, np.full((1, 4, 6, 1), 0.3)).numpy().mean().round(3)
+    np.float32(0.3)
+    """
     colours, centre, mean, factors = prepared
     scores = _channels_first(scores)
     joint = [scores, *(colours[:, i, None] * scores for i in range(3))]

@@ -25,6 +25,12 @@ def inside(valid_box, size):
     Args:
         valid_box: int `[B,4]` (y0, y1, x0, x1), half-open.
         size: pair (H, W), ints or scalar int tensors.
+
+    Example:
+
+    >>> inside(np.array([[0, 1, 1, 3]]), (2, 4)).numpy().astype(int)[0]
+    array([[0, 1, 1, 0],
+           [0, 0, 0, 0]])
     """
     y0, y1, x0, x1 = (ops.cast(valid_box, "int32")[:, i, None] for i in range(4))
     rows, columns = (ops.arange(side, dtype="int32") for side in size)
@@ -48,6 +54,15 @@ def strongest_class(scores_of, tags, shape):
     Returns:
         Pair of float32 and int32 of ``shape``: the score and the class id. The lowest id wins a
         tie.
+
+    Example:
+
+    >>> scores = np.array([[0.2, 0.7, 0.9]], "float32")  # of background and two classes
+    >>> def scores_of(slots):
+    ...     return ops.take_along_axis(scores, ops.minimum(slots, 2), axis=1)
+    >>> score, winner = strongest_class(scores_of, np.array([[1, 0]]), shape=(1,))
+    >>> score.numpy(), winner.numpy()  # the second class is absent
+    (array([0.7], dtype=float32), array([1], dtype=int32))
     """
     slots, kept = present_slots(tags)
     used = ops.max(ops.sum(kept, axis=1))
@@ -75,10 +90,22 @@ def strongest_class(scores_of, tags, shape):
 
 
 def three_way(label, valid_box):
-    """Joins the labels against a strong and a weak background, `[B,H,W,2]`, into one `[B,H,W]`.
+    """Joins the labels against a strong and a weak background into one.
 
     A class that beats the strong background is kept, so is background that beats all classes even
     when it is weak; all else, and what lies outside ``valid_box``, is ignored.
+
+    Args:
+        label: int `[B,H,W,2]`, against the strong and the weak background; 0 = background.
+        valid_box: int `[B,4]` (y0, y1, x0, x1), half-open.
+
+    Returns:
+        int `[B,H,W]`: 0 = background, c + 1 = class c, 255 = ignored.
+
+    Example:
+
+    >>> three_way(np.array([[[[2, 2], [0, 0], [0, 2]]]]), np.array([[0, 1, 0, 3]])).numpy()
+    array([[[  2,   0, 255]]])
     """
     strict, loose = label[..., 0], label[..., 1]
     label = ops.where((strict == 0) & (loose != 0), IGNORE_ID, strict)
@@ -94,6 +121,12 @@ def present_slots(tags):
     Returns:
         Pair of int32 `[B,L]`, L = C + 1 rounded up to whole groups: the class ids (0 = background),
         and 1 where the class is present (background always is).
+
+    Example:
+
+    >>> slots, present = present_slots(np.array([[0, 0, 1, 0]]))
+    >>> slots.numpy(), present.numpy()
+    (array([[0, 3, 1, 2, 4, 5, 6, 7]], dtype=int32), array([[1, 1, 0, 0, 0, 0, 0, 0]], dtype=int32))
     """
     tags = ops.cast(tags > 0, "int32")
     batch, classes = ops.shape(tags)[0], tags.shape[1]
@@ -107,7 +140,21 @@ def present_slots(tags):
 
 
 def take_channels(x, channels):
-    """Channels `[B,K]` (the last for any beyond) of each image `[B,H,W,C]`: `[B,H,W,K]`."""
+    """Channels of a map, other ones for each image.
+
+    Args:
+        x: float `[B,H,W,C]`.
+        channels: int `[B,K]`; a number beyond the last channel stands for the last.
+
+    Returns:
+        `[B,H,W,K]`.
+
+    Example:
+
+    >>> x, channels = np.array([[[[0.1, 0.2, 0.3]]]]), np.array([[2, 0]], "int32")
+    >>> take_channels(x, channels).numpy()
+    array([[[[0.3, 0.1]]]])
+    """
     batch, height, width = ops.shape(x)[:3]
     count = x.shape[-1]
     channels = ops.minimum(channels, count - 1)
@@ -117,5 +164,11 @@ def take_channels(x, channels):
 
 
 def merge_last(x):
-    """`[B,H,W,T,K]` to `[B,H,W,T*K]`."""
+    """Joins the last two axes: `[B,H,W,T,K]` to `[B,H,W,T*K]`.
+
+    Example:
+
+    >>> ops.shape(merge_last(np.zeros((1, 4, 4, 2, 3))))
+    (1, 4, 4, 6)
+    """
     return ops.reshape(x, (*ops.shape(x)[:3], x.shape[3] * x.shape[4]))

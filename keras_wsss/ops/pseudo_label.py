@@ -42,9 +42,12 @@ def propagated_pseudo_label(
 
     Example:
 
-    >>> refine = pixel_adaptive_refinement
-    >>> propagated_pseudo_label(cam, affinity, tags, image, box, refine, 0.55, 0.35).shape
-    (2, 320, 320)
+    >>> from keras_wsss.ops.refine import pixel_adaptive_refinement as refine
+    >>> cam, affinity = np.ones((1, 2, 2, 1)), np.ones((1, 4, 4))
+    >>> tags, image, box = np.array([[1]]), np.zeros((1, 32, 32, 3)), np.array([[0, 32, 0, 16]])
+    >>> label = propagated_pseudo_label(cam, affinity, tags, image, box, refine, 0.55, 0.35)
+    >>> label.numpy()[0, 0, ::8]
+    array([  1,   1, 255, 255], dtype=int32)
     """
     batch, *size = ops.shape(image)[:3]
     tags = ops.convert_to_tensor(tags)
@@ -83,8 +86,13 @@ def background_aware_label(
 
     Example:
 
-    >>> background_aware_label(background, cam, tags, image, box, refine).shape
-    (2, 320, 320)
+    >>> from keras_wsss.ops.refine import pixel_adaptive_refinement as refine
+    >>> background, cam = np.zeros((1, 8, 8)), np.zeros((1, 8, 8, 1))
+    >>> background[:, :, :4], cam[:, :, 4:] = 0.9, 0.8
+    >>> tags, image, box = np.array([[1]]), np.zeros((1, 8, 8, 3)), np.array([[0, 8, 0, 8]])
+    >>> label = background_aware_label(background, cam, tags, image, box, refine, iterations=1)
+    >>> label.numpy()[0, 0]
+    array([  0,   0,   0,   0, 255,   1,   1,   1], dtype=int32)
     """
     batch, *size = ops.shape(image)[:3]
     maps = ops.concatenate([background[..., None], cam], axis=-1)
@@ -114,8 +122,9 @@ def confident_classes(logits, valid, threshold=0.75, threshold_on="logit"):
 
     Example:
 
-    >>> confident_classes(logits, inside(valid_box, (320, 320))).shape
-    (2, 320, 320)
+    >>> logits = np.array([[[[0.0, 0.9], [0.0, 0.5], [0.9, 0.0]]]])
+    >>> confident_classes(logits, np.ones((1, 1, 3), bool)).numpy()
+    array([[[  1, 255, 255]]], dtype=int32)
     """
     logits = ops.stop_gradient(ops.cast(logits, "float32"))
     scores = ops.softmax(logits) if threshold_on == "probability" else logits
@@ -151,8 +160,10 @@ def margin_label(
 
     Example:
 
-    >>> margin_label(best, second, winner, box, 0.35, 0.15, 0.05).shape
-    (2, 320, 320)
+    >>> best, second = np.array([[[0.9, 0.9, 0.1]]]), np.array([[[0.1, 0.88, 0.0]]])
+    >>> winner, box = np.array([[[2, 2, 1]]]), np.array([[0, 1, 0, 3]])
+    >>> margin_label(best, second, winner, box, 0.35, 0.15, 0.05).numpy()
+    array([[[  2, 255,   0]]], dtype=int32)
     """
     trusted = (best >= class_score) & (best - second >= margin)
     label = ops.where(best < background_score, 0, IGNORE_ID)

@@ -38,8 +38,11 @@ def pixel_adaptive_refinement(image, scores, iterations=10, dilations=DILATIONS,
 
     Example:
 
-    >>> pixel_adaptive_refinement(image, ops.softmax(cam)).shape
-    (2, 160, 160, 4)
+    >>> image = np.zeros((1, 8, 8, 3))
+    >>> image[:, :, 4:] = 1  # an edge
+    >>> scores = np.array([0, 0, 0, 0.4, 0.6, 1, 1, 1]).reshape(1, 1, 8, 1).repeat(8, axis=1)
+    >>> pixel_adaptive_refinement(image, scores, iterations=5).numpy()[0, 4, :, 0].round(2)
+    array([0.01, 0.02, 0.02, 0.03, 1.03, 1.03, 1.03, 1.04], dtype=float32)
     """
     image = _channels_first(image)
     distance = np.array([d * np.hypot(*step) for d in dilations for step in DIRECTIONS])
@@ -69,8 +72,11 @@ def variation_aware_refinement(image, scores, iterations=10, dilations=DILATIONS
 
     Example:
 
-    >>> variation_aware_refinement(image, ops.softmax(cam)).shape
-    (2, 160, 160, 4)
+    >>> image = np.zeros((1, 8, 8, 3))
+    >>> image[:, :, 4:] = 1  # an edge
+    >>> scores = np.array([0, 0, 0, 0.4, 0.6, 1, 1, 1]).reshape(1, 1, 8, 1).repeat(8, axis=1)
+    >>> variation_aware_refinement(image, scores, iterations=5).numpy()[0, 4, :, 0].round(2)
+    array([0.  , 0.  , 0.  , 0.  , 0.95, 0.95, 0.95, 0.95], dtype=float32)
     """
     image = _channels_first(image)
     variation = _softmax(_variation(image, dilations, extent))

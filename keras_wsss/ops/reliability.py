@@ -48,8 +48,9 @@ def scaled_cam(cam, tags):
 
     Example:
 
-    >>> scaled_cam(ops.reshape([2.0, 4.0], (1, 1, 2, 1)), [[1]])[0, 0, :, 0]
-    [0.49999875, 0.9999975]
+    >>> scaled_cam(np.array([[[[2.0, 5.0], [4.0, 1.0]]]]), np.array([[1, 0]])).numpy().round(3)
+    array([[[[0.5, 0. ],
+             [1. , 0. ]]]], dtype=float32)
     """
     cam = ops.cast(cam, "float32") * ops.cast(tags, "float32")[:, None, None, :]
     return cam / (ops.max(cam, axis=(1, 2), keepdims=True) + LEAST_SCORE)
@@ -67,8 +68,8 @@ def background_scores(cam, powers=POWERS):
 
     Example:
 
-    >>> background_scores(ops.full((1, 1, 1, 1), 0.1))[0, 0, 0]
-    [0.6561, 0.03433684]
+    >>> background_scores(np.full((1, 1, 1, 1), 0.1)).numpy().round(4)
+    array([[[[0.6561, 0.0343]]]], dtype=float32)
     """
     rest = 1.0 - ops.max(ops.cast(cam, "float32"), axis=-1, keepdims=True)
     return ops.power(rest, ops.convert_to_tensor(powers, "float32"))
@@ -92,7 +93,16 @@ def reliable_pseudo_label(cam, tags, image, valid_box, refine, iterations=10, co
 
     Example:
 
-    >>> label, full = reliable_pseudo_label(cam, tags, image, box, pixel_adaptive_refinement)
+    >>> from keras_wsss.ops.refine import pixel_adaptive_refinement as refine
+    >>> cam, tags = np.zeros((1, 8, 8, 1), "float32"), np.array([[1]])
+    >>> cam[:, :, 4:] = [[0.8], [0.8], [0.9], [1.0]]
+    >>> image, box = np.zeros((1, 8, 8, 3)), np.array([[0, 8, 0, 8]])
+    >>> image[:, :, 4:] = 255  # an edge
+    >>> label, full = reliable_pseudo_label(cam, tags, image, box, refine)
+    >>> label.numpy()[0, 4].tolist()
+    [0, 0, 0, 255, 255, 255, 255, 1]
+    >>> full.numpy()[0, 4].tolist()
+    [0, 0, 0, 0, 1, 1, 1, 1]
     """
     share, winner = refined_winners(cam, tags, image, refine, iterations)
     return reliable_label(share, winner, cam, tags, valid_box, confidence), winner[..., 0]
@@ -118,9 +128,11 @@ def refined_winners(cam, tags, image, refine, iterations=10):
 
     Example:
 
-    >>> share, winner = refined_winners(cam, tags, image, pixel_adaptive_refinement)
-    >>> winner.shape
-    (2, 320, 320, 2)
+    >>> from keras_wsss.ops.refine import pixel_adaptive_refinement as refine
+    >>> cam, tags, image = np.ones((1, 8, 8, 1)), np.array([[1]]), np.zeros((1, 8, 8, 3))
+    >>> share, winner = refined_winners(cam, tags, image, refine)
+    >>> share.numpy()[0, 0, 0].round(3), winner.numpy()[0, 0, 0]
+    (array([1., 1.], dtype=float32), array([1, 1], dtype=int32))
     """
 
     def shares(guide, scores, iterations):
@@ -157,6 +169,13 @@ def crf_winners(cam, tags, image, iterations=10):
 
     Raises:
         ConfigError: the backend is not TensorFlow.
+
+    Example:
+
+    >>> cam, tags, image = np.ones((1, 8, 8, 1)), np.array([[1]]), np.zeros((1, 8, 8, 3))
+    >>> share, winner = crf_winners(cam, tags, image)
+    >>> winner.numpy()[0, 0, 0]
+    array([1, 1], dtype=int32)
     """
 
     def winners(cam, tags, image, backgrounds):
@@ -201,9 +220,11 @@ def reliable_label(score, winner, cam, tags, valid_box, confidence=0.8):
 
     Example:
 
-    >>> share, winner = refined_winners(cam, tags, image, pixel_adaptive_refinement)
-    >>> reliable_label(share, winner, cam, tags, valid_box).shape
-    (2, 320, 320)
+    >>> cam, tags = np.array([[[[0.0], [0.5], [0.9], [0.6]]]], "float32"), np.array([[1]])
+    >>> score = np.full((1, 1, 4, 2), 0.9)
+    >>> winner = np.array([[[[0, 0], [1, 1], [1, 1], [1, 1]]]], "int32")  # against both backgrounds
+    >>> reliable_label(score, winner, cam, tags, np.array([[0, 1, 0, 4]])).numpy()
+    array([[[  0, 255,   1, 255]]], dtype=int32)
     """
     valid = inside(valid_box, ops.shape(cam)[1:3])
     is_class = winner[..., 0] != 0
@@ -230,6 +251,13 @@ def leading_pixels(cam, tags, found, valid):
 
     Returns:
         bool `[B,H,W]`.
+
+    Example:
+
+    >>> cam, tags = np.array([[[[0.0], [0.5], [0.9], [0.6]]]], "float32"), np.array([[1]])
+    >>> found, valid = np.array([[[0, 1, 1, 1]]]), np.ones((1, 1, 4), bool)
+    >>> leading_pixels(cam, tags, found, valid).numpy()
+    array([[[ True, False,  True, False]]])
     """
     background = background_scores(cam, POWERS[1:])[..., 0]
     strongest = ops.max(cam, axis=-1)

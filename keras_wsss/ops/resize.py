@@ -20,8 +20,8 @@ def resize(x, size, align_corners=False):
 
     Example:
 
-    >>> resize(ops.reshape([0.0, 2.0], (1, 1, 2, 1)), (1, 3), align_corners=True)[0, 0, :, 0]
-    [0.0, 1.0, 2.0]
+    >>> resize(np.array([[[[0.0], [2.0]]]]), (1, 3), align_corners=True).numpy()[0, 0, :, 0]
+    array([0., 1., 2.])
     """
     if not align_corners:
         return ops.cast(resize_bilinear(x, size), x.dtype)
@@ -47,8 +47,9 @@ def resize_smooth(x, size):
 
     Example:
 
-    >>> resize_smooth(ops.reshape([0.0, 0.0, 4.0, 4.0], (1, 1, 4, 1)), (1, 2))[0, 0, :, 0]
-    [0.571, 3.429]
+    >>> row = np.array([[[[0.0], [0.0], [4.0], [4.0]]]])
+    >>> resize_smooth(row, (1, 2)).numpy()[0, 0, :, 0].round(3)
+    array([0.571, 3.429])
     """
     height, width = ops.shape(x)[1:3]
     return _interpolate(

@@ -32,8 +32,9 @@ def attention_map(cam, size):
 
     Example:
 
-    >>> attention_map(cam, (375, 500)).shape
-    (375, 500, 20)
+    >>> attention_map(np.array([[[-1.0], [2.0]], [[2.0], [4.0]]]), (2, 2))[..., 0]
+    array([[  0, 127],
+           [127, 255]], dtype=uint8)
     """
     cam = np.maximum(np.asarray(cam, np.float32), 0)
     cam = cam / (cam.max(axis=(0, 1)) + EPSILON)
@@ -62,8 +63,10 @@ def saliency_guided_label(attention, saliency, tags):
 
     Example:
 
-    >>> saliency_guided_label(attention, saliency, tags)[0, :3]
-    array([  0, 255,   8], dtype=uint8)
+    >>> attention = np.array([[[0], [255], [255]]], np.uint8)
+    >>> saliency = np.array([[0, 0, 255]], np.uint8)
+    >>> saliency_guided_label(attention, saliency, np.array([1]))
+    array([[  0, 255,   1]], dtype=uint8)
     """
     classes = np.flatnonzero(np.asarray(tags) > 0)
     # float32, as released: it decides between levels that tie.
@@ -98,8 +101,9 @@ def object_guided_label(prediction, label, tags):
 
     Example:
 
-    >>> object_guided_label(prediction, label, tags)[0, :3]
-    array([  8, 255,   8], dtype=uint8)
+    >>> prediction, label = np.array([[1, 2, 0]]), np.array([[0, 0, 0]])
+    >>> object_guided_label(prediction, label, np.array([1, 0]))  # the image has no class 2
+    array([[  1, 255,   0]], dtype=uint8)
     """
     classes = np.flatnonzero(np.asarray(tags) > 0) + 1
     refined = np.asarray(prediction).astype(np.uint8)

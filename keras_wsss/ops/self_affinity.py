@@ -26,8 +26,8 @@ def pool_to(features, size):
 
     Example:
 
-    >>> pool_to(ops.ones((2, 81, 81, 256)), (41, 41)).shape
-    (2, 41, 41, 256)
+    >>> pool_to(np.array([[[[1.0], [3.0], [5.0]]]]), (1, 2)).numpy()[0, 0, :, 0]
+    array([2., 5.], dtype=float32)
     """
     rows, columns = (
         _cell_means(source, target)
@@ -56,8 +56,11 @@ def self_affinity(levels, valid, radius=8, power=4):
 
     Example:
 
-    >>> self_affinity([features[1], features[2]], valid).shape
-    (2, 196, 196)
+    >>> features = np.array([[[[1.0, 0.0], [2.0, 0.0], [0.0, 5.0]]]])
+    >>> self_affinity([features], np.ones((1, 1, 3))).numpy()[0].round(2)
+    array([[1.  , 0.54, 0.  ],
+           [0.54, 1.  , 0.  ],
+           [0.  , 0.  , 1.  ]], dtype=float32)
     """
     height, width = ops.shape(valid)[1:3]
     tokens = height * width
@@ -93,8 +96,9 @@ def random_walk(maps, affinity, steps=8, restart=0.2):
 
     Example:
 
-    >>> random_walk(maps, self_affinity(levels, valid)).shape
-    (2, 14, 14, 20)
+    >>> maps, affinity = ops.reshape([1.0, 0.0], (1, 1, 2, 1)), ops.ones((1, 2, 2))
+    >>> random_walk(maps, affinity).numpy()[0, 0, :, 0].round(2)  # two places that are alike
+    array([0.6, 0.4], dtype=float32)
     """
     shape = ops.shape(maps)
     start = ops.reshape(ops.cast(maps, "float32"), (-1, shape[1] * shape[2], maps.shape[-1]))

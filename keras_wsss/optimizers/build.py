@@ -13,7 +13,10 @@ def build_optimizer(settings, steps):
 
     Example:
 
-    >>> build_optimizer(OptimizerConfig(learning_rate=1e-4, warmup_steps=30), steps=480)
+    >>> settings = wsss.config.OptimizerConfig(learning_rate=1e-4, warmup_steps=30)
+    >>> optimizer = build_optimizer(settings, steps=480)
+    >>> round(float(optimizer.learning_rate), 10)  # of the first step
+    1e-10
     """
     rate = settings.learning_rate
     warmup = {"warmup_steps": settings.warmup_steps, "warmup_ratio": settings.warmup_ratio}
@@ -40,6 +43,21 @@ def build_optimizer(settings, steps):
 
 
 def batches_seen(optimizer):
-    """Batches on which an optimiser was applied, int; one that accumulates them counts updates."""
+    """Batches on which an optimiser was applied; one that accumulates them counts updates.
+
+    Args:
+        optimizer: Keras optimiser.
+
+    Returns:
+        int.
+
+    Example:
+
+    >>> optimizer = keras.optimizers.SGD(0.1)
+    >>> weight = keras.Variable(1.0)
+    >>> optimizer.apply([ops.ones(())], [weight])
+    >>> batches_seen(optimizer)
+    1
+    """
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # of mixed precision
     return int(optimizer.iterations.numpy()) * (optimizer.gradient_accumulation_steps or 1)

@@ -15,8 +15,9 @@ def rate_multipliers(
 
     Example:
 
-    >>> rate_multipliers(model.trainable_variables, 10.0, bias_multiplier=2.0)[:2]
-    [1.0, 2.0]
+    >>> variables = [keras.Variable(0.0, name=name) for name in ("kernel", "bias")]  # of a head
+    >>> rate_multipliers(variables, 10.0, bias_multiplier=2.0)
+    [10.0, 20.0]
     """
     multipliers = []
     for variable in variables:
@@ -45,7 +46,9 @@ class GroupedAdamW(keras.optimizers.Adam):
 
     Example:
 
-    >>> optimizer = GroupedAdamW(PolyWarmup(6e-5, 20000, 1500), head_multiplier=10.0)
+    >>> schedule = wsss.training.PolyWarmup(6e-5, total_steps=20000, warmup_steps=1500)
+    >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    >>> model.compile(GroupedAdamW(schedule, head_multiplier=10.0), "mse")
     """
 
     backbone_ids: frozenset[int] = frozenset()  # of a backbone whose paths are its own
@@ -123,7 +126,11 @@ class GroupedSGD(keras.optimizers.SGD):
 
     Example:
 
-    >>> optimizer = GroupedSGD(PolyWarmup(1e-3, 20000, power=0.9), weight_decay=5e-4)
+    >>> optimizer = GroupedSGD(0.1, momentum=0.0, head_multiplier=10.0, weight_decay=0.0)
+    >>> weight = keras.Variable(1.0)  # no part of a backbone
+    >>> optimizer.apply([ops.full((), 0.5)], [weight])
+    >>> float(weight)
+    0.5
     """
 
     backbone_ids: frozenset[int] = frozenset()  # of a backbone whose paths are its own

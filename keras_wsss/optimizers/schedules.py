@@ -10,6 +10,15 @@ class Warmup(keras.optimizers.schedules.LearningRateSchedule):
     With ``g`` the 0-based step, the rate is ``learning_rate`` times
     ``1 - (1 - g / warmup_steps) (1 - warmup_ratio)`` while ``g < warmup_steps`` and times
     ``decay(g)`` afterwards.
+
+    Example:
+
+    >>> class Constant(Warmup):
+    ...     def decay(self, step):
+    ...         return 1.0
+    >>> schedule = Constant(0.1, warmup_steps=4, warmup_ratio=0.2)
+    >>> [round(float(schedule(step)), 3) for step in range(5)]
+    [0.02, 0.04, 0.06, 0.08, 0.1]
     """
 
     def __init__(self, learning_rate, warmup_steps=0, warmup_ratio=1e-6):
@@ -59,7 +68,7 @@ class PolyWarmup(Warmup):
     Example:
 
     >>> schedule = PolyWarmup(6e-5, total_steps=20000, warmup_steps=1500)
-    >>> float(schedule(1500))  # 6e-5 * (1 - 1500 / 20000)
+    >>> round(float(schedule(1500)), 10)  # 6e-5 * (1 - 1500 / 20000)
     5.55e-05
     """
 
@@ -104,7 +113,7 @@ class MultiStepWarmup(Warmup):
     Example:
 
     >>> schedule = MultiStepWarmup(1e-3, milestones=(10585, 21170))
-    >>> [float(schedule(step)) for step in (10584, 10585, 21170)]
+    >>> [round(float(schedule(step)), 10) for step in (10584, 10585, 21170)]
     [0.001, 0.0001, 1e-05]
     """
 

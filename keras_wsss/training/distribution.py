@@ -19,8 +19,8 @@ def replica_strategy(distribution):
 
     Example:
 
-    >>> with replica_strategy("mirrored").scope():
-    ...     model = build_model(config, num_classes=20)
+    >>> replica_strategy("none").num_replicas_in_sync
+    1
     """
     if distribution == "mirrored" and len(tf.config.list_physical_devices("GPU")) > 1:
         return tf.distribute.MirroredStrategy()

@@ -62,7 +62,9 @@ def train(config, run_dir, resume=False, verbose=True, splits=None):
 
     Example:
 
-    >>> train(load_config("animals5_tscd", ["data.root=photos"]), "runs/animals")
+    >>> config = wsss.config.load_run_config("runs/demo")  # or wsss.load_config("photos", ...)
+    >>> train(config, "runs/demo", resume=True, verbose=False)["step"]
+    2
     """
     logger.info(described())
     if any(_uses_crf(each) for _, each in stage_configs(config)):
@@ -230,6 +232,12 @@ def dry_run(config, verbose=True, splits=None):
     Returns:
         dict with ``parameters``, ``steps``, ``images``, ``epochs``, ``seconds_per_step``,
         ``startup_minutes``, ``estimated_minutes`` and ``peak_memory_mb``.
+
+    Example:
+
+    >>> report = dry_run(wsss.load_config("runs/demo/config.yaml"), verbose=False)
+    >>> report["steps"], report["images"], report["parameters"]
+    (2, 2, 260592)
     """
     began = time.perf_counter()
     config, (training, _) = _read(config, splits)
@@ -239,7 +247,7 @@ def dry_run(config, verbose=True, splits=None):
     if verbose:
         model.summary()
     # At the end of the schedule every loss term is active.
-    model.optimizer.iterations.assign(config.training.steps - DRY_STEPS)
+    model.optimizer.iterations.assign(max(0, config.training.steps - DRY_STEPS))
     batches = _dataset(config, training, DRY_STEPS, 0)
     built = time.perf_counter()
     model.fit(batches.take(1), verbose=0)  # compiles

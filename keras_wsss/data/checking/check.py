@@ -137,8 +137,9 @@ def check(data: DataConfig) -> Report:
 
     Example:
 
-    >>> [finding.kind for finding in check(config.data).findings]
-    ['leakage', 'rare-class']
+    >>> data = wsss.config.DataConfig(kind="voc", root="VOC2012", train_list="train")
+    >>> [finding.kind for finding in check(data).findings]
+    ['overlapping-lists', 'rare-class', 'small-image']
     """
     contents = look_at_all(read_contents(data))
     findings = [finding for each in CHECKS for finding in each(contents)]

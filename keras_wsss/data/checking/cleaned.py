@@ -40,8 +40,10 @@ def write_cleaned(report: Report, folder: Path) -> dict[str, str]:
 
     Example:
 
-    >>> write_cleaned(check(config.data), Path("cleaned"))
-    {'IMG_0007': 'truncated'}
+    >>> from keras_wsss.data.checking.check import check
+    >>> data = wsss.load_config("photos", ["data.root=my_set"]).data
+    >>> write_cleaned(check(data), Path("cleaned"))  # nothing had to be left out
+    {}
     """
     contents = report.contents
     _check(report, folder)

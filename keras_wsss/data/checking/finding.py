@@ -51,6 +51,8 @@ def found(
 
     Example:
 
+    >>> from keras_wsss.data.checking.contents import Item
+    >>> items = [Item(name, Path(f"photos/{name}.jpg"), ("cat",)) for name in ("a", "b")]
     >>> found("empty-file", "error", "empty files", items, "replace them")[0].message
     'empty files (2): photos/a.jpg, photos/b.jpg; replace them'
     """

@@ -46,8 +46,9 @@ def look_at_image(path: Path) -> Picture | Fault:
 
     Example:
 
-    >>> look_at_image(Path("photos/cut_off.jpg"))
-    Fault(kind='truncated', reason='cannot be decoded (image file is truncated ...)')
+    >>> _ = Path("cut_off.jpg").write_bytes(Path("photo.jpg").read_bytes()[:500])
+    >>> look_at_image(Path("cut_off.jpg"))
+    Fault(kind='truncated', reason='cannot be decoded (Truncated File Read)')
     """
     try:
         with opened(path) as image:
@@ -112,8 +113,8 @@ def look_at_mask(
 
     Example:
 
-    >>> look_at_mask(Path("SegmentationClass/a.png")).ids
-    frozenset({0, 12, 255})
+    >>> look_at_mask(Path("VOC2012/SegmentationClass/image_0.png")).ids
+    frozenset({0, 1, 255})
     """
     try:
         if colours:

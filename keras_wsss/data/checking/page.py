@@ -23,7 +23,10 @@ def page_of(report: Report) -> str:
 
     Example:
 
-    >>> Path("check.html").write_text(page_of(check(config.data)), "utf-8")
+    >>> from keras_wsss.data.checking.check import check
+    >>> data = wsss.config.DataConfig(kind="voc", root="VOC2012", train_list="train")
+    >>> "overlapping-lists" in page_of(check(data))
+    True
     """
     sections = "\n".join(_section(report, finding) for finding in report.findings)
     root = str(report.contents.root)

@@ -35,8 +35,9 @@ def read_contents(data: DataConfig) -> Contents:
 
     Example:
 
-    >>> len(read_contents(config.data).items)
-    300
+    >>> data = wsss.config.DataConfig(kind="voc", root="VOC2012", train_list="train")
+    >>> len(read_contents(data).items)
+    6
     """
     if isinstance(data, PhotosDataConfig):
         return _photos(data)

@@ -51,8 +51,9 @@ def read_voc(data: DataConfig) -> Contents:
 
     Example:
 
-    >>> read_voc(config.data).lists[0].name
-    'train'
+    >>> data = wsss.config.DataConfig(kind="voc", root="VOC2012", train_list="train")
+    >>> [each.name for each in read_voc(data).lists]
+    ['train', 'val']
     """
     root = Path(data.root or ".")
     images, masks = files_by_stem(root / IMAGES), files_by_stem(root / MASKS, (".png",))

@@ -35,7 +35,8 @@ def read_coco(contents: Mapping[Path, Any], images: Path | None = None) -> Sourc
 
     Example:
 
-    >>> path = Path("photos/annotations.json")
+    >>> from keras_wsss.data.text import read_json
+    >>> path = Path("coco/coco.json")
     >>> read_coco({path: read_json(path)}).class_names
     ('cat', 'dog')
     """

@@ -35,7 +35,7 @@ def read_cvat(path: Path, images: Path | None = None) -> Source:
 
     Example:
 
-    >>> read_cvat(Path("task/annotations.xml")).class_names
+    >>> read_cvat(Path("cvat/annotations.xml")).class_names
     ('cat', 'dog')
     """
     root = read_xml(path)
@@ -73,7 +73,7 @@ def read_cvat_masks(root: Path, images: Path | None = None) -> Source:
 
     Example:
 
-    >>> read_cvat_masks(Path("task")).class_names
+    >>> read_cvat_masks(Path("cvat_masks")).class_names
     ('cat', 'dog')
     """
     names = read_labelmap(root / "labelmap.txt")

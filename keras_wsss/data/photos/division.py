@@ -27,7 +27,8 @@ def for_validation(
 
     Example:
 
-    >>> for_validation(np.eye(2)[[0, 0, 0, 0, 1, 1, 1, 1]], np.arange(8), 0.25).sum()
+    >>> labels = np.eye(2)[[0, 0, 0, 0, 1, 1, 1, 1]]
+    >>> int(for_validation(labels, np.arange(8), 0.25).sum())
     2
     """
     names, of_image = np.unique(groups, return_inverse=True)

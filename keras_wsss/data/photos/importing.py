@@ -82,8 +82,8 @@ def import_photos(
 
     Example:
 
-    >>> import_photos(Path("photos"), Path("my_set"))["images"]
-    300
+    >>> import_photos(Path("photos"), Path("new_set"))["images"]
+    8
     """
     _check_output(source, output, overwrite)
     found = find_source(source, images=images, format=format, tags_column=tags_column)

@@ -74,9 +74,10 @@ def read_label_studio(
 
     Example:
 
-    >>> path = Path("project-1.json")
-    >>> read_label_studio(path, read_json(path)).photographs[0].tags
-    ('cat',)
+    >>> from keras_wsss.data.text import read_json
+    >>> path = Path("label-studio/label-studio.json")
+    >>> [each.tags for each in read_label_studio(path, read_json(path)).photographs]
+    [('cat',), ('cat', 'dog')]
     """
     files = PhotoFiles(images or path.parent)
     annotations = _annotations(path, content)

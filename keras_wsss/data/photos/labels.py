@@ -67,8 +67,9 @@ def label(
 
     Example:
 
+    >>> from keras_wsss.data.photos.recognise import find_source
     >>> label(find_source(Path("photos")), untagged="negative").labels.shape
-    (300, 5)
+    (8, 2)
     """
     _refuse_unknown(source, negative)
     nothing = {plain(name) for name in negative}

@@ -55,7 +55,7 @@ def load_photos(
 
     Example:
 
-    >>> load_photos(config.data, "train").class_names
+    >>> load_photos(wsss.load_config("photos", ["data.root=my_set"]).data, "train").class_names
     ('cat', 'dog')
     """
     root = Path(data.root or ".")

@@ -44,9 +44,9 @@ def read_rows(path: Path) -> tuple[list[str], list[Row]]:
 
     Example:
 
-    >>> header, rows = read_rows(Path("photos/tags.csv"))
-    >>> header, rows[0].cells["tags"], rows[0].where
-    (['id', 'tags'], 'cat', 'photos/tags.csv, line 2')
+    >>> header, rows = read_rows(Path("table/tags.csv"))
+    >>> header, rows[0].cells["Tags"], rows[0].where
+    (['Filename', 'Tags'], 'cat', 'table/tags.csv, line 2')
     """
     suffix = path.suffix.lower()
     if suffix == ".xls":

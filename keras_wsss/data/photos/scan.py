@@ -75,8 +75,9 @@ class PhotoFiles:
 
     Example:
 
-    >>> PhotoFiles(Path("photos")).match({"cat/1": "tags.csv, line 2"})
-    {'cat/1': PosixPath('photos/cat/1.jpg')}
+    >>> found = PhotoFiles(Path("photos")).match({"cat/1": "tags.csv, line 2"})
+    >>> {name: path.as_posix() for name, path in found.items()}
+    {'cat/1': 'photos/cat/1.jpg'}
     """
 
     def __init__(self, root: Path):

@@ -28,7 +28,10 @@ def sheet_of(labelled: Labelled, folder: Path) -> Image.Image:
 
     Example:
 
-    >>> sheet_of(labelled, Path("my_set/photos")).save("sheet.jpg")
+    >>> from keras_wsss.data.photos import labels, recognise
+    >>> labelled = labels.label(recognise.find_source(Path("my_set")))
+    >>> sheet_of(labelled, Path("my_set/photos")).mode
+    'RGB'
     """
     files = files_by_stem(folder)
     chosen = _chosen(labelled.labels)

@@ -179,7 +179,9 @@ def assemble(
 
     Example:
 
-    >>> assemble("table", path, PhotoFiles(path.parent), [Entry("1", ("cat",), "line 2")])
+    >>> files, entries = PhotoFiles(Path("photos/cat")), [Entry("1", ("cat",), "line 2")]
+    >>> [photo.tags for photo in assemble("table", Path("tags.csv"), files, entries).photographs]
+    [('cat',), None, None, None]
     """
     found = files.match({entry.name: entry.where for entry in entries})
     if not found:

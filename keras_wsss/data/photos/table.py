@@ -53,9 +53,10 @@ def read_table(
 
     Example:
 
-    >>> path = Path("photos/tags.csv")
-    >>> read_table(path, *read_rows(path)).photographs[0].tags
-    ('cat',)
+    >>> from keras_wsss.data.photos.rows import read_rows
+    >>> path = Path("table/tags.csv")
+    >>> [photo.tags for photo in read_table(path, *read_rows(path)).photographs]
+    [('cat',), ('cat', 'dog')]
     """
     files = PhotoFiles(images or path.parent)
     id_column = _id_column(path, header, rows, files)

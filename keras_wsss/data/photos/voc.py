@@ -31,9 +31,9 @@ def read_voc(paths: Sequence[Path], images: Path, annotations: Path) -> Source:
 
     Example:
 
-    >>> folder = Path("photos/Annotations")
-    >>> read_voc(sorted(folder.glob("*.xml")), Path("photos"), folder).class_names
-    ('cat', 'dog')
+    >>> folder, images = Path("VOC2012/Annotations"), Path("VOC2012/JPEGImages")
+    >>> read_voc(sorted(folder.glob("*.xml")), images, folder).class_names
+    ('cat',)
     """
     files = PhotoFiles(images)
     entries = []

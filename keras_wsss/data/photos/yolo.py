@@ -63,7 +63,7 @@ def read_yolo(names: Path, root: Path, images: Path | None = None) -> Source:
 
     Example:
 
-    >>> read_yolo(Path("photos/data.yaml"), Path("photos")).class_names
+    >>> read_yolo(Path("yolo/data.yaml"), Path("yolo")).class_names
     ('cat', 'dog')
     """
     classes = yolo_names(names) or []

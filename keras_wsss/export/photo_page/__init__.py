@@ -48,7 +48,9 @@ def web_page(metadata: Metadata, limits: Limits) -> str:
 
     Example:
 
-    >>> "no photograph leaves" in web_page(metadata, Limits())
+    >>> text = Path("exported/weights/demo/metadata.json").read_text()
+    >>> metadata = wsss.export.Metadata.model_validate_json(text)
+    >>> "no photograph leaves" in web_page(metadata, wsss.export.Limits())
     True
     """
     about = (

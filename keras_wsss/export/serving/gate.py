@@ -38,8 +38,8 @@ class Gate:
 
     Example:
 
-    >>> gate.enter()
-    >>> answer = await gate.run(predict, request)
+    >>> gate = Gate(running=2, waiting=32)
+    >>> gate.enter()  # then `answer = await gate.run(predict, request)`
     """
 
     def __init__(self, running: int, waiting: int):

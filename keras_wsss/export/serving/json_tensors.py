@@ -29,8 +29,10 @@ def parse_inputs(
 
     Example:
 
-    >>> parse_inputs({"instances": [{"b64": "AAAA"}]}, specs)[0]["image_bytes"].shape
-    (1,)
+    >>> specs = {"image_bytes": tf.TensorSpec([None], tf.string)}
+    >>> arrays, rows = parse_inputs({"instances": [{"b64": "AAAA"}]}, specs)
+    >>> arrays["image_bytes"].shape, rows
+    ((1,), True)
     """
     rows = "instances" in document
     if rows and "inputs" in document:

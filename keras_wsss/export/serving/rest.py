@@ -68,7 +68,8 @@ def rest_app(store: ModelStore, gate: Gate, max_body: int) -> Starlette:
 
     Example:
 
-    >>> uvicorn.run(rest_app(store, Gate(2, 32), 2**25))
+    >>> app = rest_app(ModelStore(Path("exported/saved_model")), Gate(2, 32), 2**25)
+    >>> uvicorn.run(app)  # doctest: +SKIP
     """
 
     async def answer(request: Request) -> Response:

@@ -33,7 +33,8 @@ def rpc_server(store: ModelStore, gate: Gate, max_body: int) -> grpc.aio.Server:
 
     Example:
 
-    >>> server = rpc_server(store, Gate(2, 32), 2**25)
+    >>> store = ModelStore(Path("exported/saved_model"))
+    >>> server = rpc_server(store, Gate(2, 32), 2**25)  # doctest: +SKIP
     """
     server = grpc.aio.server(
         options=[

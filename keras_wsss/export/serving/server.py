@@ -89,7 +89,8 @@ async def serve(
 
     Example:
 
-    >>> asyncio.run(serve(Options(Path("export/saved_model")), print, asyncio.Event()))
+    >>> options = Options(Path("exported/saved_model"))
+    >>> asyncio.run(serve(options, print, asyncio.Event()))  # doctest: +SKIP
     """
     store = find_models(options.folder)
     gate = Gate(options.running, options.waiting)

@@ -49,7 +49,10 @@ class LabelFormat:
 
     Example:
 
-    >>> LABEL_FORMATS["coco"].write([photo], ["cat", "dog"], Path("masks"))
+    >>> from keras_wsss.registry import LABEL_FORMATS
+    >>> Path("png").mkdir()
+    >>> photo = LabelledPhoto("IMG_1", Path("photo.jpg"), np.ones((48, 64), np.uint8))
+    >>> LABEL_FORMATS["png"].write([photo], ["cat"], Path("png"))
     """
 
     write: WriteLabels

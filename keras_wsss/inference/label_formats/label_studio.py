@@ -110,7 +110,7 @@ def brush_rle(region: np.ndarray) -> list[int]:
     Example:
 
     >>> brush_rle(np.ones((1, 1), bool))
-    [0, 0, 0, 4, 57, 27, 248, 255, 128]
+    [0, 0, 0, 4, 57, 27, 252, 127, 224]
     """
     bits = [f"{4 * region.size:032b}", f"{8 - 1:05b}", *(f"{size - 1:04b}" for size in RUN_SIZES)]
     for value, length in zip(*run_lengths(region.ravel()), strict=True):

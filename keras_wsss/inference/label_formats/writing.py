@@ -64,7 +64,8 @@ def write_labels(
 
     Example:
 
-    >>> write_labels([photo], ["cat"], "coco", Path("masks"))["images_with"]
+    >>> photo = LabelledPhoto("IMG_1", Path("photo.jpg"), np.ones((48, 64), np.uint8), 0.5)
+    >>> write_labels([photo], ["cat"], "coco", Path("for_coco"))["images_with"]
     {'cat': 1}
     """
     chosen = LABEL_FORMATS[label_format]

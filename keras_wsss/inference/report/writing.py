@@ -37,8 +37,8 @@ def write_report(
 
     Example:
 
-    >>> write_report(["runs/photos"])["report"]
-    'runs/photos/report.html'
+    >>> write_report(["runs/demo"])["runs"]
+    ['demo']
     """
     folders = {Path(run).resolve(): Path(run) for run in runs}.values()
     results = [each for folder in folders for each in read_results(folder, verbose)]

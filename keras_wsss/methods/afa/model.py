@@ -24,7 +24,8 @@ class AFA(WSSSModel):
 
     Example:
 
-    >>> model = AFA(classes=["cat", "dog"], backbone="efficientnet_lite0")
+    >>> AFA(classes=["cat", "dog"], backbone="efficientnet_lite0").class_names
+    ('cat', 'dog')
     """
 
     method = "afa"

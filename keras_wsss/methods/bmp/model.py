@@ -83,7 +83,7 @@ class BMP(WSSSModel):
     Example:
 
     >>> model = BMP(classes=["cat", "dog"], backbone="efficientnet_lite0")
-    >>> model.compile(steps=480)
+    >>> model.compile(steps=480)  # then model.fit(train.batches(crop=224, batch_size=16), epochs=8)
     """
 
     method = "bmp"

@@ -24,9 +24,9 @@ class I2CRC(WSSSModel):
 
     Example:
 
-    >>> model = I2CRC(classes=20, backbone="vgg16")
-    >>> model(images, request=["cam"])["cam"].shape
-    (2, 32, 32, 20)
+    >>> model = I2CRC(classes=20, backbone="vgg16", weights=None)
+    >>> ops.shape(model(ops.ones((1, 64, 64, 3)), request=["cam"])["cam"])
+    (1, 8, 8, 20)
     """
 
     method = "i2crc"

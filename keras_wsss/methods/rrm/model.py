@@ -76,7 +76,8 @@ class RRM(WSSSModel):
 
     Example:
 
-    >>> model = RRM(classes=["cat", "dog"], backbone="efficientnet_lite0")
+    >>> RRM(classes=["cat", "dog"], backbone="efficientnet_lite0").class_names
+    ('cat', 'dog')
     """
 
     method = "rrm"

@@ -144,7 +144,8 @@ class SGN(WSSSModel):
 
     Example:
 
-    >>> model = SGN(classes=["cat", "dog"], backbone="efficientnet_lite0")
+    >>> SGN(classes=["cat", "dog"], backbone="efficientnet_lite0").class_names
+    ('cat', 'dog')
     """
 
     method = "sgn"

@@ -24,8 +24,12 @@ class Supervised(WSSSModel):
 
     Example:
 
-    >>> model = Supervised(classes=["cat", "dog"], backbone="efficientnet_lite0")
-    >>> model.fit(train.batches(crop=224, batch_size=16, masks=True), epochs=8)
+    >>> train, val = wsss.data.load(kind="shapes", shapes={"train_images": 2, "image_size": 64})
+    >>> model = Supervised(classes=train.class_names, backbone="mit_tiny", weights=None)
+    >>> model.compile(steps=1)
+    >>> batches = train.batches(crop=64, batch_size=2, masks=True)
+    >>> sorted(model.fit(batches, epochs=1, verbose=0).history)
+    ['classification', 'loss', 'segmentation']
     """
 
     method = "supervised"

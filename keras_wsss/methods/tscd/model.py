@@ -31,8 +31,8 @@ class TSCD(WSSSModel):
     Example:
 
     >>> model = TSCD(classes=["cat", "dog"], backbone="efficientnet_lite0")
-    >>> model.compile(steps=480)
-    >>> model.fit(train.batches(crop=224, batch_size=16), epochs=8)
+    >>> sorted(model(ops.ones((1, 64, 64, 3))))
+    ['image_logits', 'segmentation_logits']
     """
 
     method = "tscd"
