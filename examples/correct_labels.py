@@ -62,12 +62,14 @@ print(imported["train"], "photographs for training,", imported["val"], "for vali
 # %% [markdown]
 # The truth, which plays the person below. The few validation photographs get their masks at once:
 # whoever wants to know what corrections bring has to draw some to score with. Training does not
-# open them.
+# open them. Masks hold the numbers of the lines of `my_set/classes.txt`, which the generator counts
+# in another order.
 
 # %%
 shapes = {"train_images": 90, "val_images": 6, "image_size": 128, "classes": 4}
 drawn, _ = wsss.data.load(kind="shapes", shapes=shapes)
-truth = {f"IMG_{position:04}": drawn.mask(position) for position in range(len(drawn))}
+ids = np.array([0, *(1 + names.index(name) for name in drawn.class_names)], np.uint8)
+truth = {f"IMG_{number:04}": ids[drawn.mask(number)] for number in range(len(drawn))}
 
 for name in Path("my_set/val.txt").read_text().split():
     save_mask(truth[name], Path("my_set/masks") / f"{name}.png")
@@ -102,11 +104,17 @@ print("".join(Path("to_correct/order.csv").read_text().splitlines(keepends=True)
 
 # %% [markdown]
 # `label-config.xml` is pasted into the settings of a new project, `tasks.json` imported. A task
-# holds a photograph and its label as a prediction, one brush mask for each class.
+# holds a photograph and its label as a prediction, one brush mask for each class. This is the
+# first task with the first of its masks.
 
 # %%
 tasks = json.loads(Path("to_correct/tasks.json").read_text())
-print(json.dumps(tasks[0], indent=1)[:1100].split('"rle": [')[0] + '"rle": [... ] ...')
+shown = json.loads(json.dumps(tasks[0]))
+(prediction,) = shown["predictions"]
+prediction["result"] = prediction["result"][:1]
+brush = prediction["result"][0]["value"]
+brush["rle"] = f"{brush['rle'][:12]} and {len(brush['rle']) - 12} more"
+print(json.dumps(shown, indent=2))
 
 # %% [markdown]
 # ## The person

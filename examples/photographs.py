@@ -121,19 +121,20 @@ show("runs/photos/contact_sheet.png", rows=900)
 
 # %% language="sh"
 # keras-wsss predict --quiet --run runs/photos pictures/new -o masks
-# head -4 masks/predictions.csv
+# ls masks
 
 # %% [markdown]
-# `masks/masks` holds a mask for each photograph, as a PNG with the ids of the classes;
-# `masks/overlays` shows them over the photographs, and `masks/index.html` all of them on one page.
+# `masks/masks` holds a mask for each photograph, as a PNG with the ids of the classes,
+# `masks/overlays` shows them over the photographs, `masks/index.html` is all of them on one page,
+# and `masks/predictions.csv` says how much of each photograph every class covers.
 
 # %%
 overlays = [Image.open(path) for path in sorted(Path("masks/overlays").glob("*.jpg"))]
-sheet = Image.new("RGB", (3 * 200, 2 * 230), "white")
+row = Image.new("RGB", (136 * len(overlays), max(each.height for each in overlays)), "white")
 for number, overlay in enumerate(overlays):
-    sheet.paste(overlay, (number % 3 * 200, number // 3 * 230))
-sheet.save("predicted.png")
-show("predicted.png")
+    row.paste(overlay, (136 * number, 0))
+row.save("predicted.png")
+show("predicted.png", width=row.width)
 
 # %% [markdown]
 # ## What to do next
