@@ -7,7 +7,7 @@ RUN := runs/demo
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: install demo docs lint test
+.PHONY: install demo docs lint notebooks test
 
 install: $(INSTALLED)
 
@@ -35,3 +35,11 @@ lint: $(INSTALLED)
 
 test: lint
 	$(BIN)/python -m pytest -q --numprocesses 2 --dist worksteal
+
+# Executes the notebooks anew and saves their outputs: about half an hour on 2 cores.
+# One of them: make notebooks NOTEBOOKS=examples/photographs.ipynb
+NOTEBOOKS ?= $(wildcard examples/*.ipynb)
+
+notebooks: $(INSTALLED)
+	$(BIN)/jupytext --quiet --sync $(NOTEBOOKS)
+	$(BIN)/python examples/execute.py $(NOTEBOOKS)
