@@ -2,6 +2,7 @@
 
 import contextlib
 import doctest
+import functools
 import importlib
 import inspect
 import pkgutil
@@ -70,10 +71,12 @@ def things(eager, tmp_path_factory):
     folder = tmp_path_factory.mktemp("docstrings")
     with contextlib.chdir(folder):
         write_photographs()
-        train(tiny_config(*TINY, config="shapes_bmp", start=1), "runs/demo")
+        train(tiny_config(*TINY, config="shapes_supervised", start=1), "runs/demo")
         export_run("runs/demo", "exported", ["weights"], name="demo", images=1, speed=False)
         write_onnx_file(Path("exported/onnx/demo.onnx"))
-    return folder
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(keras_wsss, "load", functools.cache(keras_wsss.load))  # a dozen ask for it
+        yield folder
 
 
 def write_photographs():
