@@ -20,7 +20,6 @@ from test_data_saliency import make_model
 from test_photos import CVAT, write_cvat_masks, write_photos
 
 import keras_wsss
-import keras_wsss.registry
 from examples.make_photos import write_coco, write_label_studio, write_table
 from keras_wsss import registry
 from keras_wsss.data.photos.importing import import_photos
@@ -49,8 +48,6 @@ PUBLIC = [
 ]
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 SHORT = {"np": np, "keras": keras, "ops": keras.ops, "wsss": keras_wsss, "Path": Path}
-
-
 TINY = (
     "data.crop_size=64",
     "data.shapes.image_size=64",
