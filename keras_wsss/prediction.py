@@ -138,7 +138,7 @@ class Predictor:
 
     Example:
 
-    >>> predictor = Predictor(wsss.load("runs/demo"), scales=(1.0, 1.5), flip=True)
+    >>> predictor = Predictor(wsss.load("runs/demo"), flip=True)
     >>> images = tf.zeros([1, 64, 96, 3])  # RGB 0..255
     >>> predictor(images).shape, predictor.logits(images).shape
     (TensorShape([1, 64, 96]), TensorShape([1, 64, 96, 7]))

@@ -2,6 +2,7 @@
 
 import contextlib
 import doctest
+import functools
 import importlib
 import inspect
 import pkgutil
@@ -19,7 +20,6 @@ from test_data_saliency import make_model
 from test_photos import CVAT, write_cvat_masks, write_photos
 
 import keras_wsss
-import keras_wsss.registry
 from examples.make_photos import write_coco, write_label_studio, write_table
 from keras_wsss import registry
 from keras_wsss.data.photos.importing import import_photos
@@ -48,8 +48,6 @@ PUBLIC = [
 ]
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 SHORT = {"np": np, "keras": keras, "ops": keras.ops, "wsss": keras_wsss, "Path": Path}
-
-
 TINY = (
     "data.crop_size=64",
     "data.shapes.image_size=64",
@@ -70,10 +68,12 @@ def things(eager, tmp_path_factory):
     folder = tmp_path_factory.mktemp("docstrings")
     with contextlib.chdir(folder):
         write_photographs()
-        train(tiny_config(*TINY, config="shapes_bmp", start=1), "runs/demo")
+        train(tiny_config(*TINY, config="shapes_supervised", start=1), "runs/demo")
         export_run("runs/demo", "exported", ["weights"], name="demo", images=1, speed=False)
         write_onnx_file(Path("exported/onnx/demo.onnx"))
-    return folder
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(keras_wsss, "load", functools.cache(keras_wsss.load))  # a dozen ask for it
+        yield folder
 
 
 def write_photographs():

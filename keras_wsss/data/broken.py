@@ -48,8 +48,8 @@ def explain_errors(split: Split) -> Iterator[None]:
     Example:
 
     >>> train, val = wsss.data.load("my_set")
-    >>> with explain_errors(train):
-    ...     batch = next(iter(train.batches(crop=64, batch_size=2)))
+    >>> with explain_errors(val):
+    ...     batches = list(wsss.data.evaluation_dataset(val, masks=False))
     """
     try:
         yield

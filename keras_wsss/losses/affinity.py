@@ -18,7 +18,7 @@ def affinity_loss(targets, affinity):
 
     Example:
 
-    >>> targets = np.array([[[1, 0], [0, 1]]])
+    >>> targets = [[[1, 0], [0, 1]]]
     >>> round(float(affinity_loss(targets, np.full((1, 2, 2), 0.5))), 4)
     0.3333
     """

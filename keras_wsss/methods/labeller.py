@@ -48,7 +48,7 @@ class Labeller:
 
     Example:
 
-    >>> model = wsss.TSCD(classes=2, backbone="mit_tiny", weights=None)
+    >>> model = wsss.TSCD(2, backbone="mit_tiny", weights=None, cam={"scales": [1.0]})
     >>> batch = {"image": ops.ones((1, 64, 64, 3)), "labels": ops.ones((1, 2))}
     >>> batch["valid_box"] = ops.convert_to_tensor([[0, 64, 0, 64]])
     >>> described = Labeller(model, model.settings).describe(batch)

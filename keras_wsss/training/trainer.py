@@ -237,7 +237,7 @@ def dry_run(config, verbose=True, splits=None):
 
     >>> report = dry_run(wsss.load_config("runs/demo/config.yaml"), verbose=False)
     >>> report["steps"], report["images"], report["parameters"]
-    (2, 2, 260592)
+    (2, 2, 260575)
     """
     began = time.perf_counter()
     config, (training, _) = _read(config, splits)
