@@ -43,7 +43,10 @@ def prepare_guide(guide, radius=16, epsilon=1e-3, valid=None):
     """What :func:`filter_scores` needs of the guide, for scores that come one after another.
 
     Args:
-        guide, radius, epsilon, valid: as of :func:`guided_filter`.
+        guide: as of :func:`guided_filter`.
+        radius: as there.
+        epsilon: as there.
+        valid: as there.
 
     Example:
 
