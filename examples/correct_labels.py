@@ -54,6 +54,9 @@ from keras_wsss.training import train
 # %% language="sh"
 # python make_photos.py pictures --images 90 --size 128
 
+# %% [markdown]
+# The import divides them into training and validation.
+
 # %%
 imported = import_photos(Path("pictures/folders"), Path("my_set"))
 names = list(imported["classes"])
