@@ -54,6 +54,9 @@ from keras_wsss.training import train
 # %% language="sh"
 # python make_photos.py pictures --images 90 --size 128
 
+# %% [markdown]
+# The import divides them into training and validation.
+
 # %%
 imported = import_photos(Path("pictures/folders"), Path("my_set"))
 names = list(imported["classes"])
@@ -133,7 +136,7 @@ write_labels(photos, names, "label-studio", Path("annotated"))
 export = json.loads(Path("annotated/tasks.json").read_text())
 for task in export:
     task["annotations"] = task.pop("predictions")
-Path("export.json").write_text(json.dumps(export))
+Path("export.json").write_text(json.dumps(export));
 
 # %% [markdown]
 # ## Back again
@@ -195,8 +198,9 @@ for name, score in miou.items():
     print(f"{name:20} {score:5.1f} mIoU")
 
 # %% [markdown]
-# The validation photographs are few, so a point or two mean nothing; the pictures show whether the
-# outlines have become better.
+# To train again on labels of all pixels helps by itself, so only what is beyond that comes from the
+# corrections. The validation photographs are few, and a point or two mean nothing; look at the
+# pictures as well.
 
 # %%
 paths = [Path(f"my_set/photos/{n}.jpg") for n in Path("my_set/val.txt").read_text().split()[:4]]
