@@ -97,6 +97,13 @@ def test_evaluate_recomputes_the_summary(finished_run):
         assert again[part] == summary[part]
 
 
+def test_a_training_that_watched_no_masks_can_be_scored_on_masks(finished_run, tmp_path):
+    path = shutil.copytree(finished_run[0], tmp_path / "run")
+    RunDirectory(path).checkpoint("best").unlink()
+    scores = evaluate_run(path)
+    assert scores["decoder"] == finished_run[1]["decoder"] and "best" not in scores
+
+
 def test_evaluation_fuses_scales_and_flip(finished_run):
     path, _ = finished_run
     report = evaluate_run(path, scales=[0.75, 1.0], flip=True)

@@ -65,7 +65,8 @@ def evaluate_run(
             progress=progress,
             **views,
         )
-        if "decoder" in scores:
+        # A training without masks to watch has none.
+        if "decoder" in scores and run.checkpoint("best").exists():
             best_state, best_scores = load_checkpoint(model, run.checkpoint("best")), scores
             if best_state["step"] != step:
                 best_scores = evaluate(model, split, tags=False, **views)
