@@ -17,10 +17,10 @@ $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 		--disable-pip-version-check --editable ".[test]"
 	touch $@
 
-# Trains TSCD on generated images from their tags alone; starts over when run again.
+# Trains BMP on generated images from their tags alone; starts over when run again.
 demo: $(INSTALLED)
 	rm -rf $(RUN)
-	$(BIN)/python -m keras_wsss.train --config shapes_tscd --run-dir $(RUN)
+	$(BIN)/python -m keras_wsss.train --config demo --run-dir $(RUN)
 	@echo "Scores: $(RUN)/summary.json   pictures: $(RUN)/contact_sheet.png   report: $(RUN)/report.html"
 
 # The documentation as a site; no page needs a network.

@@ -103,7 +103,7 @@ def test_every_method_can_be_trained_on_every_data_set():
     data = {path.stem for path in (CONFIGS / "data").glob("*.yaml")}
     assert {"shapes", "voc", "coco", "animals5", "voc20", "photos"} <= data
     joined = {f"{each}_{method}" for each in data for method in METHODS}
-    assert set(shipped_configs()) == joined | {"photos"}
+    assert set(shipped_configs()) == joined | {"photos", "demo"}
 
 
 @pytest.mark.parametrize(

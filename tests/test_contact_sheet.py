@@ -39,7 +39,9 @@ def test_a_legend_has_the_background_and_what_has_no_label_and_rows_have_names()
     places = legend_places(["background", "cat", "dog", "no label (255)"], sheet.shape[1])
     colours = [sheet[top + 8, left + 6] for left, top in places]
     np.testing.assert_array_equal(colours, [*voc_palette()[:3], IGNORE_COLOUR])
-    top = 2 * HEADER
-    captions = [sheet[top + n * (CAPTION + TILE + GAP) :][:CAPTION] for n in range(2)]
+    # A row is as high as its pictures.
+    top, height = 2 * HEADER, CAPTION + TILE * 20 // 30 + GAP
+    assert sheet.shape[0] == top + 2 * height
+    captions = [sheet[top + n * height :][:CAPTION] for n in range(2)]
     assert all((each < 128).any() for each in captions)  # written
     assert (captions[0] != captions[1]).any()

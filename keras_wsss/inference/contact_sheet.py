@@ -41,8 +41,10 @@ def contact_sheet(rows, photo_names, class_names):
     width = len(titles) * (TILE + GAP) + GAP
     legend = {0: "background", **dict(enumerate(class_names, start=1)), IGNORE_ID: "no label (255)"}
     places = legend_places(legend.values(), width)
-    header, height = places[-1][1] + HEADER, CAPTION + TILE + GAP
-    sheet = Image.new("RGB", (width, header + len(rows) * height), "white")
+    tiles = [_tiles(*row) for row in rows]
+    heights = [CAPTION + row[0].height + GAP for row in tiles]
+    header = places[-1][1] + HEADER
+    sheet = Image.new("RGB", (width, header + sum(heights)), "white")
     draw = ImageDraw.Draw(sheet)
     for column, title in enumerate(titles):
         draw.text((GAP + column * (TILE + GAP), 5), title, fill="black")
@@ -50,19 +52,22 @@ def contact_sheet(rows, photo_names, class_names):
         box = left, top + 4, left + SWATCH, top + 4 + SWATCH
         draw.rectangle(box, fill=tuple(voc_palette()[number].tolist()), outline="black")
         draw.text((left + SWATCH + 4, top + 4), name, fill="black")
-    for number, (name, (image, cam, *labels)) in enumerate(zip(photo_names, rows, strict=True)):
-        tiles = [image.astype(np.uint8), overlay_cam(image, cam)]
-        tiles += [overlay_labels(image, label) for label in labels]
-        draw.text((GAP, header + number * height), name, fill="black")
-        top = header + number * height + CAPTION
-        for column, tile in enumerate(tiles):
-            picture = Image.fromarray(tile)
-            picture.thumbnail((TILE, TILE))
-            if max(picture.size) < TILE:
-                factor = TILE / max(picture.size)
-                picture = picture.resize([round(side * factor) for side in picture.size])
-            sheet.paste(picture, (GAP + column * (TILE + GAP), top))
+    top = header
+    for name, row, height in zip(photo_names, tiles, heights, strict=True):
+        draw.text((GAP, top), name, fill="black")
+        for column, tile in enumerate(row):
+            sheet.paste(tile, (GAP + column * (TILE + GAP), top + CAPTION))
+        top += height
     return sheet
+
+
+def _tiles(image, cam, *labels):
+    """The pictures of a row, the longer side as long as a tile."""
+    pictures = [image.astype(np.uint8), overlay_cam(image, cam)]
+    pictures += [overlay_labels(image, label) for label in labels]
+    factor = TILE / max(image.shape[:2])
+    size = [max(1, round(side * factor)) for side in image.shape[1::-1]]
+    return [Image.fromarray(picture).resize(size) for picture in pictures]
 
 
 def legend_places(names, width):
