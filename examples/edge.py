@@ -62,7 +62,7 @@ config = load_config(
         "training.pictures=0",
     ],
 )
-summary = train(config, folder / "run")
+summary = train(config, folder / "run", verbose=False)
 print("mIoU on new images:", summary["decoder"]["miou"])
 
 # %% [markdown]

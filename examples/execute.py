@@ -8,7 +8,6 @@ examples/NAME.ipynb`` brings both to the state of the newer one.
 
 import argparse
 import os
-import re
 import shutil
 import sys
 import tempfile
@@ -18,8 +17,6 @@ import nbformat
 from nbclient import NotebookClient
 
 HERE = Path(__file__).resolve().parent
-# TF_CPP_MIN_LOG_LEVEL does not silence these.
-REMARK = re.compile(r"WARNING: All log messages before absl|[IWE]0000 ")
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 
@@ -58,21 +55,12 @@ def execute(notebook, folder):
         resources={"metadata": {"path": str(folder)}},
     )
     client.execute(env=environment)
+    # What libraries say on stderr is about this machine; a cell that fails has raised.
     for cell in notebook.cells:
         if cell.cell_type == "code":
-            cell.outputs = [each for each in map(without_remarks, cell.outputs) if each]
-    # Of this machine and this moment nothing but the outputs is saved.
+            cell.outputs = [each for each in cell.outputs if each.get("name") != "stderr"]
     notebook.metadata["kernelspec"] = KERNEL
     notebook.metadata["language_info"] = {"name": "python"}
-
-
-def without_remarks(output):
-    """An output without what TensorFlow says of the machine when it is imported; None: no more."""
-    if output.get("name") != "stderr":
-        return output
-    lines = output.text.splitlines(keepends=True)
-    output.text = "".join(line for line in lines if not REMARK.match(line))
-    return output if output.text.strip() else None
 
 
 if __name__ == "__main__":

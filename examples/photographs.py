@@ -105,7 +105,7 @@ show("my_set/sheet.jpg", rows=820)
 # says without tags.
 
 # %%
-show("runs/photos/contact_sheet.png", rows=900)
+show("runs/photos/contact_sheet.png", rows=892)
 
 # %% [markdown]
 # The report is the same and more as one page: curves, classes, the photographs on which network and
