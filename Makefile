@@ -2,7 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+RUNNABLE := $(VENV)/.runnable
 INSTALLED := $(VENV)/.installed
+PIP := PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install -qq --disable-pip-version-check
 RUN := runs/demo
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
@@ -11,14 +13,18 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 install: $(INSTALLED)
 
-$(INSTALLED): setup.cfg pyproject.toml constraints.txt
+# The package alone, and what the tests need beside it.
+$(RUNNABLE): setup.cfg pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install -qq \
-		--disable-pip-version-check --editable ".[test]"
+	$(PIP) --editable .
+	touch $@
+
+$(INSTALLED): $(RUNNABLE)
+	$(PIP) --editable ".[test]"
 	touch $@
 
 # Trains BMP on generated images from their tags alone; starts over when run again.
-demo: $(INSTALLED)
+demo: $(RUNNABLE)
 	rm -rf $(RUN)
 	$(BIN)/python -m keras_wsss.train --config demo --run-dir $(RUN)
 	@echo "Scores: $(RUN)/summary.json   pictures: $(RUN)/contact_sheet.png   report: $(RUN)/report.html"
