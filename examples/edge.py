@@ -166,3 +166,6 @@ plt.show()
 # ```
 # keras-wsss export --run runs/photos --format onnx,litert --output exported
 # ```
+#
+# [ONNX and LiteRT files](../docs/export-formats.md) · [Export](../docs/export.md) ·
+# [Speed](../docs/performance.md)

@@ -150,3 +150,7 @@ import logging
 
 logging.getLogger("tensorflow").setLevel(logging.ERROR)
 model.export("animals_saved_model", verbose=False)
+
+# %% [markdown]
+# [Your own photographs](photographs.ipynb) · [Data](../docs/data.md) ·
+# [Configuration](../docs/configuration.md) · [Results](../docs/results.md)

@@ -78,7 +78,7 @@ print(
     command(
         *("keras_wsss.export", "--run", work / "run", "--output", work / "exported"),
         *("--format", "saved_model", "--name", "shapes", "--images", 4, "--no-speed"),
-    )
+    ).replace(str(work), "WORK")
 )
 
 # %% [markdown]
@@ -140,3 +140,6 @@ print(
 # %%
 server.terminate()
 assert server.wait(timeout=60) == 0
+
+# %% [markdown]
+# [Serving](../docs/serving.md) · [Export](../docs/export.md) · [Tutorial](../docs/tutorial.md)

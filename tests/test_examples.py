@@ -7,7 +7,6 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "examples").glob("*.ipynb"))
-WITHOUT_OUTPUTS = ("edge", "serve")  # what they say is of a runtime or a server, not of a picture
 MOST_BYTES, MOST_BYTES_OF_PICTURE = 1_000_000, 150_000
 
 # What they learn in their minutes is not tested, so here a smaller network learns less.
@@ -75,9 +74,6 @@ def test_notebook_is_what_its_script_says(notebook, path):
 def test_saved_outputs_are_of_one_run_and_of_no_machine(notebook, path):
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     outputs = [output for cell in code for output in cell.outputs]
-    if path.stem in WITHOUT_OUTPUTS:
-        assert not outputs and all(cell.execution_count is None for cell in code)
-        return
     assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
     assert not any(output.output_type == "error" for output in outputs)
     data = [output.get("data", {}) for output in outputs]
