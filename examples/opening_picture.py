@@ -1,7 +1,7 @@
 """Draws the picture at the top of the README: pictures with their tags, and the masks of a run.
 
     make demo
-    python examples/opening_picture.py runs/demo docs/opening.png
+    python examples/opening_picture.py runs/demo docs/opening.jpg
 
 The network has not seen these pictures, and is not told their tags.
 """

@@ -49,7 +49,7 @@ def limits_of(config: Config, **given: int) -> Limits:
     Example:
 
     >>> limits_of(wsss.load_config("photos", ["data.root=my_set"]), max_scans=10).working_size
-    448
+    320
     """
     if config.data.working_size is not None:
         given = {"working_size": config.data.working_size, **given}
