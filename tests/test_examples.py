@@ -29,6 +29,8 @@ SHORTER = {
         "optimizer.learning_rate=2e-4": TINY_IN_SHELL,
     },
     "compare_methods": {
+        "crop_size=128": "crop_size=64",
+        "image_size=128": "image_size=64",
         "train_images=240": "train_images=16",
         "val_images=24": "val_images=4",
         "training.steps=120": TINY_IN_PYTHON,
