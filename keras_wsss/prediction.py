@@ -118,12 +118,16 @@ def label_map(logits, size):
     """
     if tuple(logits.shape[1:3]) == tuple(size):
         return tf.argmax(logits, axis=-1, output_type=tf.int32)
-    best, label = None, tf.zeros((logits.shape[0], *size), tf.int32)
-    for number in range(logits.shape[-1]):
-        each = resize(logits[..., number : number + 1], size)[..., 0]
-        if best is not None:
-            label = tf.where(each > best, number, label)
-        best = each if best is None else tf.maximum(best, each)
+
+    def plane(number):
+        return resize(logits[..., number : number + 1], size)[..., 0]
+
+    best = plane(0)
+    label = tf.zeros(tf.shape(best), tf.int32)
+    for number in range(1, logits.shape[-1]):
+        each = plane(number)
+        label = tf.where(each > best, number, label)
+        best = tf.maximum(best, each)
     return label
 
 

@@ -16,7 +16,7 @@ from keras_wsss.inference.scores import (
 from keras_wsss.ops.crf import dense_crf
 from keras_wsss.ops.resize import resize
 from keras_wsss.palette import IGNORE_ID
-from keras_wsss.prediction import Predictor, as_trained
+from keras_wsss.prediction import Predictor, as_trained, label_map
 
 SHEET_PIXELS = 512  # of the longer side; those of twelve photographs of a phone would fill 5 GB
 
@@ -113,9 +113,10 @@ def _look(model, split, predictor, crf, tags):
     for batch in evaluation_dataset(split, masks=split.mask_paths is not None):
         image, found = batch["image"], {}
         if model.settings.trains_decoder:
-            found["prediction"] = predictor(image)
+            logits, size = predictor.answer(image)["logits"], image.shape[1:3]
+            found["prediction"] = label_map(logits, size)
             if crf:
-                found["crf"] = crf_labels(image[0], predictor.logits(image)[0])[None]
+                found["crf"] = crf_labels(image[0], resize(logits, size)[0])[None]
         if tags:
             described = describe(image, batch["labels"])
             found |= zip(("image_logits", "cam", "label", "full"), described, strict=True)

@@ -4,7 +4,6 @@ import json
 import logging
 from pathlib import Path
 
-import numpy as np
 import tensorflow as tf
 
 from keras_wsss.data import evaluation_dataset, explain_errors
@@ -154,8 +153,10 @@ def _object_guided_labels(model, split, config):
     predictor = Predictor(model, settings.scales, settings.flip)
 
     def make(position, image):
-        logits = predictor.logits(image)[0]
-        prediction = crf_labels(image[0], logits) if settings.crf else np.argmax(logits, axis=-1)
+        if settings.crf:
+            prediction = crf_labels(image[0], predictor.logits(image)[0])
+        else:
+            prediction = predictor(image)[0].numpy()
         return object_guided_label(prediction, split.mask(position), split.labels[position])
 
     return make
