@@ -62,13 +62,16 @@ def test_a_cam_is_scored_at_its_best_background_score():
     draw, names = np.random.default_rng(0), ("background", *"abcdef")
     score, by_score = CamScore(names), {each: MeanIoU(7) for each in BACKGROUND_SCORES}
     for tags in ([0, 0, 0, 0, 0, 0], [0, 1, 0, 0, 0, 0], [1, 1, 1, 0, 1, 1]):
-        cam = np.float32(np.round(draw.random((1, 9, 12, 6)), 2))  # some equal a background score
-        tags = np.float32([tags])
         truth = draw.choice([0, 1, 2, 6, 255], size=(1, 20, 31))
+        tags = np.float32([tags])
+        size = (9, 12) if tags.sum() > 1 else (20, 31)  # not resized, some equal a background score
+        cam = np.float32(np.round(draw.random((1, *size, 6)), 2))
         score.update(Seen(None, tags, truth, cam=cam))
         for background, metric in by_score.items():
             label = cam_to_label(resize(cam, (20, 31)), tags, background)
             metric.update_state(truth, label)
+    for level, metric in enumerate(by_score.values(), start=1):
+        np.testing.assert_array_equal(score._with_background(level).confusion, metric.confusion)
     best = max(by_score, key=lambda background: float(by_score[background].result()))
     report = score.report()
     assert report["background_score"] == best
