@@ -88,6 +88,17 @@ class StandIn(tf.Module):
         tf.while_loop(lambda now: now < end, lambda now: [tf.timestamp()], [tf.timestamp()])
         return {"seconds": seconds}
 
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "file")])
+    def until(self, file):
+        """Answers once `file` exists, however long a test takes; or after a minute."""
+        end = tf.timestamp() + 60
+
+        def waits(now):
+            return now < end and tf.size(tf.io.matching_files(file)) == 0
+
+        tf.while_loop(waits, lambda now: [tf.timestamp()], [tf.timestamp()])
+        return {"file": file}
+
     @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, "x")])
     def positive(self, x):
         with tf.control_dependencies([tf.debugging.assert_positive(x)]):
@@ -104,6 +115,7 @@ def write_stand_in(models: Path, version: int, name="cats"):
         "arithmetic": module.arithmetic,
         "letters": module.letters,
         "slow": module.slow,
+        "until": module.until,
         "positive": module.positive,
     }
     tf.saved_model.save(module, str(partial), signatures=signatures)

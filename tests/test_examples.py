@@ -13,6 +13,7 @@ MOST_BYTES, MOST_BYTES_OF_PICTURE = 1_000_000, 150_000
 TINY = (
     "training.steps=4",
     "training.validate_every=480",  # at the end
+    "training.pictures=0",
     "backbone.name=mit_tiny",
     "backbone.weights=none",
     "pseudo_label.iterations=2",
@@ -29,8 +30,6 @@ SHORTER = {
         "optimizer.learning_rate=2e-4": TINY_IN_SHELL,
     },
     "compare_methods": {
-        "crop_size=128": "crop_size=64",
-        "image_size=128": "image_size=64",
         "train_images=240": "train_images=16",
         "val_images=24": "val_images=4",
         "training.steps=120": TINY_IN_PYTHON,

@@ -370,13 +370,19 @@ def slow(seconds):
     return {"signature_name": "slow", "instances": [seconds]}
 
 
-def test_what_exceeds_the_queue_is_refused_at_both_doors(models):
+def until(file):
+    return {"signature_name": "until", "instances": [str(file)]}
+
+
+def test_what_exceeds_the_queue_is_refused_at_both_doors(models, tmp_path):
+    go = tmp_path / "go"
     with local_server(models, running=1, waiting=1) as server, ThreadPoolExecutor(8) as threads:
-        asked = [threads.submit(post, server, slow(2.0)) for _ in range(6)]
-        time.sleep(0.8)
+        asked = [threads.submit(post, server, until(go)) for _ in range(6)]
+        wait_for(lambda: sum(future.done() for future in asked) == 4)
         with pytest.raises(grpc.RpcError) as failure:
             stub(server).Predict(predict_request("slow", seconds=[0.0]))
         assert failure.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+        go.touch()
         answers = [future.result() for future in asked]
         assert sorted(status for status, _ in answers) == [200, 200, 429, 429, 429, 429]
         assert all("too many" in answer["error"] for code, answer in answers if code == 429)
@@ -429,19 +435,21 @@ def states(server, model="cats"):
     return {int(status["version"]): status["state"] for status in answer}
 
 
-def test_new_version_takes_over_while_requests_run(own_models):
+def test_new_version_takes_over_while_requests_run(own_models, tmp_path):
+    go = tmp_path / "go"
     image, contents = png()
     version = write_stand_in(own_models.parent, 10)
     with local_server(own_models) as server, ThreadPoolExecutor(2) as threads:
         client = RestClient(server.rest, "cats")
         np.testing.assert_array_equal(client.segment([contents])[0].mask, expected_mask(image, 1))
-        running = threads.submit(post, server, slow(3.0), "cats/versions/1:predict")
+        running = threads.submit(post, server, until(go), "cats/versions/1:predict")
         time.sleep(0.2)
         os.rename(version, own_models / "cats" / "10")
         wait_for(lambda: states(server).get(10) == "AVAILABLE")
         assert not running.done() and states(server)[1] == "UNLOADING"
         np.testing.assert_array_equal(client.segment([contents])[0].mask, expected_mask(image, 10))
         assert post(server, slow(0.0), "cats/versions/1:predict")[0] == 404
+        go.touch()
         assert running.result()[0] == 200
         wait_for(lambda: states(server)[1] == "END")  # its memory is free
         # Taken away, the newest that is left serves again.
