@@ -34,7 +34,6 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's remarks on mi
 
 import matplotlib.pyplot as plt
 import numpy as np
-from label_studio_sdk.converter.brush import decode_rle
 from PIL import Image
 
 import keras_wsss as wsss
@@ -136,25 +135,24 @@ write_labels(photos, names, "label-studio", Path("annotated"))
 export = json.loads(Path("annotated/tasks.json").read_text())
 for task in export:
     task["annotations"] = task.pop("predictions")
-Path("export.json").write_text(json.dumps(export));
-
+Path("export.json").write_text(json.dumps(export))
 # %% [markdown]
 # ## Back again
 #
-# The labels of all photographs are written once more, as plain masks, and the corrected ones take
-# their places in a copy. `keras-wsss import` reads the tags of such an export, but not its brush
-# masks; Label Studio's own package decodes these.
+# `keras-wsss import export.json --images to_correct/images -o came_back` in a terminal: the brush
+# masks become files. They take the places of the network's labels in a copy of these, written for
+# all photographs.
 
 # %%
+came_back = import_photos(
+    Path("export.json"), Path("came_back"), images=Path("to_correct/images"), classes=names
+)
+print(came_back["masks"], "masks came back")
+
 export_labels("runs/photos", "png", "labels")
 shutil.copytree("labels", "corrected")
-
-for task in json.loads(Path("export.json").read_text()):
-    mask = np.zeros_like(truth[task["data"]["id"]])
-    for region in task["annotations"][0]["result"]:
-        alpha = decode_rle(region["value"]["rle"]).reshape(*mask.shape, 4)[..., 3]
-        mask[alpha > 0] = 1 + names.index(region["value"]["brushlabels"][0])
-    save_mask(mask, Path("corrected/masks") / f"{task['data']['id']}.png")
+for mask in Path("came_back/masks").iterdir():
+    shutil.copy(mask, "corrected/masks")
 
 # %% [markdown]
 # The four most uncertain photographs: what the network had made of them, and the correction.
@@ -225,8 +223,8 @@ figure.tight_layout()
 #
 # * Begin with twenty photographs (`--limit 20`), train again, and look whether it was worth it;
 #   then take the next ones.
-# * CVAT, COCO, YOLO and VOC tools are served in the same way (`--format cvat`). What CVAT exports
-#   as "Segmentation Mask 1.1" `keras-wsss import` takes over with its masks.
+# * CVAT, COCO, YOLO and VOC tools are served in the same way (`--format cvat`). `keras-wsss import`
+#   takes over what CVAT exports as "Segmentation Mask 1.1" with its masks, too.
 # * A folder of masks from any other source is as good: `data.masks=FOLDER` with `FOLDER/ID.png`.
 #
 # [Labels for an annotation tool](../docs/labels.md) · [Data](../docs/data.md) ·

@@ -7,9 +7,13 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 
 from keras_wsss.errors import DataError
+from keras_wsss.palette import IGNORE_ID
 
 # No classes: labelme writes __ignore__ and _background_ at the head of its lists, in this order.
 IGNORE_WORDS, BACKGROUND_WORDS = {"ignore"}, {"background", "bg", "bkg"}
+
+# Labels that annotation tools have for pixels that are neither a class nor background.
+IGNORED_LABELS = {"ignore", "ignored", "void", "unknown"}
 
 UNREADABLE = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
@@ -39,6 +43,33 @@ def is_background(name: str) -> bool:
 def is_no_class(name: str) -> bool:
     """Whether a name stands for the background or for what labelme calls ``__ignore__``."""
     return _letters(name) in IGNORE_WORDS | BACKGROUND_WORDS
+
+
+def ignored_label(class_names: Sequence[str]) -> str:
+    """The label of ignored pixels beside those of the classes.
+
+    Example:
+
+    >>> ignored_label(["cat"]), ignored_label(["cat", "unknown"])
+    ('unknown', 'unknown (255)')
+    """
+    return "unknown" if "unknown" not in class_names else f"unknown ({IGNORE_ID})"
+
+
+def ignored_among(labels: Iterable[str]) -> set[str]:
+    """Those of an annotation tool's labels that stand for ignored pixels.
+
+    Example:
+
+    >>> sorted(ignored_among(["cat", "__ignore__", "Unknown"]))
+    ['Unknown', '__ignore__']
+    >>> ignored_among(["cat", "unknown", "unknown (255)"])
+    {'unknown (255)'}
+    """
+    names = set(labels)
+    if own := names & {ignored_label(["unknown"])}:
+        return own
+    return {name for name in names if plain(name).strip("_") in IGNORED_LABELS}
 
 
 def spelling(names: Iterable[str]) -> dict[str, str]:

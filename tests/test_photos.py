@@ -800,7 +800,7 @@ def test_reader_names_files_that_cannot_be_used(folders):
     with pytest.raises(DataError, match=r"\(9\.tif\).*keras-wsss import"):
         load(folders, "photos")
     (folders / "cat/9.tif").unlink()
-    with pytest.raises(DataError, match="8 photographs have no mask|24 photographs have no mask"):
+    with pytest.raises(DataError, match=r"none of \d+ photographs has a mask .*which this method"):
         load(folders, "photos", masks=True, val_fraction=0.3)
     with pytest.raises(DataError, match=r"mine\.txt: cannot be read"):
         load(folders, "photos", train_list="mine")

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from keras_wsss.class_names import is_background, plain
+from keras_wsss.class_names import ignored_among, is_background
 from keras_wsss.data.photos.scan import PhotoFiles
 from keras_wsss.data.photos.source import Entry, Source, assemble
 from keras_wsss.data.text import read_lines, read_xml
@@ -17,7 +17,6 @@ from keras_wsss.errors import DataError
 from keras_wsss.palette import IGNORE_COLOUR, IGNORE_ID
 
 Colour = tuple[int, int, int]
-IGNORED = ("ignore", "ignored", "void")  # labels for what is neither a class nor background
 
 
 def read_cvat(path: Path, images: Path | None = None) -> Source:
@@ -78,7 +77,7 @@ def read_cvat_masks(root: Path, images: Path | None = None) -> Source:
     """
     names = read_labelmap(root / "labelmap.txt")
     none = {name: 0 for name in names.values() if is_background(name)}
-    none |= {name: IGNORE_ID for name in names.values() if plain(name).strip("_") in IGNORED}
+    none |= dict.fromkeys(ignored_among(names.values()), IGNORE_ID)
     classes = list(dict.fromkeys(name for name in names.values() if name not in none))
     ids = none | {name: number for number, name in enumerate(classes, start=1)}
     colours = {colour: ids[name] for colour, name in names.items()}

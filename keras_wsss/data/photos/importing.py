@@ -17,6 +17,7 @@ import numpy as np
 from keras_wsss.config.data import Untagged
 from keras_wsss.data.classes import mask_lookup, renumbered
 from keras_wsss.data.files import THREADS, read_values
+from keras_wsss.data.photos.brushes import painted
 from keras_wsss.data.photos.convert import check_plugins, examined, reason_of, save_converted
 from keras_wsss.data.photos.cvat import read_colours
 from keras_wsss.data.photos.imported import CLASSES, MASKS, PHOTOS, TABLE
@@ -175,16 +176,23 @@ def _write_photos(photographs: Sequence[Photograph], folder: Path, link: bool) -
 
 def _write_masks(source: Source, labelled: Labelled, folder: Path) -> int:
     """Masks as ids in the order of the classes, with VOC's palette; returns how many."""
-    masked = [photo for photo in labelled.photographs if photo.mask]
+    masked = [p for p in labelled.photographs if p.mask or p.brushes is not None]
     if masked:
         folder.mkdir()
     lookup = mask_lookup(source.class_names, labelled.class_names, IGNORE_ID)
     for photo in masked:
-        path = Path(str(photo.mask))
-        colours = source.mask_colours
-        values = read_colours(path, colours) if colours else read_values(str(path))[0]
-        save_mask(renumbered(values, lookup, path), folder / f"{photo.id}.png")
+        values = _mask_of(photo, source)
+        save_mask(renumbered(values, lookup, photo.mask), folder / f"{photo.id}.png")
     return len(masked)
+
+
+def _mask_of(photo: Photograph, source: Source) -> np.ndarray:
+    """With the ids of the source, uint8 [H, W]."""
+    if photo.mask is None:
+        return painted(photo.brushes or (), source.class_names, photo.path)
+    if source.mask_colours:
+        return read_colours(photo.mask, source.mask_colours)
+    return read_values(str(photo.mask))[0]
 
 
 def _write_lists(labelled: Labelled, for_val: np.ndarray, folder: Path) -> None:

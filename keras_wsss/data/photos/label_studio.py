@@ -6,11 +6,13 @@ import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from keras_wsss.class_names import ignored_among
+from keras_wsss.data.photos.brushes import Brush
 from keras_wsss.data.photos.scan import PHOTO_SUFFIXES, PhotoFiles, examples
 from keras_wsss.data.photos.source import Entry, Source, assemble
 from keras_wsss.data.photos.table import TAG_COLUMNS
@@ -32,12 +34,23 @@ class Annotation:
         tags: control (``from_name``) -> labels; None: no annotation that counts.
         where: for messages.
         ground_truth: whether it is marked as the truth, before which others do not count.
+        brushes: control -> regions that were drawn with its brush.
     """
 
     image: tuple[str, ...]
     tags: Mapping[str, tuple[str, ...]] | None
     where: str
     ground_truth: bool = False
+    brushes: Mapping[str, tuple[Brush, ...]] = field(default_factory=dict)
+
+    def labels(self, controls: Iterable[str]) -> tuple[str, ...]:
+        """The tags of some controls."""
+        return tuple(tag for name in controls for tag in (self.tags or {}).get(name, ()))
+
+    def mask(self, controls: Sequence[str]) -> tuple[Brush, ...] | None:
+        """The regions of some controls; None: one of their tags has none."""
+        regions = tuple(each for name in controls for each in self.brushes.get(name, ()))
+        return regions if {*self.labels(controls)} <= {each.label for each in regions} else None
 
 
 def is_label_studio(content: Any) -> bool:
@@ -56,7 +69,9 @@ def read_label_studio(
     """Reads choices, and the labels of rectangles, brushes, polygons and the like.
 
     Skipped annotations do not count. Of several annotators of an image, a tag counts that at least
-    half of them gave; an annotation marked as ground truth counts alone.
+    half of them gave; an annotation marked as ground truth counts alone. What was drawn with a
+    brush is the mask of its photograph (in the JSON export), if every tag has a region; of several
+    annotators, that of the first.
 
     Args:
         path: the export.
@@ -67,7 +82,8 @@ def read_label_studio(
 
     Returns:
         :class:`~keras_wsss.data.photos.source.Source`; an annotated image without labels has no
-        tag, one that nobody annotated is one about which nothing is said.
+        tag, and where others have masks an empty one; one that nobody annotated is one about which
+        nothing is said.
 
     Raises:
         DataError: the file cannot be read, or names no photograph.
@@ -88,29 +104,60 @@ def read_label_studio(
             f"the labels of {' and '.join(chosen)} are taken together; data.tags_column "
             "(--tags-column) chooses one"
         )
-    entries, disputed = [], []
+    entries: list[Entry] = []
+    disputed, redrawn, unmasked = [], [], []
+    with_masks = any(each.brushes for each in annotations)
     for name, given in _by_photograph(annotations, files).items():
-        sets = _counting(given, chosen)
-        entries.append(Entry(name, _agreed(sets), given[0].where))
+        counting = _counting(given)
+        sets = [each.labels(chosen) for each in counting]
+        brushes = counting[0].mask(chosen) if with_masks and counting else None
+        entries.append(Entry(name, _agreed(sets), given[0].where, brushes))
         if any(set(each) != set(sets[0]) for each in sets):
             disputed.append(name)
-    if disputed:
-        warnings.append(
-            f"annotators disagree about {len(disputed)} images ({examples(disputed)}): a tag "
-            "counts that at least half of them gave"
-        )
+        if brushes is not None and len(counting) > 1:
+            redrawn.append(name)
+        if with_masks and counting and brushes is None:
+            unmasked.append(name)
+    for names, remark in (
+        (disputed, "annotators disagree about {}: a tag counts that at least half of them gave"),
+        (redrawn, "several annotators drew on {}: the first counts, or the one marked as truth"),
+        (unmasked, "a tag has no brush mask on {}: they have no mask"),
+    ):
+        if names:
+            warnings.append(remark.format(f"{len(names)} images ({examples(names)})"))
     return assemble("Label Studio", path, files, entries, called="its images", warnings=warnings)
 
 
 def _annotations(path: Path, content: Sequence[Any]) -> list[Annotation]:
     full = isinstance(content[0].get("data"), Mapping)
     try:
-        return list(_of_tasks(path, content) if full else _of_records(path, content))
+        found = list(_of_tasks(path, content) if full else _of_records(path, content))
     except (KeyError, TypeError, AttributeError) as error:
         raise DataError(
             f"{path}: not as Label Studio exports it ({type(error).__name__}: {error}); export the "
             "project as JSON"
         ) from error
+    drawn = {region.label for each in found for own in each.brushes.values() for region in own}
+    ignored = ignored_among(name for name in drawn if name)
+    return [_without(each, ignored) for each in found] if ignored else found
+
+
+def _without(annotation: Annotation, ignored: set[str]) -> Annotation:
+    """An annotation whose regions of pixels to be ignored are of no class."""
+    return replace(
+        annotation,
+        tags=annotation.tags
+        and {
+            name: tuple(tag for tag in own if name not in annotation.brushes or tag not in ignored)
+            for name, own in annotation.tags.items()
+        },
+        brushes={
+            name: tuple(
+                replace(each, label=None) if each.label in ignored else each for each in own
+            )
+            for name, own in annotation.brushes.items()
+        },
+    )
 
 
 def _chosen_controls(
@@ -143,12 +190,10 @@ def _by_photograph(
     return found
 
 
-def _counting(given: Sequence[Annotation], controls: Iterable[str]) -> list[tuple[str, ...]]:
-    """The tags that each annotator of an image gave."""
+def _counting(given: Sequence[Annotation]) -> list[Annotation]:
+    """The annotations of an image that count."""
     done = [each for each in given if each.tags is not None]
-    done = [each for each in done if each.ground_truth] or done
-    names = list(controls)
-    return [tuple(tag for name in names for tag in (a.tags or {}).get(name, ())) for a in done]
+    return [each for each in done if each.ground_truth] or done
 
 
 def _agreed(sets: Sequence[tuple[str, ...]]) -> tuple[str, ...] | None:
@@ -168,13 +213,28 @@ def _of_tasks(path: Path, tasks: Sequence[Any]) -> Iterable[Annotation]:
         ]
         for annotation in counting:
             tags: dict[str, tuple[str, ...]] = {}
+            brushes: dict[str, tuple[Brush, ...]] = {}
             for result in annotation["result"]:
                 name = str(result.get("from_name", "labels"))
-                tags[name] = (*tags.get(name, ()), *_labels(result.get("value", {})))
+                found = _labels(result.get("value", {}))
+                tags[name] = (*tags.get(name, ()), *found)
+                if found and result["value"].get("format") == "rle":
+                    brushes[name] = (*brushes.get(name, ()), _brush(result, found[0], where))
             named = {name: own for name, own in tags.items() if own}
-            yield Annotation(image, named, where, bool(annotation.get("ground_truth")))
+            truth = bool(annotation.get("ground_truth"))
+            yield Annotation(image, named, where, truth, brushes)
         if not counting:
             yield Annotation(image, None, where)
+
+
+def _brush(result: Mapping[str, Any], label: str, where: str) -> Brush:
+    if result.get("image_rotation"):
+        raise DataError(
+            f"{where}: was drawn on a photograph that was turned in Label Studio; turn it back "
+            "there and export again"
+        )
+    size = int(result["original_width"]), int(result["original_height"])
+    return Brush(label, size, tuple(result["value"]["rle"]), where)
 
 
 def _labels(value: Any) -> tuple[str, ...]:

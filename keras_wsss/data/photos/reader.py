@@ -44,7 +44,8 @@ def load_photos(
             :func:`~keras_wsss.data.photos.recognise.find_source` recognises.
         name: ``train`` or ``val``: as the import has divided, or as it would; another name: the
             list of ids ``NAME.txt`` in the folder.
-        masks: True: they must be there; None: used when all are there; False: not even looked for.
+        masks: True: photographs without one are left out, and said; None: masks are used when all
+            are there; False: not even looked for.
         saliency: likewise for saliency maps.
 
     Returns:
@@ -80,12 +81,18 @@ def load_photos(
             f"{source.path}: of {len(labelled.photographs)} photographs none is left for the list "
             f"{name}; add some, or change the list or data.val_fraction"
         )
+    without = [n for n in chosen if masks and labelled.photographs[n].mask is None]
+    if without:
+        _say_missing(source, [labelled.photographs[n].path.name for n in without], len(chosen))
+        chosen = [number for number in chosen if number not in {*without}]
     photos = [labelled.photographs[number] for number in chosen]
     for photo in photos:
         check_image_file(str(photo.path))
     ids = tuple(photo.id for photo in photos)
-    wanted = masks is not False and _has_masks(source, photos, bool(masks))
+    wanted = masks is not False and _has_masks(source, photos)
     dropped = reasons(labelled.dropped)
+    if without:
+        dropped["no mask"] = len(without)
     if labelled.other_tags:
         dropped["tags outside data.classes, left out"] = labelled.other_tags
     return Split(
@@ -183,15 +190,26 @@ def _listed(file: Path, source: Source, labelled: Labelled) -> list[int]:
     return list(dict.fromkeys(position[plain(line)] for line in lines if plain(line) in position))
 
 
-def _has_masks(source: Source, photos: Sequence[Photograph], needed: bool) -> bool:
-    missing = [photo.path.name for photo in photos if photo.mask is None]
-    if missing and needed:
+def _say_missing(source: Source, missing: Sequence[str], of: int) -> None:
+    """Warns of photographs without a mask, where masks are needed."""
+    if len(missing) == of:
         raise DataError(
-            f"{source.path}: {len(missing)} photographs have no mask ({examples(missing)}), which "
-            "this method needs"
+            f"{source.path}: none of {of} photographs has a mask ({examples(missing)}), which this "
+            "method needs"
         )
-    if 0 < len(missing) < len(photos):
-        logger.warning("%s: masks are not used, %d are missing", source.path, len(missing))
+    logger.warning(
+        "%s: %d of %d photographs have no mask (%s) and are left out",
+        source.path,
+        len(missing),
+        of,
+        examples(missing),
+    )
+
+
+def _has_masks(source: Source, photos: Sequence[Photograph]) -> bool:
+    missing = sum(photo.mask is None for photo in photos)
+    if 0 < missing < len(photos):
+        logger.warning("%s: masks are not used, %d are missing", source.path, missing)
     return not missing
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from keras_wsss.class_names import is_background, plain
+from keras_wsss.data.photos.brushes import Brush
 from keras_wsss.data.photos.scan import PhotoFiles, examples, unique_ids
 from keras_wsss.errors import DataError
 
@@ -22,12 +23,14 @@ class Photograph:
         path: its file.
         tags: names of classes; () where it has none; None: nothing is said about it.
         mask: its mask, see :attr:`Source.mask_colours`.
+        brushes: its mask as it was drawn, which an import paints; None: it has none.
     """
 
     id: str
     path: Path
     tags: tuple[str, ...] | None
     mask: Path | None = None
+    brushes: tuple[Brush, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -53,11 +56,13 @@ class Entry:
         name: of the image, as the source writes it.
         tags: as the source writes them; None: nothing is said.
         where: file and line, for messages.
+        brushes: see :class:`Photograph`.
     """
 
     name: str
     tags: tuple[str, ...] | None
     where: str
+    brushes: tuple[Brush, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -195,6 +200,7 @@ def assemble(
         )
     classes = Classes(class_names)
     tags: dict[Path, dict[str, None] | None] = dict.fromkeys(files.paths)
+    drawn: dict[Path, tuple[Brush, ...]] = {}
     dropped: dict[Dropped, None] = {}
     for entry in entries:
         named = [classes.name(tag, entry.where) for tag in entry.tags or () if tag.strip()]
@@ -203,13 +209,17 @@ def assemble(
         elif entry.tags is not None:
             photograph = found[entry.name]
             tags[photograph] = (tags[photograph] or {}) | dict.fromkeys(named)
+            if entry.brushes is not None:
+                drawn[photograph] = entry.brushes
     others = [f"{count} {suffix}" for suffix, count in files.others.items()]
     unread = [f"files that are no photographs: {', '.join(others)}"] if others else []
+    found_tags = {each: None if own is None else tuple(own) for each, own in tags.items()}
     return Source(
         kind=kind,
         path=path,
-        photographs=photographs(
-            files, {each: None if own is None else tuple(own) for each, own in tags.items()}
+        photographs=tuple(
+            replace(photo, brushes=drawn.get(photo.path))
+            for photo in photographs(files, found_tags)
         ),
         class_names=classes.names,
         dropped=tuple(dropped),

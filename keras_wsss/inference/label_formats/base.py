@@ -10,11 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_wsss.class_names import ignored_label
 from keras_wsss.errors import DataError
 from keras_wsss.palette import IGNORE_ID, voc_palette
-
-UNKNOWN = "unknown"
-"""Class of pixels without a label, in formats that know regions and no value to ignore."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,10 +69,10 @@ def regions(label: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
 
 
 def numbered_classes(class_names: Sequence[str], unknown: bool) -> dict[int, str]:
-    """Id in labels -> name, with ``unknown`` also of 255."""
+    """Id in labels -> name, with ``unknown`` also of 255, for formats that know regions alone."""
     names = dict(enumerate(class_names, start=1))
     if unknown:
-        names[IGNORE_ID] = UNKNOWN if UNKNOWN not in class_names else f"{UNKNOWN} ({IGNORE_ID})"
+        names[IGNORE_ID] = ignored_label(class_names)
     return names
 
 
