@@ -271,6 +271,22 @@ def test_arrays_are_as_long_as_their_batches(data):
     assert model.steps == -(-len(arrays["image"]) // 2)
 
 
+@pytest.mark.parametrize("of_batches", [False, True])
+def test_images_of_0_to_1_are_refused(data, of_batches):
+    """The habit of other libraries: the network would learn from nearly black pictures."""
+    batch = next(iter(batches(data)))
+    model = supervised(data)
+    model.compile("adam", steps=4, run_eagerly=True)
+    for scale in (255.0, 1.0):
+        arrays = {**batch, "image": tf.cast(batch["image"], tf.float32) / scale}
+        dataset = tf.data.Dataset.from_tensors(arrays) if of_batches else arrays
+        if scale == 1.0:
+            model.fit(dataset, verbose=0)
+        else:
+            with pytest.raises(DataError, match="0..1 .*multiply them by 255"):
+                model.fit(dataset, verbose=0)
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [

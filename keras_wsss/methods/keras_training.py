@@ -117,7 +117,7 @@ class KerasTraining:
         """As Keras' ``fit``, on batches of :meth:`keras_wsss.data.Split.batches`.
 
         Raises:
-            DataError: the batches lack what the loss terms read.
+            DataError: the batches lack what the loss terms read, or their images are not 0..255.
             TrainingError: the steps of ``compile(steps=...)`` are done.
         """
         if not self.compiled:
@@ -129,6 +129,7 @@ class KerasTraining:
         _check_keys(self.method, x, {"labels", *self.schedule.last.reads})
         validation = options.get("validation_data")
         _check_keys(self.method, validation, self.needed_to_score(_keys(validation)))
+        _check_range(x)
         of_batches = getattr(x, "working_size", self.working_size)
         if of_batches != self.working_size:
             warnings.warn(
@@ -255,6 +256,22 @@ def _check_keys(method, data, needed):
     for key, source in FROM_DATA.items():
         if key in needed and key not in keys:
             raise DataError(f"{method} needs {key!r} in every batch: {source}")
+
+
+def _check_range(data):
+    """Raises DataError where images of one's own arrays or dataset are 0..1, as is usual elsewhere.
+
+    The network would learn from nearly black pictures, and nothing would say so.
+    """
+    if "image" not in _keys(data) or hasattr(data, "working_size"):
+        return
+    images = data["image"][:32] if isinstance(data, dict) else next(iter(data))["image"]
+    images = ops.convert_to_tensor(images)
+    is_float = keras.backend.is_float_dtype(keras.backend.standardize_dtype(images.dtype))
+    if is_float and 0 < ops.max(images) <= 1:
+        raise DataError(
+            "fit: the images are 0..1 and a backbone scales 0..255 by itself; multiply them by 255"
+        )
 
 
 def _length(dataset, batch_size=None):
