@@ -27,6 +27,12 @@ class Photograph:
     path: Path
     name: str
 
+    @property
+    def shown(self) -> Path:
+        """The path for people: from the working directory where that holds it."""
+        here = Path.cwd()
+        return self.path.relative_to(here) if self.path.is_relative_to(here) else self.path
+
 
 def find_photographs(sources: Iterable[str | Path]) -> list[Photograph]:
     """The photographs that ``sources`` name, each once, in their order.

@@ -64,6 +64,8 @@ def test_the_tutorial(tmp_path, monkeypatch):
             words += ["--url", url] if url else []
             done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
             assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+            if "ask" in words:
+                assert re.search(r"^pictures/new/NEW_0000.jpg: .*confidence 0", done.stdout, re.M)
             for noise in ("Traceback", "cuInit", "Assets written", "tf2onnx", "trackable_obj"):
                 assert noise not in done.stderr
     finally:

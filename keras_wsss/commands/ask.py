@@ -77,7 +77,7 @@ def run(options: Namespace) -> int:
         row = {"path": str(photograph.path), "status": answer.status}
         if answer.mask is None:
             add({**row, "message": answer.message})
-            lines.append(f"{photograph.path}: {answer.status}: {answer.message}")
+            lines.append(f"{photograph.shown}: {answer.status}: {answer.message}")
             continue
         image = _displayed(photograph.path)
         found = {name: answer.coverage[name] for name in answer.found()}
@@ -86,7 +86,7 @@ def run(options: Namespace) -> int:
         save_mask_and_overlay(image, answer.mask, answer.legend, options.output, photograph.name)
         shares = ", ".join(f"{name} {100 * share:.1f} %" for name, share in found.items())
         shares = shares or "nothing but background"
-        lines.append(f"{photograph.path}: {shares}; confidence {answer.confidence:.2f}")
+        lines.append(f"{photograph.shown}: {shares}; confidence {answer.confidence:.2f}")
     show(options, rows, [*lines, f"masks and overlays are in {options.output}"])
     return 0 if all(row["status"] == "ok" for row in rows) else 1
 
