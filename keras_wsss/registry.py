@@ -124,8 +124,8 @@ def closest(word: str, known: Iterable[str]) -> str:
 
     Example:
 
-    >>> closest("efficientnet", BACKBONES)
-    'efficientnet_lite0'
+    >>> closest("resnet5", BACKBONES)
+    'resnet50'
     """
     return "".join(difflib.get_close_matches(word, list(known), n=1))
 

@@ -219,7 +219,14 @@ class EfficientNetLite(keras.Model):
 
 @keras.saving.register_keras_serializable("keras_wsss")
 class EfficientNetLite0(EfficientNetLite):
-    """The smallest: 75.1 % of ImageNet's validation images right."""
+    """The smallest: 75.1 % of ImageNet's validation images right.
+
+    Example:
+
+    >>> backbone = EfficientNetLite0()
+    >>> len(backbone.blocks), backbone.feature_channels
+    (16, (24, 40, 112, 1280))
+    """
 
     repeats = (1, 2, 2, 3, 3, 4, 1)
     channels = (16, 24, 40, 80, 112, 192, 320)
@@ -227,7 +234,14 @@ class EfficientNetLite0(EfficientNetLite):
 
 @keras.saving.register_keras_serializable("keras_wsss")
 class EfficientNetLite1(EfficientNetLite):
-    """Deeper than Lite0: 76.7 % of ImageNet's validation images right."""
+    """Deeper than Lite0: 76.7 % of ImageNet's validation images right.
+
+    Example:
+
+    >>> backbone = EfficientNetLite1()
+    >>> len(backbone.blocks), backbone.feature_channels
+    (21, (24, 40, 112, 1280))
+    """
 
     repeats = (1, 3, 3, 4, 4, 5, 1)
     channels = EfficientNetLite0.channels
@@ -235,7 +249,14 @@ class EfficientNetLite1(EfficientNetLite):
 
 @keras.saving.register_keras_serializable("keras_wsss")
 class EfficientNetLite2(EfficientNetLite):
-    """Also wider: 77.6 % of ImageNet's validation images right."""
+    """Also wider: 77.6 % of ImageNet's validation images right.
+
+    Example:
+
+    >>> backbone = EfficientNetLite2()
+    >>> len(backbone.blocks), backbone.feature_channels
+    (21, (24, 48, 120, 1280))
+    """
 
     repeats = EfficientNetLite1.repeats
     channels = (16, 24, 48, 88, 120, 208, 352)
