@@ -30,9 +30,11 @@ demo: $(RUNNABLE)
 	@echo "Scores: $(RUN)/summary.json   pictures: $(RUN)/contact_sheet.png   report: $(RUN)/report.html"
 
 # The documentation as a site; no page needs a network.
-docs: $(INSTALLED)
+docs: $(RUNNABLE)
+	$(PIP) --editable ".[docs]"
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
-	@echo "Site: build/site/index.html"
+	@echo "Site: build/site/index.html; its search needs a server:"
+	@echo "$(BIN)/python -m http.server --directory build/site"
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check --quiet .

@@ -99,7 +99,7 @@ right.set_title("validation mIoU of the decoder, %");
 # %% [markdown]
 # The masks of the validation images are used to score, never to train. No tag is used for the score
 # either: the decoder sees the image alone. Five epochs of 240 images are few: an animal may yet
-# have two heads. The demo of the README trains for ten minutes and reaches 70.8 on six classes.
+# have two heads. The demo of the README reaches 71.8 on six classes.
 
 # %%
 print(model.evaluate(val.batches(), verbose=0, return_dict=True))

@@ -44,9 +44,7 @@ def export(tmp_path):
 def imported(export, output):
     path, tasks = export
     path.write_text(json.dumps(tasks))
-    summary = import_photos(
-        path, output, images=path.parent / "images", classes=NAMES, untagged="negative"
-    )
+    summary = import_photos(path, output, images=path.parent / "images", untagged="negative")
     found = {p.stem: np.array(Image.open(p)) for p in sorted((output / "masks").glob("*.png"))}
     return summary, found
 
@@ -59,6 +57,26 @@ def test_masks_come_back_as_they_were_drawn(export, tmp_path):
     ]  # fmt: skip
     for name, mask in masks().items():
         np.testing.assert_array_equal(found[name], mask)
+
+
+def test_classes_keep_their_ids_where_few_were_corrected(export, tmp_path):
+    """The only class that is drawn is the second of the run."""
+    tasks, images = export[1][1:2], tmp_path / "to_correct" / "images"
+    path = tmp_path / "export.json"  # downloaded to another folder
+    path.write_text(json.dumps(tasks))
+    summary = import_photos(path, tmp_path / "set", images=images)
+    assert list(summary["classes"]) == NAMES
+    mask = np.array(Image.open(tmp_path / "set" / "masks" / "one.png"))
+    np.testing.assert_array_equal(mask, masks()["one"])
+    path.write_text(json.dumps(tasks).replace('"dog"', '"owl"'))
+    summary = import_photos(path, tmp_path / "owl", images=images)
+    assert list(summary["classes"]) == [*NAMES, "owl"]
+
+
+def test_tasks_that_were_not_corrected_are_no_export(export, tmp_path):
+    path = tmp_path / "to_correct" / "tasks.json"
+    with pytest.raises(DataError, match="holds predictions and no annotation; correct them"):
+        import_photos(path, tmp_path / "set", images=path.parent / "images")
 
 
 def test_of_several_annotators_the_first_counts_or_the_truth(export, tmp_path):

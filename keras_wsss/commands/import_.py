@@ -108,10 +108,15 @@ def described(summary: dict[str, Any]) -> str:
     if summary["warnings"]:
         lines += ["", *(f"warning: {text}" for text in summary["warnings"])]
     output = summary["output"]
+    masks = "masks, " if summary["masks"] else ""
+    # Masks of all photographs are what somebody has drawn to train on.
+    config = "photos_supervised" if summary["masks"] == summary["images"] else "photos"
+    unwatched = "" if summary["val"] else " --set data.val_list=null"
     lines += [
         "",
-        f"written: {output}/ (photos, tags.csv, classes.txt, train.txt, val.txt, import.json)",
+        f"written: {output}/ (photos, {masks}tags.csv, classes.txt, train.txt, val.txt, "
+        "import.json)",
         f"look at: {output}/sheet.jpg",
-        f"next:    keras-wsss train --config photos --set data.root={output}",
+        f"next:    keras-wsss train --config {config} --set data.root={output}{unwatched}",
     ]
     return "\n".join(lines)

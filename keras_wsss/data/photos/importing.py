@@ -94,12 +94,16 @@ def import_photos(
         classes=classes,
         negative=negative,
         untagged="negative" if found.kind == "imported" else untagged,
+        # Ids in masks that were drawn stay those of the labels they correct.
+        all_classes=any(photo.brushes is not None for photo in found.photographs),
     )
     if odd := [name for name in labelled.class_names if SEPARATOR in name]:
         raise DataError(
             f"{source}: the class {odd[0]!r} has a {SEPARATOR!r}, which separates tags; rename it"
         )
     for_val, notes = divided(labelled, val_fraction, seed)
+    if not for_val.any():
+        notes = [*notes, "too few photographs to keep some for validation; add some"]
     labelled = replace(labelled, warnings=(*labelled.warnings, *notes))
 
     with new_folder(output, SUMMARY, overwrite) as folder:

@@ -11,17 +11,19 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from keras_wsss.class_names import ignored_among
+from keras_wsss.class_names import ignored_among, plain
 from keras_wsss.data.photos.brushes import Brush
 from keras_wsss.data.photos.scan import PHOTO_SUFFIXES, PhotoFiles, examples
 from keras_wsss.data.photos.source import Entry, Source, assemble
 from keras_wsss.data.photos.table import TAG_COLUMNS
+from keras_wsss.data.text import read_xml
 from keras_wsss.errors import DataError
 
 # Keys that JSON-MIN and CSV add to the data and the results of a task.
 BOOKKEEPING = frozenset(
     "id annotator annotation_id created_at updated_at lead_time agreement sentiment_id".split()
 )
+CONFIG = "label-config.xml"
 UPLOAD_PREFIX = re.compile(r"^[0-9a-f]{8}-")
 
 
@@ -125,7 +127,29 @@ def read_label_studio(
     ):
         if names:
             warnings.append(remark.format(f"{len(names)} images ({examples(names)})"))
-    return assemble("Label Studio", path, files, entries, called="its images", warnings=warnings)
+    return assemble(
+        "Label Studio",
+        path,
+        files,
+        entries,
+        _numbered(path, images, [tag for entry in entries for tag in entry.tags or ()]),
+        called="its images",
+        warnings=warnings,
+    )
+
+
+def _numbered(path: Path, images: Path | None, tags: Iterable[str]) -> list[str]:
+    """Classes in the order of the interface that ``keras-wsss labels`` has written, then new ones.
+
+    So corrections of a few photographs have the ids of the run whose labels they correct. Without
+    that file: in the order of their first mention.
+    """
+    folders = (path.parent, *((images, images.parent) if images else ()))
+    config = next((each / CONFIG for each in folders if (each / CONFIG).is_file()), None)
+    listed = [each.get("value", "") for each in read_xml(config).iter("Label")] if config else []
+    ignored = ignored_among(listed)
+    known = {plain(name): name for name in listed if name and name not in ignored}
+    return list({**known, **{plain(tag): known.get(plain(tag), tag) for tag in tags}}.values())
 
 
 def _annotations(path: Path, content: Sequence[Any]) -> list[Annotation]:
@@ -137,6 +161,13 @@ def _annotations(path: Path, content: Sequence[Any]) -> list[Annotation]:
             f"{path}: not as Label Studio exports it ({type(error).__name__}: {error}); export the "
             "project as JSON"
         ) from error
+    if all(each.tags is None for each in found) and any(
+        task.get("predictions") for task in content
+    ):
+        raise DataError(
+            f"{path}: holds predictions and no annotation; correct them in Label Studio, and "
+            "export the project as JSON"
+        )
     drawn = {region.label for each in found for own in each.brushes.values() for region in own}
     ignored = ignored_among(name for name in drawn if name)
     return [_without(each, ignored) for each in found] if ignored else found
