@@ -8,7 +8,6 @@ are left out of it. In the file itself and in ``--set`` they are an error.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,11 +21,13 @@ from keras_wsss.config.schema import Config
 from keras_wsss.config.sections import section_keys
 from keras_wsss.config.stages import stage_configs
 from keras_wsss.config.validation import chosen_class, merge, validate
+from keras_wsss.config.yaml_text import read_yaml
 from keras_wsss.errors import ConfigError, one_line
 from keras_wsss.registry import METHODS, closest, did_you_mean
 
 SHIPPED = Path(__file__).resolve().parents[1] / "configs"
 FOLDERS = (SHIPPED, SHIPPED / "methods", SHIPPED / "data")
+MOST_PARENTS = 20
 
 
 def load_config(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Config:
@@ -156,33 +157,18 @@ def _refuse_lost_keys(
 # ---- files -----------------------------------------------------------------------------------
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML 1.2's numbers (1e-4 is one) and no key twice, of which PyYAML keeps the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for position, key in enumerate(keys):
-            if key in keys[:position]:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"key {key!r} stands twice", node.value[position][0].start_mark
-                )
-        return super().construct_mapping(node, deep)
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$"),
-    list("-+.0123456789"),
-)
-
-
 def _file(name: str | Path, folder: Path, ours: Sequence[Path] = FOLDERS) -> Path | None:
     """The file of that name, beside the one that names it or among ours."""
     places = (folder / name, *(place / f"{name}.yaml" for place in (folder, *ours)))
     return next((place for place in places if place.is_file()), None)
 
 
-def _layers_of(name: str | Path, folder: Path, children: tuple[Path, ...] = ()) -> Iterator[Layer]:
+def _layers_of(
+    name: str | Path,
+    folder: Path,
+    children: tuple[Path, ...] = (),
+    read: dict[Path, list[Layer]] | None = None,
+) -> Iterator[Layer]:
     """What a file says, or a data set and a method whose names are joined, parents first."""
     data, _, method = str(name).rpartition("_")
     parts = [_file(name, folder)]
@@ -197,16 +183,31 @@ def _layers_of(name: str | Path, folder: Path, children: tuple[Path, ...] = ()) 
         )
     for part in parts:
         assert part is not None
-        yield from _layers(part, children)
+        yield from _layers(part, children, {} if read is None else read)
 
 
-def _layers(path: Path, children: tuple[Path, ...] = ()) -> Iterator[Layer]:
-    """The file and all that it extends, parents first."""
+def _layers(
+    path: Path, children: tuple[Path, ...] = (), read: dict[Path, list[Layer]] | None = None
+) -> list[Layer]:
+    """The file and all that it extends, parents first; each file is read once."""
+    read = {} if read is None else read
+    if path.resolve() not in read:
+        read[path.resolve()] = list(_read_layers(path, children, read))
+    return read[path.resolve()]
+
+
+def _read_layers(
+    path: Path, children: tuple[Path, ...], read: dict[Path, list[Layer]]
+) -> Iterator[Layer]:
+    if len(children) > MOST_PARENTS:
+        raise ConfigError(
+            f"{path}: extends: is the {len(children)}th file in a row; allowed: {MOST_PARENTS}"
+        )
     if path.resolve() in children:
         names = " -> ".join(file.name for file in (*children, path))
         raise ConfigError(f"{path}: extends: a cycle ({names}); remove one of them")
     try:
-        values = yaml.load(path.read_bytes(), _Loader)
+        values = read_yaml(path.read_bytes())
     except (OSError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: {one_line(error)}; allowed: YAML in UTF-8") from error
     if not isinstance(values, dict):
@@ -219,7 +220,7 @@ def _layers(path: Path, children: tuple[Path, ...] = ()) -> Iterator[Layer]:
         raise ConfigError(f"{path}: extends: {shown(parents)}; allowed: {allowed}")
     seen: list[str] = []
     for parent in parents:
-        for source, said in _layers_of(parent, path.parent, (*children, path.resolve())):
+        for source, said in _layers_of(parent, path.parent, (*children, path.resolve()), read):
             # What two parents share must not undo what the first of them changed in it.
             if not any(Path(source).samefile(known) for known in seen):
                 seen.append(source)
@@ -233,7 +234,7 @@ def _override(text: str) -> Layer:
     if not separator or not key:
         raise ConfigError(f"{source}: allowed: key.path=value")
     try:
-        value = yaml.load(yaml_text, _Loader)
+        value = read_yaml(yaml_text)
     except yaml.YAMLError as error:
         raise ConfigError(f"{source}: {key}: {one_line(error)}; allowed: YAML") from error
     for part in reversed(key.split(".")):
