@@ -200,7 +200,7 @@ def train(row, seed, data, folder):
     # For the reader, without the folders of this machine.
     shown = " ".join(["python", *train_command(row, data and "X", f"seed={seed}")])
     command = [*train_command(row, data, f"seed={seed}"), "--run-dir", str(folder)]
-    resumed = any(folder.rglob("last.weights.h5"))
+    resumed = any(folder.rglob("last.safetensors"))
     if resumed:
         command.append("--resume")
     elif folder.exists():

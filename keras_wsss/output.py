@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,9 +48,37 @@ def new_file(target: Path) -> Iterator[Path]:
     try:
         yield temporary
         temporary.chmod(0o644)
+        _to_disk(temporary)
         os.replace(temporary, target)
+        _to_disk(target.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _to_disk(path: Path) -> None:
+    """Waits until a file, or the list of names of a folder, would survive a power cut."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def remove_partial(folder: Path) -> None:
+    """Removes what interrupted writers have left in a folder and below.
+
+    Example:
+
+    >>> _ = Path("runs/demo/.partial-1").write_text("half")
+    >>> remove_partial(Path("runs/demo"))
+    >>> Path("runs/demo/.partial-1").exists()
+    False
+    """
+    for path in sorted(folder.rglob(f"{PARTIAL}*")):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def scratch_folder(parent: Path) -> tempfile.TemporaryDirectory[str]:
@@ -73,8 +102,16 @@ def whole_records(file: Path) -> list[dict[str, Any]]:
     >>> whole_records(Path("runs/demo/metrics.jsonl"))[0]["step"]
     1
     """
-    lines = file.read_text("utf-8").splitlines() if file.exists() else []
-    return [json.loads(line) for line in lines if line.endswith("}")]
+    lines = file.read_text("utf-8", "replace").splitlines() if file.exists() else []
+    return [record for line in lines if (record := _record(line)) is not None]
+
+
+def _record(line: str) -> dict[str, Any] | None:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) else None
 
 
 def check_own_folder(target: Path, mark: str) -> bool:

@@ -17,7 +17,7 @@ from keras_wsss.data import load_split
 from keras_wsss.errors import ConfigError, DataError
 from keras_wsss.export import Limits, Metadata, export_run
 from keras_wsss.export.__main__ import main as export_command
-from keras_wsss.inference.checkpoints import save_checkpoint
+from keras_wsss.inference.checkpoints import save_checkpoint, taken_from
 from keras_wsss.methods import labeller, new_model
 from keras_wsss.registry import FORMATS, READERS
 from keras_wsss.run_folder import RunDirectory
@@ -150,11 +150,11 @@ def trained(tmp_path_factory):
     """Folder of a run with random weights."""
     config = tiny_config(config="shapes_supervised")
     run, names = RunDirectory(tmp_path_factory.mktemp("run")), list("abcdef")
-    run.prepare(config)
+    run.write_config(config)
     run.classes_file.write_text("\n".join(names))
     model = new_model(config, names)
     model.build()
-    save_checkpoint(model, run, "last", step=8)
+    save_checkpoint(run, "last", *taken_from(model, step=8))
     return run.path
 
 

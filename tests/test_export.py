@@ -28,7 +28,7 @@ from keras_wsss.export.comparison import Agreement, Bounds, Exported, performanc
 from keras_wsss.export.files import version_folders
 from keras_wsss.export.metadata import Limits, Metadata
 from keras_wsss.export.run_export import _move
-from keras_wsss.inference.checkpoints import load_checkpoint, save_checkpoint
+from keras_wsss.inference.checkpoints import load_checkpoint, save_checkpoint, taken_from
 from keras_wsss.methods import new_model
 from keras_wsss.registry import FORMATS, register_format
 from keras_wsss.run_folder import RunDirectory
@@ -54,11 +54,11 @@ def run(tmp_path_factory):
     }
     overrides = [f"{key}={machine / path}" for key, path in paths.items()]
     config, run = tiny_config(*overrides, config=NAME), RunDirectory(machine / "run")
-    run.prepare(config)
+    run.write_config(config)
     run.classes_file.write_text("".join(f"{name}\n" for name in NAMES))
     model = new_model(config, NAMES)
     model.build()
-    save_checkpoint(model, run, "last", step=8, miou=12.5)
+    save_checkpoint(run, "last", *taken_from(model, step=8, miou=12.5))
     run.write_json(run.summary_file, {"decoder": {"miou": 12.5}})
     return run
 
@@ -508,7 +508,7 @@ def test_a_changed_byte_of_a_keras_file_is_refused(own_copy, place):
     [
         ("run/config.yaml", "holds no model"),
         ("run/classes.txt", r"classes\.txt: cannot be read .* write the names"),
-        ("run/checkpoints/last.weights.h5", r"last\.weights\.h5: no such checkpoint"),
+        ("run/checkpoints/last.safetensors", r"last\.safetensors: no such checkpoint"),
         ("preset/model.json", r"model\.json: is missing"),
         ("preset/model.weights.h5", r"model\.weights\.h5: is missing"),
         ("preset/SHA256SUMS", "SHA256SUMS: cannot be read"),
@@ -527,13 +527,13 @@ def test_a_missing_file_is_named(own_copy, name, message):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("name", ["run/checkpoints/last.weights.h5", "model.keras"])
+@pytest.mark.parametrize("name", ["run/checkpoints/last.safetensors", "model.keras"])
 def test_a_file_that_is_cut_off_is_named(own_copy, name):
     place, _, file = name.partition("/")
     whole = own_copy(place)
     path = whole / file
     path.write_bytes(path.read_bytes()[:-1000])
-    with pytest.raises(WeightsError, match=f"{path.name}: cannot be loaded"):
+    with pytest.raises(WeightsError, match=f"{path.name}: (is damaged|cannot be loaded)"):
         keras_wsss.load(whole)
 
 
@@ -645,7 +645,7 @@ def test_bad_arguments_are_one_message(run, tmp_path, capsys):
     assert "not the folder of a run" in fails(
         capsys, "--run", str(tmp_path), "--output", str(tmp_path / "out")
     )
-    assert "best.weights.h5: no such checkpoint" in fails(capsys, *given, "--checkpoint", "best")
+    assert "best.safetensors: no such checkpoint" in fails(capsys, *given, "--checkpoint", "best")
     assert not (tmp_path / "out").exists()
     (tmp_path / "out").write_text("a file")
     assert "out: cannot be written" in fails(capsys, *given)

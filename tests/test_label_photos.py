@@ -16,7 +16,7 @@ from keras_wsss.commands import labels as command
 from keras_wsss.config import load_run_config
 from keras_wsss.data import evaluation_dataset, load_split
 from keras_wsss.errors import ConfigError
-from keras_wsss.inference.checkpoints import load, save_checkpoint
+from keras_wsss.inference.checkpoints import load, save_checkpoint, taken_from
 from keras_wsss.inference.evaluation import describe_function
 from keras_wsss.inference.label_photos import doubt, label_photos
 from keras_wsss.methods import new_model
@@ -37,12 +37,12 @@ def untrained_run(path, *overrides, config="shapes_tscd"):
     """A run folder with the checkpoint of a network that has learned nothing."""
     config = tiny_config(*DATA, *overrides, config=config)
     run = RunDirectory(path)
-    run.prepare(config)
+    run.write_config(config)
     classes = load_split(config.data, "val").class_names
     run.classes_file.write_text("".join(f"{name}\n" for name in classes))
     model = new_model(config, classes)
     model.build()
-    save_checkpoint(model, run, "last", step=3)
+    save_checkpoint(run, "last", *taken_from(model, step=3))
     return path
 
 

@@ -7,7 +7,7 @@ from conftest import random_batch, tiny_config
 
 from keras_wsss.config import load_config
 from keras_wsss.errors import ConfigError
-from keras_wsss.inference.checkpoints import load_checkpoint, save_checkpoint
+from keras_wsss.inference.checkpoints import load_checkpoint, save_checkpoint, taken_from
 from keras_wsss.losses import agreement_loss, balanced_cross_entropy
 from keras_wsss.methods import new_model
 from keras_wsss.ops.guided_filter import guided_filter
@@ -311,7 +311,7 @@ def test_weight_of_the_decoder_follows_the_steps():
 
 def test_weight_of_the_decoder_is_that_of_the_checkpoint(tmp_path):
     model, run = build(), RunDirectory(tmp_path)
-    save_checkpoint(model, run, "last", step=4)
+    save_checkpoint(run, "last", *taken_from(model, step=4))
     again = build()
     load_checkpoint(again, run.checkpoint("last"))
     assert float(again.labeller.mixing_weight()) == pytest.approx(0.25)

@@ -223,7 +223,7 @@ WRONG = {
 
 
 def test_an_unfinished_run_says_what_is_missing_and_how_to_go_on(tmp_path):
-    RunDirectory(tmp_path).prepare_stages(pipeline())
+    RunDirectory(tmp_path).write_config(pipeline())
     RunDirectory(tmp_path / "classifier").write_json(tmp_path / "classifier/summary.json", {})
     missing = "is not finished, its stages segmentation, retraining are missing"
     for call in (load, evaluate_run, lambda path: export_labels(path, "png", tmp_path / "out")):

@@ -30,7 +30,13 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--resume",
         action="store_true",
-        help="go on from the last checkpoint; the configuration is the run's own",
+        help="go on from the last checkpoint, or begin anew where there is none yet; the "
+        "configuration is the run's own",
+    )
+    parser.add_argument(
+        "--accept-changes",
+        action="store_true",
+        help="with --resume: go on although data or configuration are other ones",
     )
     parser.add_argument(
         "--dry-run", action="store_true", help="four steps: model table, memory, estimated time"
@@ -44,7 +50,7 @@ def run(options: Namespace) -> None:
     config = _config(options)
     run_dir = options.run_dir or f"runs/{config.name}"
     # What can be found wrong without TensorFlow, whose import takes seconds.
-    if not (config.stages or options.dry_run):
+    if not options.dry_run:
         RunDirectory(run_dir).check(options.resume)
     splits = load_splits(stage_configs(config)[0][1])
     import_tensorflow()
@@ -55,7 +61,9 @@ def run(options: Namespace) -> None:
         needs = training.dry_run(config, verbose, splits)
         show(options, needs, [*table(needs), "", *TIME])
         return
-    summary = training.train(config, run_dir, options.resume, verbose, splits)
+    summary = training.train(
+        config, run_dir, options.resume, verbose, splits, options.accept_changes
+    )
     written = [f"scores    {run_dir}/summary.json", f"pictures  {run_dir}/contact_sheet.png"]
     if verbose:
         from keras_wsss.inference.report import write_report

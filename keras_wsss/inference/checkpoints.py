@@ -1,38 +1,70 @@
-"""Checkpoints: weights, optimiser and random state in one file that is replaced as a whole."""
+"""Checkpoints: weights, optimiser, random states and means in one file, replaced as a whole."""
 
-import json
+import logging
+import os
+import shutil
 import zipfile
+from importlib.metadata import version
 from pathlib import Path
 
-import h5py
 import keras
+import numpy as np
+from keras import ops
 
 from keras_wsss.config import load_run_config, stage_configs
-from keras_wsss.errors import WeightsError, WSSSError
+from keras_wsss.errors import TrainingError, WeightsError, WSSSError
+from keras_wsss.inference.checkpoint_file import read_file, write_file
 from keras_wsss.methods import WSSSModel, new_model
 from keras_wsss.methods.preset import SETTINGS, WEIGHTS, read_preset, reason
 from keras_wsss.registry import METHODS
-from keras_wsss.run_folder import RunDirectory
+from keras_wsss.run_folder import RESUMED_FROM, RunDirectory
+
+logger = logging.getLogger(__name__)
+
+LIBRARIES = "keras", "tensorflow", "numpy"
 
 
-def save_checkpoint(model, run, which, **state):
-    """Writes the checkpoint ``which`` (``last`` or ``best``) of ``run``.
+def taken_from(model, **state):
+    """All that a training needs to go on exactly, as copies.
 
     Args:
         model: compiled model.
-        run: :class:`~keras_wsss.run_folder.RunDirectory`.
-        which: str.
-        **state: numbers kept beside the weights, e.g. ``step`` and ``miou``.
+        **state: numbers kept beside the weights, e.g. ``step`` and ``best``.
+
+    Returns:
+        Pair of a dict of numpy arrays and the state, with the versions of the libraries.
+
+    Raises:
+        TrainingError: a weight is not finite.
     """
+    arrays = {
+        name: np.array(ops.convert_to_numpy(variable))
+        for variables in _variables(model).values()
+        for name, variable in variables.items()
+    }
+    if not all(np.isfinite(a).all() for a in arrays.values() if a.dtype.kind == "f"):
+        raise TrainingError(
+            f"after step {state['step']} a weight is not finite, so nothing is saved; go on from "
+            "the last checkpoint with a lower rate: --resume --set optimizer.learning_rate=..."
+        )
+    return arrays, {**state, "versions": {name: version(name) for name in LIBRARIES}}
 
-    def write(path):
-        model.save_weights(path)
-        with h5py.File(path, "a") as file:
-            # Keras leaves random states out of weight files, and exact resume needs them.
-            random = [v.numpy().tolist() for v in _random_states(model)]
-            file.attrs["state"] = json.dumps({**state, "random": random})
 
-    run.write(run.checkpoint(which), write)
+def save_checkpoint(run, which, arrays, state):
+    """Writes a checkpoint; the one before ``last`` stays as ``previous``.
+
+    Args:
+        run: :class:`~keras_wsss.run_folder.RunDirectory`.
+        which: ``last`` or ``best``.
+        arrays, state: of :func:`taken_from`.
+
+    Raises:
+        TrainingError: it cannot be written; the older ones are as they were.
+    """
+    path = run.checkpoint(which)
+    if which == "last" and path.exists():
+        run.write(run.checkpoint("previous"), lambda older: _linked(path, older))
+    run.write(path, lambda new: write_file(new, arrays, state))
 
 
 def load_checkpoint(model, path):
@@ -40,10 +72,10 @@ def load_checkpoint(model, path):
 
     Args:
         model: built :class:`~keras_wsss.methods.WSSSModel` of the checkpoint's run.
-        path: ``pathlib.Path`` of the weights, ``checkpoints/last.weights.h5`` of a run.
+        path: ``pathlib.Path``, e.g. ``checkpoints/last.safetensors`` of a run.
 
     Returns:
-        The numbers given to :func:`save_checkpoint`, among them ``step``.
+        The state given to :func:`save_checkpoint`, among it ``step``.
 
     Raises:
         WeightsError: the file is missing, damaged or of another network.
@@ -51,26 +83,55 @@ def load_checkpoint(model, path):
     Example:
 
     >>> model = load("runs/demo")
-    >>> load_checkpoint(model, Path("runs/demo/checkpoints/last.weights.h5"))["step"]
+    >>> load_checkpoint(model, Path("runs/demo/checkpoints/last.safetensors"))["step"]
     2
     """
-    if not path.exists():
-        raise WeightsError(f"{path}: no such checkpoint; train the run first")
+    arrays, state = read_file(path)
     if model.compiled and not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
-    try:
-        model.load_weights(path)
-        with h5py.File(path) as file:
-            state = json.loads(file.attrs["state"])
-    except (OSError, KeyError, ValueError) as error:
-        raise WeightsError(
-            f"{path}: cannot be loaded into this network ({error}); it is damaged or belongs to "
-            "another configuration"
-        ) from error
-    for variable, value in zip(_random_states(model), state.pop("random"), strict=True):
-        variable.assign(value)
+    for kind, variables in _variables(model).items():
+        saved = {name for name in arrays if name.startswith(f"{kind}/")}
+        shapes = {name: tuple(variable.shape) for name, variable in variables.items()}
+        if shapes != {name: arrays[name].shape for name in saved}:
+            raise WeightsError(
+                f"{path}: is of another network (its {kind} are other ones); it belongs to another "
+                "configuration"
+            )
+        for name, variable in variables.items():
+            variable.assign(arrays[name])
     model.trained_steps = state["step"]
     return state
+
+
+def resumed(model, run):
+    """Loads the newest checkpoint of a run that is whole.
+
+    Args:
+        model: compiled model.
+        run: :class:`~keras_wsss.run_folder.RunDirectory`.
+
+    Returns:
+        Its state; None where the run has none.
+
+    Raises:
+        WeightsError: all are damaged, or of another network.
+    """
+    failed = []
+    for which in RESUMED_FROM:
+        path = run.checkpoint(which)
+        if not path.exists():
+            continue
+        try:
+            state = load_checkpoint(model, path)
+        except WeightsError as error:
+            failed.append(error)
+            continue
+        for fault in failed:
+            logger.warning("%s; going on from %s, step %d", fault, which, state["step"])
+        return state
+    if failed:
+        raise failed[0]
+    return None
 
 
 def load(path, checkpoint="last"):
@@ -156,13 +217,13 @@ def stage_of_run(path, config=None):
     """
     path, stages = Path(path), stage_configs(config or load_run_config(path))
     stage, config = stages[-1]
-    checkpoint = RunDirectory(path / stage).checkpoint("last")
-    if checkpoint.exists():
+    run = RunDirectory(path / stage)
+    if run.has_checkpoint():
         return path / stage, config
     if not stage:
         raise WeightsError(
-            f"{checkpoint}: no such checkpoint; train the run first, which writes one after "
-            f"{config.training.validate_every} steps"
+            f"{run.checkpoint('last')}: no such checkpoint; train the run first, which writes one "
+            f"after {config.training.validate_every} steps"
         )
     missing = [name for name, _ in stages if not RunDirectory(path / name).summary_file.exists()]
     raise WeightsError(
@@ -171,8 +232,28 @@ def stage_of_run(path, config=None):
     )
 
 
-def _random_states(model):
+def _linked(path, target):
+    """The file under a second name; a copy where the file system has no links."""
+    target.unlink()
+    try:
+        os.link(path, target)
+    except OSError:
+        shutil.copyfile(path, target)
+
+
+def _variables(model):
+    """Kind -> name in a checkpoint -> variable; random states because weight files lack them."""
     weights = {id(variable) for variable in model.weights}
-    states = [v for v in model.variables if id(v) not in weights]
-    metrics = {id(v) for metric in model.metrics for v in metric.variables}
-    return [v for v in states if id(v) not in metrics]
+    metrics = [variable for metric in model.metrics for variable in metric.variables]
+    others = weights | {id(variable) for variable in metrics}
+    kinds = {
+        "weights": model.weights,
+        "random": [variable for variable in model.variables if id(variable) not in others],
+    }
+    if model.compiled:
+        kinds |= {"optimizer": model.optimizer.variables, "metrics": metrics}
+    return {
+        # Not their paths: Keras numbers layers and optimisers as a process makes them.
+        kind: {f"{kind}/{number:04}": variable for number, variable in enumerate(variables)}
+        for kind, variables in kinds.items()
+    }

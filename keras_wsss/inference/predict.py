@@ -136,7 +136,8 @@ def _begin(output, settings, rows):
 
 def _written(model):
     """When the weights of a model were last written; those of a run change as it trains on."""
-    files = [model] if model.is_file() else model.rglob("*.h5")
+    kinds = "*.h5", "*.safetensors"
+    files = [model] if model.is_file() else [file for kind in kinds for file in model.rglob(kind)]
     return max((file.stat().st_mtime_ns for file in files), default=0)
 
 

@@ -12,7 +12,6 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from keras_wsss.errors import InterruptionError, TrainingError
 from keras_wsss.inference import Predictor, evaluate
-from keras_wsss.inference.checkpoints import save_checkpoint
 from keras_wsss.inference.contact_sheet import contact_sheet
 
 
@@ -47,35 +46,40 @@ class StopOnNaN(StepCallback):
         if math.isfinite(logs["loss"]):
             return
         bad = [name for name, value in logs.items() if not math.isfinite(value)]
-        last = self.run.checkpoint("last")
         raise TrainingError(
             f"step {self.step - 1}: the loss is not finite ({', '.join(bad)}) on the images "
-            f"{', '.join(self.ids_of_step(self.step - 1))}; lower optimizer.learning_rate or set "
-            "optimizer.clip_norm, and train anew in another --run-dir. Last good checkpoint: "
-            f"{last if last.exists() else 'none yet'}"
+            f"{', '.join(self.ids_of_step(self.step - 1))}; go on from the last checkpoint with a "
+            "lower rate or clipped gradients: keras-wsss train --resume --run-dir "
+            f"{self.run.whole} --set optimizer.learning_rate=... --set optimizer.clip_norm=1"
         )
 
 
 class StepLog(StepCallback):
     """Every ``every`` steps the mean of each loss term: metrics.jsonl, TensorBoard, progress.
 
-    Must come last among the callbacks that read step logs, since it resets the means.
+    Must come last among the callbacks that read step logs, since it resets the means, and before
+    those that save, which save the means too.
     """
 
-    def __init__(self, run, every, total_steps, batch_size, verbose=True):
+    def __init__(self, run, board, every, total_steps, batch_size, verbose=True):
         super().__init__()
-        self.run, self.every = run, every
+        self.run, self.board, self.every = run, board, every
         self.total_steps, self.batch_size, self.verbose = total_steps, batch_size, verbose
 
     def on_train_begin(self, logs=None):
         super().on_train_begin()
-        self.writer = tf.summary.create_file_writer(str(self.run.tensorboard))
+        self.means = [(v, v.numpy()) for metric in self.model.metrics for v in metric.variables]
         columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
         columns = *columns, TextColumn("ETA"), TimeRemainingColumn()
         self.progress = Progress(*columns, disable=not self.verbose)
         self.task = self.progress.add_task("", total=self.total_steps, completed=self.step)
         self.progress.start()
         self.since = time.perf_counter()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        # Keras has begun the means anew, and those of a checkpoint go on.
+        for variable, value in self.means:
+            variable.assign(value)
 
     def on_step(self, logs):
         self.progress.update(self.task, completed=self.step)
@@ -88,7 +92,7 @@ class StepLog(StepCallback):
         record["images_per_second"] = round(steps * self.batch_size / (now - self.since), 2)
         self.since = now
         self.run.append_metrics({"step": self.step, **record})
-        with self.writer.as_default(self.step):
+        with self.board.at(self.step):
             for name, value in record.items():
                 tf.summary.scalar(name, value)
         line = f"step {self.step}/{self.total_steps}"
@@ -101,46 +105,51 @@ class StepLog(StepCallback):
 
     def on_train_end(self, logs=None):
         self.progress.stop()
-        self.writer.close()
 
 
 class Validation(StepCallback):
-    """Decoder mIoU every ``every`` steps, then the checkpoints ``last`` and ``best``.
+    """Decoder mIoU every ``every`` steps, then the checkpoints ``best`` and ``last``.
 
     Args:
         split: validation :class:`~keras_wsss.data.Split`; without masks, or where no loss term
             trains the decoder, only ``last`` is written.
-        run: :class:`~keras_wsss.run_folder.RunDirectory`.
+        saver: :class:`~keras_wsss.training.saving.Saver`.
+        board: :class:`~keras_wsss.training.board.Board`.
         every: int, steps.
         total_steps: int.
-        best: float, best mIoU (percent) of the run so far.
+        state: numbers that are saved too, among them ``best``, the best mIoU (percent) so far.
         verbose: bool, print the scores.
     """
 
-    def __init__(self, split, run, every, total_steps, best=-1.0, verbose=True):
+    def __init__(self, split, saver, board, every, total_steps, state, verbose=True):
         super().__init__()
-        self.split, self.run, self.verbose = split, run, verbose
-        self.every, self.total_steps, self.best = every, total_steps, best
+        self.split, self.saver, self.board, self.verbose = split, saver, board, verbose
+        self.every, self.total_steps, self.state = every, total_steps, state
+        self.run = saver.run
 
     def on_step(self, logs):
         if self.step % self.every and self.step != self.total_steps:
             return
-        improved = False
+        kinds = ("last",)
         if self.split.mask_paths is not None and self.model.settings.trains_decoder:
             miou = evaluate(self.model, self.split, tags=False)["decoder"]["miou"]
             self._tell(miou)
-            improved, self.best = miou > self.best, max(miou, self.best)
-        self.save("last")
-        if improved:
-            self.save("best")
+            if miou > self.state["best"]:
+                self.state["best"] = miou
+                # Before the one that remembers the score, so that none is missing after a kill.
+                kinds = ("best", "last")
+        self.save(kinds)
 
-    def save(self, which):
-        """Writes the checkpoint ``last`` or ``best``."""
-        save_checkpoint(self.model, self.run, which, step=self.step, best=self.best)
+    def save(self, kinds=("last",)):
+        """Writes checkpoints of now."""
+        self.saver.save(self.model, kinds, **{**self.state, "step": self.step})
+
+    def on_train_end(self, logs=None):
+        self.saver.wait()
 
     def _tell(self, miou):
         self.run.append_metrics({"step": self.step, "validation_miou": miou})
-        with tf.summary.create_file_writer(str(self.run.tensorboard)).as_default(self.step):
+        with self.board.at(self.step):
             tf.summary.scalar("validation_miou", miou)
         start = self.model.schedule.decoder_start
         early = f" (masks are trained from step {start})" if self.step <= start else ""
@@ -179,7 +188,8 @@ class StopOnSignal(StepCallback):
     def on_step(self, logs):
         if self.caught is None or self.step == self.validation.total_steps:
             return
-        self.validation.save("last")
+        self.validation.save()
+        self.validation.saver.wait()
         error = InterruptionError(
             f"stopped after step {self.step}, which is saved; go on with: "
             f"keras-wsss train --resume --run-dir {self.validation.run.whole}"
@@ -195,9 +205,9 @@ class StopOnSignal(StepCallback):
 class Pictures(StepCallback):
     """Contact sheet of one fixed training batch in TensorBoard every ``every`` steps."""
 
-    def __init__(self, batch, split, run, every):
+    def __init__(self, batch, split, board, every):
         super().__init__()
-        self.batch, self.split, self.run, self.every = batch, split, run, every
+        self.batch, self.split, self.board, self.every = batch, split, board, every
 
     def on_train_begin(self, logs=None):
         super().on_train_begin()
@@ -214,5 +224,5 @@ class Pictures(StepCallback):
         rows = list(zip(*(column.numpy() for column in columns), strict=True))
         names = [self.split.ids[index] for index in batch["index"].numpy()]
         sheet = np.asarray(contact_sheet(rows, names, self.split.class_names))
-        with tf.summary.create_file_writer(str(self.run.tensorboard)).as_default(self.step):
+        with self.board.at(self.step):
             tf.summary.image("training", sheet[None])

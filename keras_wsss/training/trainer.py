@@ -6,23 +6,22 @@ import time
 
 from keras_wsss._environment import described
 from keras_wsss.config import (
-    decisive,
     digest,
-    load_run_config,
     of_length,
     stage_configs,
     stage_digests,
 )
-from keras_wsss.data import explain_errors, load_splits, step_ids, training_dataset
+from keras_wsss.data import contents, explain_errors, load_splits, step_ids, training_dataset
 from keras_wsss.data.checks import sizes_that_differ
 from keras_wsss.errors import ConfigError
-from keras_wsss.inference.checkpoints import load_checkpoint
 from keras_wsss.inference.evaluate_run import evaluate_run
 from keras_wsss.inference.pseudo_labels import FOLDERS, check_labels, write_pseudo_labels
 from keras_wsss.methods import build_model
 from keras_wsss.ops.crf import require_crf
 from keras_wsss.optimizers import build_optimizer
+from keras_wsss.output import remove_partial
 from keras_wsss.run_folder import RunDirectory, peak_memory_mb
+from keras_wsss.training.board import Board
 from keras_wsss.training.callbacks import Pictures, StepLog, StopOnNaN, StopOnSignal, Validation
 from keras_wsss.training.distribution import (
     configure,
@@ -31,13 +30,15 @@ from keras_wsss.training.distribution import (
     synchronize_batch_norm,
     use_xla,
 )
+from keras_wsss.training.resuming import newest_state, refuse_foreign
+from keras_wsss.training.saving import Saver
 
 logger = logging.getLogger(__name__)
 DRY_STEPS = 4
 
 
 @precision_put_back()
-def train(config, run_dir, resume=False, verbose=True, splits=None):
+def train(config, run_dir, resume=False, verbose=True, splits=None, accept_changes=False):
     """Trains ``config`` into ``run_dir`` and evaluates the result.
 
     The stages of a multi-stage configuration run in order, each in a sub-folder of its name. A
@@ -46,12 +47,13 @@ def train(config, run_dir, resume=False, verbose=True, splits=None):
     Args:
         config: :class:`~keras_wsss.config.Config`.
         run_dir: folder of the run, see :class:`~keras_wsss.run_folder.RunDirectory`.
-        resume: bool, go on from the last checkpoint. Data order, augmentation and random draws
-            continue as if the run had never stopped. Stages and label files that are complete
-            are not made again.
+        resume: bool, go on from the last checkpoint, or from the beginning where there is none
+            yet. Data order, augmentation and random draws continue as if the run had never
+            stopped. Stages and label files that are complete are not made again.
         verbose: bool, print progress and scores.
         splits: what :func:`~keras_wsss.data.load_splits` has read for the configuration, or for its
             first stage; None: it is read here.
+        accept_changes: bool, go on although data or configuration are other ones.
 
     Returns:
         The content of ``summary.json``: the scores of the last stage, with those of all of them in
@@ -70,12 +72,22 @@ def train(config, run_dir, resume=False, verbose=True, splits=None):
     if any(_uses_crf(each) for _, each in stage_configs(config)):
         require_crf()
     config, splits = _read(config, splits)  # faults of the data come before anything is written
-    run, stages, digests = RunDirectory(run_dir), stage_configs(config), stage_digests(config)
+    configure(stage_configs(config)[0][1].training, config.seed)  # threads, before TensorFlow works
+    run = RunDirectory(run_dir)
+    run.check(resume)
+    with run.locked():
+        return _train_all(config, run, splits, resume, verbose, accept_changes)
+
+
+def _train_all(config, run, splits, resume, verbose, accept_changes):
+    stages, digests = stage_configs(config), stage_digests(config)
+    remove_partial(run.path)
     if resume:
-        _refuse_foreign(run, config)
+        refuse_foreign(run, config, accept_changes)
     if not config.stages:
-        return _train_stage(config, run, digest(config), None, splits, resume, verbose)
-    run.prepare_stages(config, resume)
+        job = config, run, digest(config), None, splits
+        return _train_stage(*job, resume, verbose, accept_changes)
+    run.write_config(config)
     runs, summaries = {}, {}
     for stage, stage_config in stages:
         if verbose:
@@ -85,8 +97,7 @@ def train(config, run_dir, resume=False, verbose=True, splits=None):
         if summaries:
             splits = load_splits(stage_config, source and source.path / FOLDERS["train"])
         job = stage_config, runs[stage], digests[stage], source, splits
-        goes_on = resume and _has_begun(runs[stage])
-        summaries[stage] = _finished(*job) or _train_stage(*job, goes_on, verbose)
+        summaries[stage] = _finished(*job) or _train_stage(*job, resume, verbose, accept_changes)
     sources = (each["supervision"] for each in summaries.values())
     whole = {
         "method": config.method,
@@ -116,26 +127,6 @@ def _uses_crf(config):
     return config.evaluation.crf or refiner == "crf"
 
 
-def _refuse_foreign(run, config):
-    """Raises where the run, or a stage of it that has begun, is of another configuration."""
-    if not run.config_file.exists():
-        return
-    begun = load_run_config(run.path)
-    before, now = dict(stage_configs(begun)), dict(stage_configs(config))
-    digest_before, digest_now = stage_digests(begun), stage_digests(config)
-    for stage in now:
-        part = RunDirectory(run.path / stage)
-        has_begun = part.checkpoint("last").exists() or part.summary_file.exists()
-        if has_begun and digest_before.get(stage) != digest_now[stage]:
-            old, new = decisive(before.get(stage, begun)), decisive(now[stage])
-            differ = [key for key in {**old, **new} if old.get(key) != new.get(key)]
-            raise ConfigError(
-                f"{part.path}: was trained with another configuration (other "
-                f"{', '.join(differ) or 'labels of an earlier stage'}); choose another --run-dir, "
-                "or delete this folder to train it anew"
-            )
-
-
 def _finished(config, run, digest, source, splits):
     """Summary of a stage that an earlier call has completed, else None."""
     if not run.summary_file.exists():
@@ -146,64 +137,32 @@ def _finished(config, run, digest, source, splits):
     return json.loads(run.summary_file.read_text())
 
 
-def _has_begun(run):
-    """Whether a stage can be resumed; what one left that stopped before its first checkpoint goes.
-
-    The user of a run with stages cannot know which of them that was.
-    """
-    if not run.checkpoint("last").exists():
-        run.metrics_file.unlink(missing_ok=True)
-        return False
-    return True
-
-
-def _train_stage(config, run, digest, source, splits, resume, verbose):
+def _train_stage(config, run, digest, source, splits, resume, verbose, accept_changes):
     """Trains one network; ``source`` is the run whose label files are its masks."""
     training, validation = splits
     _warn_of_sizes(training, config)
-    run.prepare(config, resume)
     if config.writes != "none":
         for name in FOLDERS.values():
             check_labels(run.path / name, digest)
     started = time.perf_counter()
     model, strategy = _compiled_model(config, training.class_names)
+    state = {"step": 0, "best": -1.0, "data": contents(training, validation)}
+    if resume:
+        state = newest_state(model, run, state, accept_changes)
+    run.write_config(config)
     names = "\n".join(training.class_names)
     run.write(run.classes_file, lambda path: path.write_text(f"{names}\n"))
-    state = load_checkpoint(model, run.checkpoint("last")) if resume else {"step": 0, "best": -1.0}
 
-    steps, settings = config.training.steps, config.training
-    if state["step"] < steps:
-        dataset = _dataset(config, training, steps, state["step"])
-
-        def ids_of_step(step):
-            return step_ids(training, config.seed, step, config.data.batch_size)
-
-        watched = validation.take(config.evaluation.max_images)
-        callbacks = [
-            StopOnNaN(ids_of_step, run),
-            Validation(watched, run, settings.validate_every, steps, state["best"], verbose),
-        ]
-        stop = StopOnSignal(callbacks[-1])
-        if settings.pictures:
-            batch = next(iter(_dataset(config, training, 1, 0)))
-            batch = {name: value[: settings.pictures] for name, value in batch.items()}
-            callbacks.append(Pictures(batch, training, run, settings.validate_every))
-        log = StepLog(run, settings.log_every, steps, config.data.batch_size, verbose)
-        if state["step"] < model.schedule.decoder_start < steps:
-            logger.info("masks are trained from step %d", model.schedule.decoder_start)
-        try:
-            with explain_errors(training):
-                model.fit(dataset, callbacks=[*callbacks, log, stop], verbose=0)
-        finally:
-            stop.release()
-            log.progress.stop()
+    steps, begun = config.training.steps, state["step"]
+    if begun < steps:
+        _fit(model, config, run, splits, state, verbose)
     seconds = time.perf_counter() - started
     labels = None
     if config.writes != "none":
         labels = write_pseudo_labels(run.path, config, digest, splits, source and source.path)
     performance = {
         "seconds": round(seconds, 1),
-        "images_per_second": round((steps - state["step"]) * config.data.batch_size / seconds, 2),
+        "images_per_second": round((steps - begun) * config.data.batch_size / seconds, 2),
         "peak_memory_mb": peak_memory_mb(),
         "replicas": strategy.num_replicas_in_sync,
     }
@@ -213,6 +172,36 @@ def _train_stage(config, run, digest, source, splits, resume, verbose):
         summary["written_labels"] = labels
     run.write_json(run.summary_file, summary)
     return summary
+
+
+def _fit(model, config, run, splits, state, verbose):
+    """The steps that are left, with all that happens around them."""
+    training, validation = splits
+    settings, begun = config.training, state["step"]
+    steps, every, batch_size = settings.steps, settings.validate_every, config.data.batch_size
+
+    def ids_of_step(step):
+        return step_ids(training, config.seed, step, batch_size)
+
+    board, saver = Board(run, begun), Saver(run)
+    log = StepLog(run, board, settings.log_every, steps, batch_size, verbose)
+    watched = validation.take(config.evaluation.max_images)
+    validate = Validation(watched, saver, board, every, steps, state, verbose)
+    stop = StopOnSignal(validate)
+    callbacks = [StopOnNaN(ids_of_step, run), log, validate, stop]
+    if settings.pictures:
+        batch = next(iter(_dataset(config, training, 1, 0)))
+        batch = {name: value[: settings.pictures] for name, value in batch.items()}
+        callbacks.insert(-1, Pictures(batch, training, board, every))
+    if begun < model.schedule.decoder_start < steps:
+        logger.info("masks are trained from step %d", model.schedule.decoder_start)
+    try:
+        with explain_errors(training):
+            model.fit(_dataset(config, training, steps, begun), callbacks=callbacks, verbose=0)
+    finally:
+        stop.release()
+        log.progress.stop()
+        board.close()
 
 
 @precision_put_back()

@@ -50,7 +50,7 @@ def read_results(path: str | Path, verbose: bool = False) -> list[Results]:
     """
     folder = Path(path)
     stages = stage_configs(load_run_config(folder))
-    begun = [pair for pair in stages if RunDirectory(folder / pair[0]).checkpoint("last").exists()]
+    begun = [pair for pair in stages if RunDirectory(folder / pair[0]).has_checkpoint()]
     found = []
     for stage, config in begun or stages[-1:]:
         name = "/".join(filter(None, (folder.resolve().name, stage)))

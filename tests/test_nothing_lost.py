@@ -1,0 +1,344 @@
+"""Whatever hits a run, it goes on exactly or says in one line what to do."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+from conftest import tiny_config
+from data_folder import write_voc
+
+from keras_wsss.config import load_config, load_run_config
+from keras_wsss.data import contents, load_splits
+from keras_wsss.errors import ConfigError, InterruptionError, TrainingError, WeightsError
+from keras_wsss.inference import checkpoints, load
+from keras_wsss.inference.checkpoint_file import read_file, write_file
+from keras_wsss.output import new_file, remove_partial
+from keras_wsss.run_folder import RunDirectory
+from keras_wsss.training import train
+from keras_wsss.training.saving import Saver
+
+pytestmark = pytest.mark.usefixtures("eager")
+
+
+class BlowError(Exception):
+    """Stands for whatever ends a process."""
+
+
+# Dropout and stochastic depth: random states have to go on, too. The method is the cheapest.
+DRAWN = "heads.dropout=0.1", "backbone.drop_path_rate=0.1", "training.log_every=3"
+
+
+def config_of(*overrides):
+    return tiny_config(*DRAWN, *overrides, config="shapes_supervised", start=0)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run that nothing has hit."""
+    path = tmp_path_factory.mktemp("whole") / "run"
+    train(config_of(), path, verbose=False)
+    return path
+
+
+def give_up():
+    raise BlowError
+
+
+def blown(config, path, number, blow=give_up, error=BlowError):
+    """A run that is hit after so many steps, before anything is logged or saved of the last."""
+
+    class Blow(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if self.model.optimizer.iterations == number:
+                blow()
+
+    fit = keras.Model.fit
+
+    def with_blow(self, data, callbacks, **options):
+        return fit(self, data, callbacks=[Blow(), *callbacks], **options)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(error) as caught:
+        patch.setattr(keras.Model, "fit", with_blow)
+        train(config, path, verbose=False)
+    return path if error is BlowError else caught.value
+
+
+@pytest.fixture(scope="module")
+def blown_at_7(tmp_path_factory):
+    """Of 8 steps, with a checkpoint at 4."""
+    return blown(config_of(), tmp_path_factory.mktemp("blown") / "run", 7)
+
+
+@pytest.fixture
+def halted(blown_at_7, tmp_path):
+    """A copy of one's own."""
+    return shutil.copytree(blown_at_7, tmp_path / "halted")
+
+
+def start(path, *overrides, **options):
+    return train(config_of(*overrides), path, verbose=False, **options)
+
+
+def resume(path, *overrides, **options):
+    return train(load_run_config(path, overrides), path, resume=True, verbose=False, **options)
+
+
+def weights_of(path):
+    return [np.array(variable) for variable in load(path).weights]
+
+
+def records(path):
+    """metrics.jsonl without the pace, which no two runs share."""
+    lines = (path / "metrics.jsonl").read_text().splitlines()
+    return [{**json.loads(line), "images_per_second": None} for line in lines]
+
+
+def assert_equal(path, whole):
+    for one, other in zip(weights_of(path), weights_of(whole), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert records(path) == records(whole)
+    assert RunDirectory(path).summary_file.exists()
+
+
+# ---- kills -----------------------------------------------------------------------------------
+
+
+def test_a_run_goes_on_from_its_checkpoint(halted, whole):
+    (halted / ".partial-x.json").write_text("half")
+    with (halted / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 6, "lo')  # cut off in the middle of a line
+    resume(halted)
+    assert_equal(halted, whole)
+    assert not list(halted.rglob(".partial-*"))
+
+
+def test_a_run_goes_on_before_its_first_checkpoint(tmp_path, whole, caplog):
+    blown(config_of(), tmp_path, 2)
+    with caplog.at_level("INFO"):
+        resume(tmp_path)
+    assert "has no checkpoint yet; the training begins anew" in caplog.text
+    assert_equal(tmp_path, whole)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_the_step(tmp_path, whole, number):
+    handler = signal.getsignal(number)
+    stop = blown(config_of(), tmp_path, 2, lambda: signal.raise_signal(number), InterruptionError)
+    assert "after step 2, which is saved; go on with: keras-wsss train --resume" in str(stop)
+    assert stop.exit_code == 128 + number and signal.getsignal(number) == handler
+    assert read_file(RunDirectory(tmp_path).checkpoint("last"))[1]["step"] == 2
+    if number == signal.SIGTERM:  # the two differ in nothing from here on
+        resume(tmp_path)
+        assert_equal(tmp_path, whole)
+
+
+def test_a_blow_between_two_checkpoint_files_costs_nothing(tmp_path, whole, monkeypatch):
+    written = []
+
+    def write(run, which, *content):
+        if written == ["best"]:
+            raise BlowError
+        written.append(which)
+        checkpoints.save_checkpoint(run, which, *content)
+
+    monkeypatch.setattr("keras_wsss.training.saving.save_checkpoint", write)
+    with pytest.raises(BlowError):
+        start(tmp_path)
+    monkeypatch.undo()
+    assert not RunDirectory(tmp_path).checkpoint("last").exists()
+    resume(tmp_path)
+    assert_equal(tmp_path, whole)
+
+
+def test_a_run_that_is_there_is_not_begun_anew(whole, tmp_path):
+    with pytest.raises(ConfigError, match="holds a run already; continue it with --resume"):
+        start(whole)
+    with pytest.raises(ConfigError, match="no run to resume"):
+        RunDirectory(tmp_path / "none").check(resume=True)
+
+
+# ---- checkpoints -----------------------------------------------------------------------------
+
+
+def test_every_flipped_bit_is_recognised(tmp_path):
+    path, random = tmp_path / "c.safetensors", np.random.default_rng(0)
+    arrays = {"weights/0000": random.normal(size=(5, 7)).astype(np.float32)}
+    arrays |= {"random/0000": np.array([1, 2], np.uint32), "optimizer/0000": np.array(3)}
+    state = {"step": 4, "best": 12.5}
+    write_file(path, arrays, state)
+    read, told = read_file(path)
+    assert told == state and set(read) == set(arrays)
+    for name, array in arrays.items():
+        assert read[name].shape == array.shape and read[name].dtype == array.dtype
+        np.testing.assert_array_equal(read[name], array)
+    good = path.read_bytes()
+    for place in range(len(good)):
+        bad = bytearray(good)
+        bad[place] ^= 1 << random.integers(8)
+        path.write_bytes(bad)
+        with pytest.raises(WeightsError, match="c.safetensors: is damaged"):
+            read_file(path)
+    for length in range(0, len(good), 13):
+        path.write_bytes(good[:length])
+        with pytest.raises(WeightsError, match="c.safetensors: is damaged"):
+            read_file(path)
+
+
+@pytest.mark.parametrize("damaged", [("last",), ("last", "previous")])
+def test_an_older_checkpoint_is_used_and_said(tmp_path, whole, caplog, damaged):
+    path = shutil.copytree(whole, tmp_path / "run")
+    run = RunDirectory(path)
+    run.summary_file.unlink()
+    steps = {which: read_file(run.checkpoint(which))[1]["step"] for which in ("last", "previous")}
+    assert steps == {"last": 8, "previous": 4}
+    for which in damaged:
+        run.checkpoint(which).write_bytes(run.checkpoint(which).read_bytes()[:-100])
+    resume(path)
+    assert_equal(path, whole)
+    used = "previous" if damaged == ("last",) else "best"
+    for which in damaged:
+        assert f"{which}.safetensors: is damaged" in caplog.text
+    assert f"going on from {used}, step" in caplog.text
+
+
+def test_if_all_are_damaged_it_is_said(halted):
+    for path in (halted / "checkpoints").iterdir():
+        path.write_bytes(b"rubbish")
+    with pytest.raises(WeightsError, match="last.safetensors: is damaged"):
+        resume(halted)
+
+
+def test_a_checkpoint_that_cannot_be_written_stops_the_training(halted, whole, monkeypatch):
+    def full(path, arrays, state):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "write_file", full)
+        with pytest.raises(TrainingError, match=r"safetensors: cannot be written \(No space left"):
+            resume(halted)
+    resume(halted)
+    assert_equal(halted, whole)
+
+
+def test_writing_in_the_background_keeps_what_was_copied(tmp_path, whole):
+    """The step after goes on changing the weights."""
+    model, saver = load(whole), Saver(RunDirectory(tmp_path))
+    before = [np.array(variable) for variable in model.weights]
+    saver.save(model, ("last",), step=8)
+    for variable in model.weights:
+        variable.assign(variable + 1)
+    saver.wait()
+    arrays, _ = read_file(RunDirectory(tmp_path).checkpoint("last"))
+    for number, value in enumerate(before):
+        np.testing.assert_array_equal(arrays[f"weights/{number:04}"], value)
+
+
+def test_weights_that_are_not_finite_are_not_saved(whole):
+    model = load(whole)
+    model.weights[3].assign(model.weights[3] * np.nan)
+    with pytest.raises(TrainingError, match="after step 7 a weight is not finite"):
+        checkpoints.taken_from(model, step=7)
+
+
+# ---- other inputs ----------------------------------------------------------------------------
+
+
+def test_other_classes_or_tags_are_refused(halted):
+    config = load_run_config(halted)
+    training, validation = load_splits(config)
+    swapped = replace(training, class_names=training.class_names[::-1])
+    says = r"trained on other data \(the classes are not as they were\).*--accept-changes"
+    with pytest.raises(ConfigError, match=says):
+        train(config, halted, resume=True, splits=(swapped, validation))
+    retagged = replace(training, labels=1 - training.labels)
+    with pytest.raises(ConfigError, match="the training tags are not as they were"):
+        train(config, halted, resume=True, splits=(retagged, validation))
+
+
+def test_changes_can_be_accepted(halted, caplog):
+    config = load_run_config(halted)
+    training, validation = load_splits(config)
+    splits = training.take(6), validation
+    summary = train(config, halted, resume=True, verbose=False, splits=splits, accept_changes=True)
+    assert summary["step"] == 8
+    assert "the training list are not as they were" in caplog.text
+
+
+def test_files_that_were_rewritten_are_other_data(tmp_path):
+    root = write_voc(tmp_path, lists=("train", "val"))
+    config = load_config("voc_supervised", [f"data.root={root}", "data.train_list=train"])
+    before = contents(*load_splits(config))
+    photograph = root / "JPEGImages" / "image_0.jpg"
+    photograph.write_bytes(photograph.read_bytes() + b"more")
+    after = contents(*load_splits(config))
+    differ = {what for what in before if before[what] != after[what]}
+    assert differ == {"the training photographs", "the validation photographs"}
+
+
+def test_another_length_is_refused_and_another_rate_is_not(halted, caplog):
+    with pytest.raises(ConfigError, match="another configuration .*training.steps"):
+        resume(halted, "training.steps=12")
+    resume(halted, "optimizer.learning_rate=1e-6", "optimizer.clip_norm=1")
+    assert "optimizer.learning_rate was" in caplog.text
+    rates = [record["learning_rate"] for record in records(halted) if "learning_rate" in record]
+    assert rates[-1] <= 1e-6 < rates[0]
+    assert load_run_config(halted).optimizer.learning_rate == 1e-6
+
+
+# ---- two at once -----------------------------------------------------------------------------
+
+
+def test_the_second_of_two_trainings_is_refused(tmp_path):
+    run = RunDirectory(tmp_path)
+    with run.locked():
+        with pytest.raises(ConfigError, match=f"process {os.getpid()} of .* trains here"):
+            start(tmp_path)
+    with run.locked():
+        pass
+
+
+def test_a_lock_goes_with_its_process(tmp_path):
+    code = (
+        "import os, sys; from keras_wsss.run_folder import RunDirectory\n"
+        "lock = RunDirectory(sys.argv[1]).locked(); lock.__enter__()\n"
+        "print('locked', flush=True); input()"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline() == b"locked\n"
+        with pytest.raises(ConfigError, match=f"process {other.pid} of"):
+            start(tmp_path)
+        other.kill()
+    with RunDirectory(tmp_path).locked():
+        pass
+
+
+# ---- files -----------------------------------------------------------------------------------
+
+
+def test_leftovers_go_and_nothing_else(tmp_path):
+    kept = tmp_path / "checkpoints" / "last.safetensors"
+    with new_file(kept) as file:
+        file.write_text("whole")
+    (tmp_path / "checkpoints" / ".partial-1.safetensors").write_text("half")
+    (tmp_path / ".partial-folder" / "a").mkdir(parents=True)
+    remove_partial(tmp_path)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [kept]
+
+
+def test_a_board_on_a_full_disk_is_one_message(tmp_path, whole):
+    import tensorflow as tf
+
+    from keras_wsss.training.board import Board
+
+    (tmp_path / "tensorboard").write_text("no folder")
+    with pytest.raises(TrainingError, match="tensorboard: cannot be written"):
+        with Board(RunDirectory(tmp_path)).at(1):
+            tf.summary.scalar("loss", 1.0)
