@@ -44,7 +44,7 @@ def _suspects(run: Results, rows: _Rows) -> str:
     parts = []
     for name, told in (
         ("missing", "images have a tag of which the classifier sees nothing"),
-        ("extra", "images show the classifier a class that is not among their tags"),
+        ("extra", "images lack the tag of a class that the classifier sees"),
     ):
         parts.append(f"<p>{counts[name]} of {run.images['images']} {told}.</p>")
         parts.append(rows.of(lists[name]))
@@ -83,7 +83,7 @@ class _Rows:
 
     def _caption(self, image: str) -> str:
         entry = self.run.images["shown"][image]
-        told = [f"score {entry['score']:.2f}", f"tags: {', '.join(entry['tags']) or 'none'}"]
+        told = [f"score {percentage(entry['score'])}", f"tags: {', '.join(entry['tags']) or 'none'}"]
         if "seen" in entry:
             sees = [f"{name} {percentage(value)}" for name, value in entry["seen"].items()]
             told.append(f"classifier: {', '.join(sees) or 'nothing'}")
@@ -92,7 +92,7 @@ class _Rows:
             told.append(f"not seen: {', '.join(missed)}")
         if "ignored" in entry:
             told.append(f"ignored {percentage(entry['ignored'])}")
-        return "; ".join(told)
+        return "; ".join(told).replace(" %", "\N{NO-BREAK SPACE}%")
 
 
 def _legend(run: Results) -> str:

@@ -7,23 +7,24 @@ from html import escape
 
 from keras_wsss.inference.report.results import Results
 
-FACTS = (
-    "method",
-    "supervision",
-    "parity",
-    "seed",
-    "step",
-    "config_hash",
-    "seconds",
-    "images_per_second",
-    "peak_memory_mb",
-    "replicas",
-)
+FACTS = {
+    "method": "method",
+    "supervision": "supervision",
+    "parity": "parity",
+    "seed": "seed",
+    "step": "step",
+    "config_hash": "hash of the configuration",
+    "seconds": "seconds",
+    "images_per_second": "images a second, with start-up and compiling",
+    "peak_memory_mb": "peak memory, MB",
+    "replicas": "replicas",
+}
+"""Key of summary.json -> what people call it."""
 
 
 def provenance(run: Results) -> str:
     """What was trained by which versions, the command that does so again, the configuration."""
-    facts = {name.replace("_", " "): run.summary[name] for name in FACTS if name in run.summary}
+    facts = {told: run.summary[key] for key, told in FACTS.items() if key in run.summary}
     facts |= run.images["made_with"]
     terms = "\n".join(
         f"<dt>{name}</dt><dd>{escape(str(value))}</dd>" for name, value in facts.items()
