@@ -11,13 +11,13 @@ class Board:
 
     Args:
         run: :class:`~keras_wsss.run_folder.RunDirectory`.
-        step: int, of a checkpoint that a training goes on from: TensorBoard leaves out what an
-            interrupted one has drawn after it.
+        step: int, that the training goes on from: TensorBoard leaves out what an interrupted one
+            has drawn after it.
     """
 
     def __init__(self, run, step=0):
         self.run, self.writer = run, None
-        if step:
+        if run.tensorboard.exists():
             with self._explained(), tf.Graph().as_default():  # this writer is not for eager code
                 writer = tf.compat.v1.summary.FileWriter(str(run.tensorboard))
                 begin = tf.compat.v1.SessionLog(status=tf.compat.v1.SessionLog.START)

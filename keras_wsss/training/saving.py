@@ -46,3 +46,7 @@ class Saver:
         writing, self.writing = self.writing, None
         if writing is not None:
             writing.result()
+
+    def close(self):
+        """Ends the thread once it has written what it has begun."""
+        self.pool.shutdown()

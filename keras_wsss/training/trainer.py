@@ -201,6 +201,7 @@ def _fit(model, config, run, splits, state, verbose):
     finally:
         stop.release()
         log.progress.stop()
+        saver.close()
         board.close()
 
 
