@@ -83,7 +83,8 @@ class _Rows:
 
     def _caption(self, image: str) -> str:
         entry = self.run.images["shown"][image]
-        told = [f"score {percentage(entry['score'])}", f"tags: {', '.join(entry['tags']) or 'none'}"]
+        tags = ", ".join(entry["tags"]) or "none"
+        told = [f"score {percentage(entry['score'])}", f"tags: {tags}"]
         if "seen" in entry:
             sees = [f"{name} {percentage(value)}" for name, value in entry["seen"].items()]
             told.append(f"classifier: {', '.join(sees) or 'nothing'}")
