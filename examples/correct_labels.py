@@ -135,7 +135,7 @@ write_labels(photos, names, "label-studio", Path("annotated"))
 export = json.loads(Path("annotated/tasks.json").read_text())
 for task in export:
     task["annotations"] = task.pop("predictions")
-Path("export.json").write_text(json.dumps(export))
+Path("export.json").write_text(json.dumps(export));
 # %% [markdown]
 # ## Back again
 #
@@ -197,8 +197,8 @@ for name, score in miou.items():
 
 # %% [markdown]
 # To train again on labels of all pixels helps by itself, so only what is beyond that comes from the
-# corrections. The validation photographs are few, and a point or two mean nothing; look at the
-# pictures as well.
+# corrections: nothing in the run shown here, whose labels were good already. The validation
+# photographs are few, and a point or two mean nothing either way; look at the pictures as well.
 
 # %%
 paths = [Path(f"my_set/photos/{n}.jpg") for n in Path("my_set/val.txt").read_text().split()[:4]]
