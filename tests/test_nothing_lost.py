@@ -15,7 +15,8 @@ from conftest import tiny_config
 from data_folder import write_voc
 
 from keras_wsss.config import load_config, load_run_config
-from keras_wsss.data import contents, load_splits
+from keras_wsss.data import load_splits
+from keras_wsss.data.contents import contents
 from keras_wsss.errors import ConfigError, InterruptionError, TrainingError, WeightsError
 from keras_wsss.inference import checkpoints, load
 from keras_wsss.inference.checkpoint_file import read_file, write_file

@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from keras_wsss.data.contents import contents
 from keras_wsss.data.loading import load, load_split, load_splits
 from keras_wsss.data.split import Split
 
@@ -28,7 +27,6 @@ _LAZY = {
 
 __all__ = [
     "Split",
-    "contents",
     "evaluation_dataset",
     "explain_errors",
     "find_broken",

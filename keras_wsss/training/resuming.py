@@ -54,7 +54,7 @@ def newest_state(model, run, fresh, accept_changes):
         model: compiled model.
         run: :class:`~keras_wsss.run_folder.RunDirectory`.
         fresh: dict, state of a training that begins: ``step``, ``best`` and, as ``data``, the
-            :func:`~keras_wsss.data.contents` of now.
+            :func:`~keras_wsss.data.contents.contents` of now.
         accept_changes: bool, warn of other data.
 
     Returns:

@@ -11,8 +11,9 @@ from keras_wsss.config import (
     stage_configs,
     stage_digests,
 )
-from keras_wsss.data import contents, explain_errors, load_splits, step_ids, training_dataset
+from keras_wsss.data import explain_errors, load_splits, step_ids, training_dataset
 from keras_wsss.data.checks import sizes_that_differ
+from keras_wsss.data.contents import contents
 from keras_wsss.errors import ConfigError
 from keras_wsss.inference.evaluate_run import evaluate_run
 from keras_wsss.inference.pseudo_labels import FOLDERS, check_labels, write_pseudo_labels
