@@ -1,5 +1,6 @@
 """Checkpoints: weights, optimiser, random states and means in one file, replaced as a whole."""
 
+import functools
 import logging
 import os
 import shutil
@@ -128,6 +129,8 @@ def resumed(model, run):
             continue
         for fault in failed:
             logger.warning("%s; going on from %s, step %d", fault, which, state["step"])
+        if which != "last":  # there may be no step left that would write it
+            run.write(run.checkpoint("last"), functools.partial(_linked, path))
         return state
     if failed:
         raise failed[0]
