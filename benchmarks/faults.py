@@ -95,10 +95,14 @@ def command_of(run, *more, after=None, number=signal.SIGKILL):
     return process.returncode, told, time.monotonic() - began
 
 
+def begun(run):
+    """What the command takes to go on with a run; nothing where there is none yet."""
+    return ("--resume",) if RunDirectory(run).config_file.exists() else ()
+
+
 def gone_on(run):
     """Brings a run to its end; None, or what went wrong."""
-    resume = ("--resume",) if RunDirectory(run).config_file.exists() else ()
-    code, told, _ = command_of(run, *resume)
+    code, told, _ = command_of(run, *begun(run))
     if code == "hang" or "Traceback" in told:
         return "hang" if code == "hang" else "traceback"
     return None if code == 0 else "lost"
@@ -129,8 +133,7 @@ def kills(draw, whole, run):
     """SIGKILL at a random moment of the whole command, up to three times in a row."""
     shutil.rmtree(run, ignore_errors=True)
     for _ in range(draw.randint(1, 3)):
-        resume = ("--resume",) if RunDirectory(run).config_file.exists() else ()
-        _, told, _ = command_of(run, *resume, after=draw.uniform(0.5, 25))
+        _, told, _ = command_of(run, *begun(run), after=draw.uniform(0.5, 25))
         if "Traceback" in told:
             return "traceback"
     return gone_on(run) or difference(run, whole)

@@ -183,7 +183,7 @@ def _layers_of(
         )
     for part in parts:
         assert part is not None
-        yield from _layers(part, children, {} if read is None else read)
+        yield from _layers(part, children, read)
 
 
 def _layers(

@@ -42,9 +42,10 @@ def contents(training: Split, validation: Split) -> dict[str, Any]:
 
 def _files(paths: Iterable[str]) -> Iterable[str]:
     for path in paths:
-        size = (
-            os.path.getsize(path) if os.path.exists(path) else None
-        )  # generated, or in an archive
+        try:
+            size: int | None = os.path.getsize(path)
+        except OSError:  # generated, or in an archive
+            size = None
         yield f"{os.path.basename(path)} {size}"
 
 

@@ -84,7 +84,7 @@ def load_photos(
     without = [n for n in chosen if masks and labelled.photographs[n].mask is None]
     if without:
         _say_missing(source, [labelled.photographs[n].path.name for n in without], len(chosen))
-        chosen = [number for number in chosen if number not in {*without}]
+        chosen = [n for n in chosen if labelled.photographs[n].mask is not None]
     photos = [labelled.photographs[number] for number in chosen]
     for photo in photos:
         check_image_file(str(photo.path))
