@@ -23,7 +23,7 @@ from keras_wsss.optimizers import GroupedAdamW, build_optimizer
 from keras_wsss.run_folder import RunDirectory
 from keras_wsss.training import train
 from keras_wsss.training.callbacks import StopOnNaN
-from keras_wsss.training.distribution import configure, precision_put_back
+from keras_wsss.training.distribution import set_threads
 
 
 @pytest.fixture(scope="module")
@@ -187,8 +187,8 @@ def test_threads_of_an_earlier_run_are_said(monkeypatch, caplog):
     for threads, said in ((None, True), (3, False)):
         caplog.clear()
         settings = tiny_config().training.model_copy(update={"threads": threads})
-        with precision_put_back(), caplog.at_level(logging.WARNING):
-            configure(settings, seed=1)
+        with caplog.at_level(logging.WARNING):
+            set_threads(settings)
         assert ("TensorFlow has 3 from before in this process" in caplog.text) == said
 
 

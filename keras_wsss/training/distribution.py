@@ -61,13 +61,17 @@ def precision_put_back():
 
 
 def configure(settings, seed):
-    """Seeds, precision policy and threads, before any layer is made.
+    """Seeds and precision policy, before any layer is made."""
+    keras.utils.set_random_seed(seed)
+    keras.config.set_dtype_policy("mixed_float16" if settings.mixed_precision else "float32")
+
+
+def set_threads(settings):
+    """Threads of an operation, before TensorFlow computes anything.
 
     Raises:
         ConfigError: TensorFlow runs already with another number of threads.
     """
-    keras.utils.set_random_seed(seed)
-    keras.config.set_dtype_policy("mixed_float16" if settings.mixed_precision else "float32")
     threads = tf.config.threading
     if settings.threads and settings.threads != threads.get_intra_op_parallelism_threads():
         try:

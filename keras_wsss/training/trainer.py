@@ -28,6 +28,7 @@ from keras_wsss.training.distribution import (
     configure,
     precision_put_back,
     replica_strategy,
+    set_threads,
     synchronize_batch_norm,
     use_xla,
 )
@@ -73,7 +74,7 @@ def train(config, run_dir, resume=False, verbose=True, splits=None, accept_chang
     if any(_uses_crf(each) for _, each in stage_configs(config)):
         require_crf()
     config, splits = _read(config, splits)  # faults of the data come before anything is written
-    configure(stage_configs(config)[0][1].training, config.seed)  # threads, before TensorFlow works
+    set_threads(stage_configs(config)[0][1].training)
     run = RunDirectory(run_dir)
     run.check(resume)
     with run.locked():
@@ -96,6 +97,7 @@ def _train_all(config, run, splits, resume, verbose, accept_changes):
         runs[stage] = RunDirectory(run.path / stage, part_of=run.path)
         source = runs.get(stage_config.labels_stage)
         if summaries:
+            set_threads(stage_config.training)
             splits = load_splits(stage_config, source and source.path / FOLDERS["train"])
         job = stage_config, runs[stage], digests[stage], source, splits
         summaries[stage] = _finished(*job) or _train_stage(*job, resume, verbose, accept_changes)
@@ -233,6 +235,7 @@ def dry_run(config, verbose=True, splits=None):
     began = time.perf_counter()
     config, (training, _) = _read(config, splits)
     _, config = stage_configs(config)[0]
+    set_threads(config.training)
     _warn_of_sizes(training, config)
     model, _ = _compiled_model(config, training.class_names)
     if verbose:
