@@ -1,10 +1,10 @@
-"""What a run survives: kills, damaged checkpoints, a full disk, two at once; all seeded.
+"""What survives: kills, signals, damaged checkpoints, full disks, two at once, hostile files.
 
     python -m benchmarks.faults --output benchmarks/results/faults.json
 
-Every kind goes on where an earlier call has stopped. A blow is *lost* where the run cannot be
-brought to its end by what its messages say, *different* where it ends with other weights, logs or
-scores than one that nothing has hit, and a *traceback* or a *hang* where a command ends with one.
+Seeded; every kind goes on where an earlier call has stopped. A blow is *lost* where a command
+cannot be brought to its end by what its messages say, *different* where it then leaves something
+else than one that nothing has hit, and a *traceback* or a *hang* where it ends with one.
 """
 
 import argparse
@@ -14,153 +14,119 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.victims import called, made
 from keras_wsss._environment import described
 from keras_wsss.errors import WeightsError
 from keras_wsss.inference.checkpoint_file import read_file
 from keras_wsss.output import new_file
 from keras_wsss.run_folder import RunDirectory
 
-SMALL = {
-    "seed": 1,
-    "data.crop_size": 64,
-    "data.batch_size": 4,
-    "data.shapes.image_size": 64,
-    "data.shapes.train_images": 16,
-    "data.shapes.val_images": 4,
-    "data.shapes.classes": 3,
-    "backbone.name": "mit_tiny",
-    "backbone.weights": "none",
-    "optimizer.warmup_steps": 2,
-    "training.steps": 12,
-    "training.validate_every": 3,
-    "training.log_every": 2,
-    "training.pictures": 0,
-}
-TIME_LIMIT = 300
-KEPT = ("decoder", "best", "classifier", "step", "protocol")  # of summary.json
+VERDICTS = "lost", "different", "traceback", "hang"
+
+
+@dataclass
+class Whole:
+    """A victim, what it left undisturbed, and the seconds it took."""
+
+    victim: object
+    output: Path
+    seconds: float
+
+    def gone_on(self, output):
+        """Brings it to its end; None, or what went wrong."""
+        code, told, _ = called(self.victim.command(output))
+        return failure(code, told, 0) or self.difference(output)
+
+    def difference(self, output):
+        """``different`` where it has left something else, else None."""
+        return None if self.victim.left(output) == self.victim.left(self.output) else "different"
+
+
+def failure(code, told, *good):
+    """What is wrong with an end, None where nothing is."""
+    if code == "hang":
+        return "hang"
+    if "Traceback" in told or "internal error" in told or code == -signal.SIGSEGV:
+        return "traceback"
+    return None if code in good else "lost"
 
 
 def main():
     """Parses the command line and hits."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, required=True)
-    for kind, count in COUNTS.items():
-        parser.add_argument(f"--{kind}", type=int, default=count, help=f"how many ({count})")
+    parser.add_argument("--share", type=float, default=1.0, help="of the blows of each kind (1)")
     options = parser.parse_args()
     report = {"processor": described().partition(";")[0], "faults": {}}
     if options.output.exists():
         report = json.loads(options.output.read_text())
     with tempfile.TemporaryDirectory() as folder:
-        whole = Path(folder, "whole")
-        code, told, _ = command_of(whole)
-        if code != 0:
-            raise SystemExit(f"the run that nothing hits does not end well: {told}")
-        for kind, hit in KINDS.items():
-            told = report["faults"].setdefault(kind, {"tried": 0, "lost": 0, "different": 0})
-            while told["tried"] < getattr(options, kind):
+        wholes = {}
+        victims = made(folder)
+        for (kind, name), count in COUNTS.items():
+            told = report["faults"].setdefault(
+                f"{kind}: {name}", {"tried": 0, **dict.fromkeys(VERDICTS, 0)}
+            )
+            while told["tried"] < max(1, round(count * options.share)):
+                if name not in wholes:
+                    wholes[name] = undisturbed(victims[name], Path(folder, "whole", name))
                 number = told["tried"]
-                verdict = hit(random.Random(f"{kind} {number}"), whole, Path(folder, "run"))
+                output = Path(folder, "hit")
+                shutil.rmtree(output, ignore_errors=True)
+                draw = random.Random(f"{kind} {name} {number}")
+                verdict = KINDS[kind](draw, wholes[name], output)
                 told["tried"] += 1
                 if verdict:
-                    told[verdict] = told.get(verdict, 0) + 1
-                    print(f"{kind} {number}: {verdict}", flush=True)
+                    told[verdict] += 1
+                    print(f"{kind}: {name} {number}: {verdict}", flush=True)
                 with new_file(options.output) as file:
                     file.write_text(json.dumps(report, indent=2) + "\n")
     print(json.dumps(report["faults"], indent=2))
 
 
-def command_of(run, *more, after=None, number=signal.SIGKILL):
-    """Trains, or goes on; killed so many seconds after its start. Exit code, output, seconds."""
-    command = [sys.executable, "-m", "keras_wsss", "train", "--quiet", "--run-dir", str(run)]
-    if "--resume" not in more:
-        command += ["--config", "shapes_supervised"]
-        for key, value in SMALL.items():
-            command += ["--set", f"{key}={value}"]
-    began = time.monotonic()
-    process = subprocess.Popen(
-        [*command, *more], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
-    try:
-        _, told = process.communicate(timeout=after or TIME_LIMIT)
-    except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGKILL if after is None else number)
-        _, told = process.communicate(timeout=60)
-        if after is None:
-            return "hang", told, TIME_LIMIT
-    return process.returncode, told, time.monotonic() - began
-
-
-def begun(run):
-    """What the command takes to go on with a run; nothing where there is none yet."""
-    return ("--resume",) if RunDirectory(run).config_file.exists() else ()
-
-
-def gone_on(run):
-    """Brings a run to its end; None, or what went wrong."""
-    code, told, _ = command_of(run, *begun(run))
-    if code == "hang" or "Traceback" in told:
-        return "hang" if code == "hang" else "traceback"
-    return None if code == 0 else "lost"
-
-
-def difference(run, whole):
-    """``different`` where two runs have other weights, logs or scores, else None."""
-    return None if left_by(run) == left_by(whole) else "different"
-
-
-def left_by(run):
-    """Arrays of the last checkpoint as bytes, metrics without the pace, and scores."""
-    folder = RunDirectory(run)
-    arrays, _ = read_file(folder.checkpoint("last"))
-    lines = map(json.loads, folder.metrics_file.read_text().splitlines())
-    summary = json.loads(folder.summary_file.read_text())
-    return (
-        {name: array.tobytes() for name, array in arrays.items()},
-        [{**line, "images_per_second": None} for line in lines],
-        {name: summary.get(name) for name in KEPT},
-    )
+def undisturbed(victim, output):
+    """A victim that nothing hits."""
+    output.parent.mkdir(exist_ok=True)
+    code, told, seconds = called(victim.command(output))
+    if code != 0:
+        raise SystemExit(f"{output.name} does not end well where nothing hits it: {told}")
+    return Whole(victim, output, seconds)
 
 
 # ---- the blows ---------------------------------------------------------------------------------
 
 
-def kills(draw, whole, run):
+def kills(draw, whole, output):
     """SIGKILL at a random moment of the whole command, up to three times in a row."""
-    shutil.rmtree(run, ignore_errors=True)
     for _ in range(draw.randint(1, 3)):
-        _, told, _ = command_of(run, *begun(run), after=draw.uniform(0.5, 25))
-        if "Traceback" in told:
-            return "traceback"
-    return gone_on(run) or difference(run, whole)
+        after = draw.uniform(0, whole.seconds)
+        code, told, _ = called(whole.victim.command(output), after)
+        if verdict := failure(code, told, 0, -signal.SIGKILL):
+            return verdict
+    return whole.gone_on(output)
 
 
-def signals(draw, whole, run):
+def signals(draw, whole, output):
     """SIGINT or SIGTERM: within 30 seconds the process ends with 130 or 143, or is done."""
-    shutil.rmtree(run, ignore_errors=True)
     number = draw.choice((signal.SIGINT, signal.SIGTERM))
-    after = draw.uniform(0.5, 20)
-    code, told, seconds = command_of(run, after=after, number=number)
-    if "Traceback" in told:
-        return "traceback"
-    if seconds > after + 30:
-        return "hang"
-    if code not in (0, 128 + number, -number):
-        return "lost"
-    return gone_on(run) or difference(run, whole)
+    command = whole.victim.command(output)
+    code, told, seconds = called(command, draw.uniform(0, whole.seconds), number)
+    verdict = failure(code, told, 0, 128 + number, -number)
+    return verdict or ("hang" if seconds > 30 else whole.gone_on(output))
 
 
-def flips(draw, whole, run):
+def flips(draw, whole, output):
     """A flipped bit in a checkpoint is recognised."""
-    good = RunDirectory(whole).checkpoint("last").read_bytes()
-    run.mkdir(exist_ok=True)
-    path = run / "flipped.safetensors"
-    bad = bytearray(good)
+    bad = bytearray(RunDirectory(whole.output).checkpoint("last").read_bytes())
     bad[draw.randrange(len(bad))] ^= 1 << draw.randrange(8)
+    output.mkdir()
+    path = output / "flipped.safetensors"
     path.write_bytes(bad)
     try:
         read_file(path)
@@ -169,68 +135,67 @@ def flips(draw, whole, run):
     return "different"
 
 
-def damages(draw, whole, run):
+def damages(draw, whole, output):
     """The last checkpoint is cut off, emptied, zeroed or gone: an older one is used."""
-    shutil.rmtree(run, ignore_errors=True)
-    shutil.copytree(whole, run)
-    folder = RunDirectory(run)
+    shutil.copytree(whole.output, output)
+    folder = RunDirectory(output)
     folder.summary_file.unlink()
     for which in draw.choice((("last",), ("last",), ("last", "previous"))):
         path = folder.checkpoint(which)
         content = path.read_bytes()
         cut = draw.randrange(len(content))
         way = draw.choice(("cut", "zeros", "gone"))
-        path.unlink()
+        path.unlink()  # it may be linked to another one
         if way != "gone":
             path.write_bytes(content[:cut] + bytes(len(content) - cut) * (way == "zeros"))
-    return gone_on(run) or difference(run, whole)
+    return whole.gone_on(output)
 
 
-def full_disks(draw, whole, run):
+def full_disks(draw, whole, output):
     """A disk with so little room; then there is room again. Needs the right to mount."""
-    shutil.rmtree(run, ignore_errors=True)
-    disk = run.parent / "disk"
-    disk.mkdir(exist_ok=True)
-    room = draw.randint(20, 6000)
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={room}k", "tmpfs", str(disk)]
-    subprocess.run(mount, check=True)
+    output.mkdir()
+    size = sum(path.stat().st_size for path in whole.output.rglob("*") if path.is_file())
+    room = f"size={draw.randint(8, round(size / 1024))}k"
+    subprocess.run(["mount", "-t", "tmpfs", "-o", room, "tmpfs", str(output)], check=True)
     try:
-        code, told, _ = command_of(disk / "run")
-        if code == "hang" or "Traceback" in told or (code not in (0, 2)):
-            return "hang" if code == "hang" else "traceback"
-        subprocess.run(["mount", "-o", "remount,size=100m", str(disk)], check=True)
-        return gone_on(disk / "run") or difference(disk / "run", whole) if code else None
+        code, told, _ = called(whole.victim.command(output / "out"))
+        if verdict := failure(code, told, 0, 2):
+            return verdict
+        subprocess.run(["mount", "-o", "remount,size=1g", str(output)], check=True)
+        return whole.gone_on(output / "out")
     finally:
-        subprocess.run(["umount", str(disk)], check=True)
+        subprocess.run(["umount", str(output)], check=True)
 
 
-def pairs(draw, whole, run):
-    """Two processes on one folder: one trains, the other is refused."""
-    shutil.rmtree(run, ignore_errors=True)
-    command = [sys.executable, "-m", "benchmarks.faults", "--one", str(run)]
-    first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    time.sleep(draw.uniform(0, 3))
-    code, told, _ = command_of(run, *(() if draw.random() < 0.5 else ("--resume",)))
-    first.wait(timeout=TIME_LIMIT)
-    if "Traceback" in told:
-        return "traceback"
-    if (code == 0) == (first.returncode == 0):
-        return "lost"
-    return difference(run, whole)
+def pairs(draw, whole, output):
+    """Two processes on one folder: one works, the other is refused."""
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(called, whole.victim.command(output))
+        time.sleep(draw.uniform(0, 3))
+        code, told, _ = called(whole.victim.command(output))
+        other, told_first, _ = first.result()
+    if verdict := failure(code, told, 0, 2) or failure(other, told_first, 0, 2):
+        return verdict
+    return "lost" if code == other else whole.difference(output)
 
 
-KINDS = {
-    "kills": kills,
-    "signals": signals,
-    "flips": flips,
-    "damages": damages,
-    "full_disks": full_disks,
-    "pairs": pairs,
+KINDS = {kind.__name__: kind for kind in (kills, signals, flips, damages, full_disks, pairs)}
+COUNTS = {
+    ("kills", "train"): 120,
+    ("kills", "train in stages"): 30,
+    ("kills", "import"): 20,
+    ("kills", "predict"): 20,
+    ("kills", "labels"): 20,
+    ("kills", "export"): 20,
+    ("signals", "train"): 20,
+    ("flips", "train"): 1000,
+    ("damages", "train"): 40,
+    ("full_disks", "train"): 20,
+    ("full_disks", "labels"): 5,
+    ("full_disks", "export"): 5,
+    ("pairs", "train"): 5,
 }
-COUNTS = {"kills": 200, "signals": 20, "flips": 1000, "damages": 40, "full_disks": 20, "pairs": 5}
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--one"]:
-        raise SystemExit(command_of(Path(sys.argv[2]))[0])
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     main()

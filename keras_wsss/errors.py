@@ -53,6 +53,25 @@ class DataError(WSSSError):
     """
 
 
+class UnreadableError(DataError):
+    """Files of a data set that turned out to be unreadable while they were used.
+
+    ``split``: the :class:`~keras_wsss.data.Split`; ``broken``: position in it -> what is wrong
+    with its files.
+
+    Example:
+
+    >>> train, val = wsss.data.load("my_set")
+    >>> UnreadableError(train, {3: "photo.jpg: is cut off"}).broken
+    {3: 'photo.jpg: is cut off'}
+    """
+
+    def __init__(self, split: object, broken: dict[int, str]) -> None:
+        self.split, self.broken = split, broken
+        first, *more = broken.values()
+        super().__init__(first + (f" (and {len(more)} more files)" if more else ""))
+
+
 class WeightsError(WSSSError):
     """Weights that cannot be found or do not fit the network.
 
@@ -71,6 +90,16 @@ class TrainingError(WSSSError):
     Example:
 
     >>> issubclass(TrainingError, WSSSError)
+    True
+    """
+
+
+class DivergenceError(TrainingError):
+    """A training whose loss or weights are not finite; what it had saved before is kept.
+
+    Example:
+
+    >>> issubclass(DivergenceError, TrainingError)
     True
     """
 

@@ -46,7 +46,8 @@ def test_compiles_into_a_model_and_comes_back_from_its_config():
 def test_f1():
     labels = [[1, 0, 1], [0, 0, 0], [1, 0, 0]]
     predictions = [[1, 1, 0], [0, 0, 0], [1, 0, 0]]
-    assert multilabel_f1(labels, predictions) == pytest.approx((0.5 + 0 + 1) / 3)
+    assert multilabel_f1(labels, predictions) == pytest.approx((0.5 + 1 + 1) / 3)
+    assert multilabel_f1([[0, 0], [0, 0], [1, 0]], [[0, 0], [0, 1], [0, 0]]) == pytest.approx(1 / 3)
 
 
 def test_average_precision():

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -17,7 +18,14 @@ from data_folder import write_voc
 from keras_wsss.config import load_config, load_run_config
 from keras_wsss.data import load_splits
 from keras_wsss.data.contents import contents
-from keras_wsss.errors import ConfigError, InterruptionError, TrainingError, WeightsError
+from keras_wsss.errors import (
+    ConfigError,
+    DivergenceError,
+    InterruptionError,
+    TrainingError,
+    UnreadableError,
+    WeightsError,
+)
 from keras_wsss.inference import checkpoints, load
 from keras_wsss.inference.checkpoint_file import read_file, write_file
 from keras_wsss.output import new_file, remove_partial
@@ -246,6 +254,94 @@ def test_weights_that_are_not_finite_are_not_saved(whole):
     model.weights[3].assign(model.weights[3] * np.nan)
     with pytest.raises(TrainingError, match="after step 7 a weight is not finite"):
         checkpoints.taken_from(model, step=7)
+
+
+# ---- divergence ------------------------------------------------------------------------------
+
+
+def diverge():
+    raise DivergenceError("step 6: the loss is not finite")
+
+
+def test_a_training_that_diverged_is_scored_where_that_is_asked_for(tmp_path, whole):
+    config = config_of("training.on_divergence=last_good")
+    blown(config, tmp_path, 7, diverge, DivergenceError)
+    summary = json.loads(RunDirectory(tmp_path).summary_file.read_text())
+    assert summary["diverged"] == "step 6: the loss is not finite"
+    assert summary["step"] == 4 and "decoder" in summary
+    resume(tmp_path)
+    assert_equal(tmp_path, whole)
+    assert "diverged" not in json.loads(RunDirectory(tmp_path).summary_file.read_text())
+
+
+def test_a_training_that_diverged_stops(tmp_path):
+    blown(config_of(), tmp_path / "at_7", 7, diverge, DivergenceError)
+    early = config_of("training.on_divergence=last_good")  # no checkpoint yet
+    blown(early, tmp_path / "at_2", 2, diverge, DivergenceError)
+    assert not list(tmp_path.rglob("summary.json"))
+
+
+# ---- photographs that cannot be read ---------------------------------------------------------
+
+
+@pytest.fixture
+def voc(tmp_path):
+    """Configuration and lists of a folder of photographs; the first one is for validation."""
+    root = write_voc(tmp_path / "voc", lists=("train", "val"))
+    overrides = f"data.root={root}", "data.train_list=train", "data.val_list=val"
+    config = tiny_config(*DRAWN, *overrides, config="voc_supervised", start=0)
+    training, validation = load_splits(config)
+    return config, (training, validation.take(1))
+
+
+def share(config, value):
+    training = config.training.model_copy(update={"unreadable_share": value})
+    return config.model_copy(update={"training": training})
+
+
+def test_photographs_that_cannot_be_read_are_left_out(voc, tmp_path, caplog):
+    config, (training, validation) = voc
+    train(config, tmp_path / "known", verbose=False, splits=(training.without({1}), validation))
+    broken = Path(training.image_paths[1])
+    broken.write_bytes(broken.read_bytes()[:-200])
+    some = share(config, 1 / len(training))
+    summary = train(some, tmp_path / "met", verbose=False, splits=(training, validation))
+    assert summary["unreadable"] == [training.ids[1]]
+    assert f"{broken}: " in caplog.text and "1 of" in caplog.text
+    assert_equal(tmp_path / "met", tmp_path / "known")
+    with pytest.raises(UnreadableError, match=str(broken)):
+        train(config, tmp_path / "none", verbose=False, splits=(training, validation))
+
+
+def test_what_was_left_out_is_remembered(voc, tmp_path):
+    """After the last step nothing is read that would tell again."""
+    config, (training, validation) = voc
+    broken = Path(training.image_paths[1])
+    broken.write_bytes(broken.read_bytes()[:-200])
+    some = share(config, 0.5)
+    train(some, tmp_path, verbose=False, splits=(training, validation))
+    RunDirectory(tmp_path).summary_file.unlink()
+    summary = train(some, tmp_path, resume=True, verbose=False, splits=(training, validation))
+    assert summary["unreadable"] == [training.ids[1]]
+
+
+def test_validation_leaves_nothing_out(voc, tmp_path):
+    config, (training, validation) = voc
+    broken = Path(validation.image_paths[0])
+    broken.write_bytes(broken.read_bytes()[:-200])
+    splits = training.without({0}), validation
+    with pytest.raises(UnreadableError, match=f"{broken}: cannot be decoded"):
+        train(share(config, 1.0), tmp_path / "run", verbose=False, splits=splits)
+
+
+def test_the_next_image_stands_in(voc):
+    _, (training, _) = voc
+    ids, last = training.ids, len(training) - 1
+    some = training.without({0, 1, last})
+    assert some.ids == (ids[2], ids[2], *ids[2:last], ids[2])
+    assert some.image_paths[0] == training.image_paths[2]
+    np.testing.assert_array_equal(some.labels[1], training.labels[2])
+    np.testing.assert_array_equal(some.mask(last), training.mask(2))
 
 
 # ---- other inputs ----------------------------------------------------------------------------

@@ -245,6 +245,8 @@ class TrainingConfig(Section):
     xla: Literal["auto", True, False] = "auto"
     mixed_precision: bool = False
     threads: Count | None = None
+    on_divergence: Literal["stop", "last_good"] = "stop"
+    unreadable_share: Fraction = 0.01
 
     @pydantic.model_validator(mode="after")
     def _has_length(self) -> Self:

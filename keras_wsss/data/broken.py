@@ -11,20 +11,20 @@ import tensorflow as tf
 from keras_wsss.data.decode import read_image
 from keras_wsss.data.files import THREADS, check_decodes
 from keras_wsss.data.split import Split
-from keras_wsss.errors import DataError
+from keras_wsss.errors import DataError, UnreadableError
 
 
-def find_broken(split: Split) -> list[str]:
+def find_broken(split: Split) -> dict[int, str]:
     """Decodes every image and map of a split; slow, for when reading has failed.
 
     Returns:
-        One message for each file that cannot be used: the file and the fix.
+        Position of each image that cannot be used -> the file and the fix.
 
     Example:
 
     >>> train, val = wsss.data.load("my_set")
     >>> find_broken(train)
-    []
+    {}
     """
 
     def message(position: int) -> str | None:
@@ -35,7 +35,8 @@ def find_broken(split: Split) -> list[str]:
         return None
 
     with ThreadPoolExecutor(THREADS) as pool:
-        return [text for text in pool.map(message, range(len(split))) if text]
+        texts = pool.map(message, range(len(split)))
+        return {position: text for position, text in enumerate(texts) if text}
 
 
 @contextmanager
@@ -43,7 +44,7 @@ def explain_errors(split: Split) -> Iterator[None]:
     """Turns an error of reading in the ``with`` block into one that names the file.
 
     Raises:
-        DataError: reading failed because of the files :func:`find_broken` found.
+        UnreadableError: reading failed because of the files :func:`find_broken` found.
 
     Example:
 
@@ -57,8 +58,7 @@ def explain_errors(split: Split) -> Iterator[None]:
         broken = find_broken(split)
         if not broken:
             raise
-        more = f" (and {len(broken) - 1} more files)" if len(broken) > 1 else ""
-        raise DataError(broken[0] + more) from error
+        raise UnreadableError(split, broken) from error
 
 
 def _read(split: Split, position: int) -> None:

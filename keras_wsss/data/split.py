@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -115,6 +115,42 @@ class Split:
             return replace(self, mask_paths=paths, read_mask=None)
         # A generated image has no file whose size the mask's could be compared with.
         return replace(self, mask_paths=paths, read_mask=lambda i: read_values(paths[i])[0])
+
+    def without(self, broken: Collection[int]) -> Split:
+        """As many images, where the next one of the list stands in for each that is broken.
+
+        So all others keep their places in every epoch.
+
+        Args:
+            broken: positions, not all there are.
+
+        Example:
+
+        >>> train, val = wsss.data.load("my_set")
+        >>> train.without({0}).ids[0] == train.ids[1]
+        True
+        """
+        whole = [position for position in range(len(self)) if position not in broken]
+        # The first after it that is whole; after the last one, the first of all.
+        used = np.array([*whole, whole[0]])[np.searchsorted(whole, np.arange(len(self)))]
+
+        def chosen(values: tuple[str, ...] | None) -> tuple[str, ...] | None:
+            return values and tuple(values[position] for position in used)
+
+        def reader(read: ReadArray | None) -> ReadArray | None:
+            return read and (lambda position: read(used[position]))
+
+        return replace(
+            self,
+            ids=chosen(self.ids),
+            labels=self.labels[used],
+            image_paths=chosen(self.image_paths),
+            mask_paths=chosen(self.mask_paths),
+            saliency_paths=chosen(self.saliency_paths),
+            read_image=reader(self.read_image),
+            read_mask=reader(self.read_mask),
+            read_saliency=reader(self.read_saliency),
+        )
 
     def batches(
         self,

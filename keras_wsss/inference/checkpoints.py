@@ -13,7 +13,7 @@ import numpy as np
 from keras import ops
 
 from keras_wsss.config import load_run_config, stage_configs
-from keras_wsss.errors import TrainingError, WeightsError, WSSSError
+from keras_wsss.errors import DivergenceError, WeightsError, WSSSError
 from keras_wsss.inference.checkpoint_file import read_file, write_file
 from keras_wsss.methods import WSSSModel, new_model
 from keras_wsss.methods.preset import SETTINGS, WEIGHTS, read_preset, reason
@@ -36,7 +36,7 @@ def taken_from(model, **state):
         Pair of a dict of numpy arrays and the state, with the versions of the libraries.
 
     Raises:
-        TrainingError: a weight is not finite.
+        DivergenceError: a weight is not finite.
     """
     arrays = {
         name: np.array(ops.convert_to_numpy(variable))
@@ -44,7 +44,7 @@ def taken_from(model, **state):
         for name, variable in variables.items()
     }
     if not all(np.isfinite(a).all() for a in arrays.values() if a.dtype.kind == "f"):
-        raise TrainingError(
+        raise DivergenceError(
             f"after step {state['step']} a weight is not finite, so nothing is saved; go on from "
             "the last checkpoint with a lower rate: --resume --set optimizer.learning_rate=..."
         )

@@ -6,7 +6,7 @@ import numpy as np
 def multilabel_f1(tags, predictions):
     """Mean over images of F1 = 2 x hits / (tags + predicted tags).
 
-    An image without any hit counts 0, also when it has no tag and none is predicted.
+    An image without any hit counts 0; one that has no tag, and of which none is predicted, counts 1.
 
     Args:
         tags: array `[N,C]`, > 0 = tag present.
@@ -23,7 +23,7 @@ def multilabel_f1(tags, predictions):
     tags, predictions = np.asarray(tags) > 0, np.asarray(predictions) > 0
     hits = np.sum(tags & predictions, axis=1)
     marked = np.sum(tags, axis=1) + np.sum(predictions, axis=1)
-    return float(np.mean(2 * hits / np.maximum(marked, 1)))
+    return float(np.mean(np.where(marked == 0, 1.0, 2 * hits / np.maximum(marked, 1))))
 
 
 def average_precision(tags, scores):

@@ -10,7 +10,8 @@ import numpy as np
 import tensorflow as tf
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from keras_wsss.errors import InterruptionError, TrainingError
+from keras_wsss.data import explain_errors
+from keras_wsss.errors import DivergenceError, InterruptionError
 from keras_wsss.inference import Predictor, evaluate
 from keras_wsss.inference.contact_sheet import contact_sheet
 
@@ -46,7 +47,7 @@ class StopOnNaN(StepCallback):
         if math.isfinite(logs["loss"]):
             return
         bad = [name for name, value in logs.items() if not math.isfinite(value)]
-        raise TrainingError(
+        raise DivergenceError(
             f"step {self.step - 1}: the loss is not finite ({', '.join(bad)}) on the images "
             f"{', '.join(self.ids_of_step(self.step - 1))}; go on from the last checkpoint with a "
             "lower rate or clipped gradients: keras-wsss train --resume --run-dir "
@@ -132,7 +133,8 @@ class Validation(StepCallback):
             return
         kinds = ("last",)
         if self.split.mask_paths is not None and self.model.settings.trains_decoder:
-            miou = evaluate(self.model, self.split, tags=False)["decoder"]["miou"]
+            with explain_errors(self.split):
+                miou = evaluate(self.model, self.split, tags=False)["decoder"]["miou"]
             self._tell(miou)
             if miou > self.state["best"]:
                 self.state["best"] = miou

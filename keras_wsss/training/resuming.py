@@ -83,4 +83,4 @@ def newest_state(model, run, fresh, accept_changes):
     if not run.checkpoint("best").exists():
         state["best"] = -1.0
     run.forget_metrics_after(state["step"])
-    return {**state, "data": fresh["data"]}
+    return {**fresh, **state, "data": fresh["data"]}

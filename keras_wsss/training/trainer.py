@@ -14,7 +14,7 @@ from keras_wsss.config import (
 from keras_wsss.data import explain_errors, load_splits, step_ids, training_dataset
 from keras_wsss.data.checks import sizes_that_differ
 from keras_wsss.data.contents import contents
-from keras_wsss.errors import ConfigError
+from keras_wsss.errors import ConfigError, DivergenceError, UnreadableError
 from keras_wsss.inference.evaluate_run import evaluate_run
 from keras_wsss.inference.pseudo_labels import FOLDERS, check_labels, write_pseudo_labels
 from keras_wsss.methods import build_model
@@ -134,10 +134,13 @@ def _finished(config, run, digest, source, splits):
     """Summary of a stage that an earlier call has completed, else None."""
     if not run.summary_file.exists():
         return None
+    summary = json.loads(run.summary_file.read_text())
+    if summary["step"] < config.training.steps:  # see training.on_divergence
+        return None
     if config.writes != "none":
         # Only those that are gone.
         write_pseudo_labels(run.path, config, digest, splits, source and source.path)
-    return json.loads(run.summary_file.read_text())
+    return summary
 
 
 def _train_stage(config, run, digest, source, splits, resume, verbose, accept_changes):
@@ -147,34 +150,66 @@ def _train_stage(config, run, digest, source, splits, resume, verbose, accept_ch
     if config.writes != "none":
         for name in FOLDERS.values():
             check_labels(run.path / name, digest)
+    data, diverged = contents(training, validation), None
+    try:
+        told = _trained(config, run, splits, data, resume, verbose, accept_changes)
+    except DivergenceError as error:
+        if config.training.on_divergence == "stop" or not run.has_checkpoint():
+            raise
+        logger.warning("%s. Scores and labels are those of the last checkpoint", error)
+        told, diverged = {"diverged": str(error)}, error
+    if config.writes != "none":
+        labels = write_pseudo_labels(run.path, config, digest, splits, source and source.path)
+        told["written_labels"] = labels
+    scores = evaluate_run(run.path, split=validation, sheet=True, verbose=verbose)
+    summary = {**scores, **told, "peak_memory_mb": peak_memory_mb(), "config_hash": digest}
+    run.write_json(run.summary_file, summary)
+    if diverged:
+        raise diverged
+    return summary
+
+
+def _trained(config, run, splits, data, resume, verbose, accept_changes, broken=frozenset()):
+    """Trains one network, without the photographs at the positions ``broken``.
+
+    Returns:
+        What ``summary.json`` tells of it.
+    """
     started = time.perf_counter()
+    training, validation = splits
     model, strategy = _compiled_model(config, training.class_names)
-    state = {"step": 0, "best": -1.0, "data": contents(training, validation)}
+    state = {"step": 0, "best": -1.0, "data": data, "unreadable": []}
     if resume:
         state = newest_state(model, run, state, accept_changes)
+    state["unreadable"] = sorted({*state["unreadable"], *(training.ids[i] for i in broken)})
     run.write_config(config)
     names = "\n".join(training.class_names)
     run.write(run.classes_file, lambda path: path.write_text(f"{names}\n"))
-
-    steps, begun = config.training.steps, state["step"]
-    if begun < steps:
-        _fit(model, config, run, splits, state, verbose)
+    steps, begun, whole = config.training.steps, state["step"], training.without(broken)
+    try:
+        if begun < steps:
+            _fit(model, config, run, (whole, validation), state, verbose)
+    except UnreadableError as error:
+        broken = broken | error.broken.keys()
+        allowed = config.training.unreadable_share * len(training)
+        if error.split is not whole or len(broken) > allowed:
+            raise
+        for message in error.broken.values():
+            logger.warning("%s", message)
+        logger.warning(
+            "%d of %d photographs cannot be read and are left out (training.unreadable_share)",
+            len(broken),
+            len(training),
+        )
+        # As a training that had known of them from its beginning: it met none until now.
+        return _trained(config, run, splits, data, True, verbose, accept_changes, broken)
     seconds = time.perf_counter() - started
-    labels = None
-    if config.writes != "none":
-        labels = write_pseudo_labels(run.path, config, digest, splits, source and source.path)
-    performance = {
+    return {
         "seconds": round(seconds, 1),
         "images_per_second": round((steps - begun) * config.data.batch_size / seconds, 2),
-        "peak_memory_mb": peak_memory_mb(),
         "replicas": strategy.num_replicas_in_sync,
+        "unreadable": state["unreadable"],
     }
-    scores = evaluate_run(run.path, split=validation, sheet=True, verbose=verbose)
-    summary = {**scores, **performance, "config_hash": digest}
-    if labels is not None:
-        summary["written_labels"] = labels
-    run.write_json(run.summary_file, summary)
-    return summary
 
 
 def _fit(model, config, run, splits, state, verbose):
