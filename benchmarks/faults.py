@@ -32,10 +32,11 @@ VERDICTS = "lost", "different", "traceback", "hang"
 
 @dataclass
 class Whole:
-    """A victim, what it left undisturbed, and the seconds it took."""
+    """A victim, a copy of what it left undisturbed, and the seconds it took."""
 
     victim: object
     output: Path
+    left: object
     seconds: float
 
     def gone_on(self, output):
@@ -45,7 +46,7 @@ class Whole:
 
     def difference(self, output):
         """``different`` where it has left something else, else None."""
-        return None if self.victim.left(output) == self.victim.left(self.output) else "different"
+        return None if self.victim.left(output) == self.left else "different"
 
 
 def failure(code, told, *good):
@@ -74,11 +75,11 @@ def main():
                 f"{kind}: {name}", {"tried": 0, **dict.fromkeys(VERDICTS, 0)}
             )
             while told["tried"] < max(1, round(count * options.share)):
-                if name not in wholes:
-                    wholes[name] = undisturbed(victims[name], Path(folder, "whole", name))
-                number = told["tried"]
-                output = Path(folder, "hit")
+                number, output = told["tried"], Path(folder, "out")
                 shutil.rmtree(output, ignore_errors=True)
+                if name not in wholes:
+                    copy = Path(folder, "whole", name)
+                    wholes[name] = undisturbed(victims[name], output, copy)
                 draw = random.Random(f"{kind} {name} {number}")
                 verdict = KINDS[kind](draw, wholes[name], output)
                 told["tried"] += 1
@@ -90,13 +91,13 @@ def main():
     print(json.dumps(report["faults"], indent=2))
 
 
-def undisturbed(victim, output):
-    """A victim that nothing hits."""
-    output.parent.mkdir(exist_ok=True)
+def undisturbed(victim, output, copy):
+    """A victim that nothing hits; ``output`` is free again."""
     code, told, seconds = called(victim.command(output))
     if code != 0:
-        raise SystemExit(f"{output.name} does not end well where nothing hits it: {told}")
-    return Whole(victim, output, seconds)
+        raise SystemExit(f"{copy.name} does not end well where nothing hits it: {told}")
+    shutil.move(output, copy)
+    return Whole(victim, copy, victim.left(copy), seconds)
 
 
 # ---- the blows ---------------------------------------------------------------------------------

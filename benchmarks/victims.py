@@ -153,9 +153,9 @@ def made(folder):
     for name, colour in (("red", 0), ("green", 1)):
         Path(photographs, name).mkdir(parents=True)
         for number in range(6):
-            picture = draw.integers(0, 80, (48, 64, 3), np.uint8)
-            top, left = draw.integers(0, 20, 2)
-            picture[top : top + 25, left : left + 30, colour] += 150
+            picture = draw.integers(0, 80, (96, 128, 3), np.uint8)
+            top, left = draw.integers(0, 40, 2)
+            picture[top : top + 50, left : left + 60, colour] += 150
             Image.fromarray(picture).save(photographs / name / f"{number}.png")
     importing = Writing(("import", str(photographs)), overwrite=True)
     small = SMALL | {"training.steps": 12}
@@ -167,7 +167,7 @@ def made(folder):
     }
     data, run = Path(folder, "data"), Path(folder, "photographs_run")
     settings = SMALL | {"data.root": data, "training.steps": 6}
-    for begin in (importing.command(data), Training("photos_tscd", settings).command(run)):
+    for begin in (importing.command(data), Training("photos_bmp", settings).command(run)):
         code, told, _ = called(begin)
         if code != 0:
             raise SystemExit(told)
