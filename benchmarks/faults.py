@@ -75,7 +75,8 @@ def main():
                 f"{kind}: {name}", {"tried": 0, **dict.fromkeys(VERDICTS, 0)}
             )
             while told["tried"] < max(1, round(count * options.share)):
-                number, output = told["tried"], Path(folder, "out")
+                number, output = told["tried"], Path(folder, "disk", "out")
+                output.parent.mkdir(exist_ok=True)
                 shutil.rmtree(output, ignore_errors=True)
                 if name not in wholes:
                     copy = Path(folder, "whole", name)
@@ -154,18 +155,18 @@ def damages(draw, whole, output):
 
 def full_disks(draw, whole, output):
     """A disk with so little room; then there is room again. Needs the right to mount."""
-    output.mkdir()
     size = sum(path.stat().st_size for path in whole.output.rglob("*") if path.is_file())
     room = f"size={draw.randint(8, round(size / 1024))}k"
-    subprocess.run(["mount", "-t", "tmpfs", "-o", room, "tmpfs", str(output)], check=True)
+    disk = str(output.parent)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", room, "tmpfs", disk], check=True)
     try:
-        code, told, _ = called(whole.victim.command(output / "out"))
+        code, told, _ = called(whole.victim.command(output))
         if verdict := failure(code, told, 0, 2):
             return verdict
-        subprocess.run(["mount", "-o", "remount,size=1g", str(output)], check=True)
-        return whole.gone_on(output / "out")
+        subprocess.run(["mount", "-o", "remount,size=1g", disk], check=True)
+        return whole.gone_on(output)
     finally:
-        subprocess.run(["umount", str(output)], check=True)
+        subprocess.run(["umount", disk], check=True)
 
 
 def pairs(draw, whole, output):
