@@ -10,7 +10,7 @@ import io
 import logging
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -194,8 +194,7 @@ def _spelled(tags: Sequence[str], spelled: dict[str, str], where: str) -> tuple[
     tags = [tag for tag in tags if not is_background(tag)]
     for tag in tags:
         if plain(tag) not in spelled:
-            parts = [part for part in SEVERAL.split(plain(tag)) if part]
-            if len(parts) > 1 and set(parts) <= spelled.keys():
+            if are_several(tag, spelled.keys()):
                 raise DataError(f"{where}: {tag.strip()!r} are several tags; separate them by ';'")
             raise DataError(
                 f"{where}: the tag {tag.strip()!r} is in no class list"
@@ -203,6 +202,22 @@ def _spelled(tags: Sequence[str], spelled: dict[str, str], where: str) -> tuple[
                 "classes.txt beside the tags (one name a line, in the order of the mask ids)"
             )
     return tuple(dict.fromkeys(spelled[plain(tag)] for tag in tags))
+
+
+def are_several(tag: str, known: Set[str]) -> bool:
+    """Whether a tag is made of known ones, joined by what separates no tags here.
+
+    Args:
+        tag: as it is written.
+        known: :func:`~keras_wsss.class_names.plain` tags.
+
+    Example:
+
+    >>> are_several("Cat/dog", {"cat", "dog"}), are_several("hot dog", {"cat", "dog"})
+    (True, False)
+    """
+    parts = [part for part in SEVERAL.split(plain(tag)) if part]
+    return len(parts) > 1 and known >= set(parts)
 
 
 def _shown(value: Any) -> str:

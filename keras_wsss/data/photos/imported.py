@@ -33,7 +33,9 @@ def read_imported(path: Path) -> Source:
     >>> read_imported(Path("my_set")).class_names
     ('cat', 'dog')
     """
-    source = read_table(path / TABLE, *read_rows(path / TABLE), path / PHOTOS, "tags", SEPARATOR)
+    table = path / TABLE
+    header, rows = read_rows(table)
+    source = read_table(table, header, rows, path / PHOTOS, "tags", SEPARATOR, exact_ids=True)
     masks = files_by_stem(path / MASKS, (".png",))
     return replace(
         source,

@@ -65,6 +65,8 @@ class PhotoFiles:
 
     Args:
         root: is searched with all its sub-folders.
+        exact_ids: whether a name is first of all a file name without its suffix, as the ids are
+            that an import writes: ``img.jpg`` then means ``img.jpg.webp``, if it is there.
 
     Attributes:
         paths: of the photographs, in a fixed order.
@@ -80,7 +82,7 @@ class PhotoFiles:
     {'cat/1': 'photos/cat/1.jpg'}
     """
 
-    def __init__(self, root: Path):
+    def __init__(self, root: Path, *, exact_ids: bool = False):
         if not root.is_dir():
             raise DataError(f"{root}: no such folder; change data.images (--images)")
         self.root = root
@@ -101,6 +103,8 @@ class PhotoFiles:
         for path in self.paths:
             self._by_name.setdefault(plain(path.name), []).append(path)
             self._by_stem.setdefault(plain(path.stem), []).append(path)
+        both = self._by_name, self._by_stem
+        self._first, self._second = both[::-1] if exact_ids else both
 
     def relative(self, path: Path) -> str:
         """A photograph's path within the folder."""
@@ -109,7 +113,7 @@ class PhotoFiles:
     def called(self, name: str) -> list[Path]:
         """Photographs of that file name, with or without its suffix; folders do not count."""
         last = (_parts(name) or [""])[-1]
-        found = self._by_name.get(last) or self._by_stem.get(last)
+        found = self._first.get(last) or self._second.get(last)
         stem, suffix = os.path.splitext(last)
         if not found and suffix in PHOTO_SUFFIXES:  # it was converted since
             found = self._by_stem.get(stem)
@@ -166,7 +170,7 @@ class PhotoFiles:
         return chosen
 
     def _check_one_name_each(self, found: Mapping[str, Path], names: Mapping[str, str]) -> None:
-        """Names that only differ in their folders are different photographs."""
+        """Names that only differ in their folders or in their suffix are different photographs."""
         first: dict[Path, str] = {}
         for name, path in found.items():
             other = first.setdefault(path, name)
@@ -177,6 +181,13 @@ class PhotoFiles:
                     f"{names[name]}: {name!r} and {other!r} ({names[other]}) are two photographs, "
                     f"but there is only {self.relative(path)}; keep the folders of the names below "
                     f"{self.root}"
+                )
+            suffixes = {os.path.splitext(_parts(each)[-1])[1] for each in (name, other)}
+            if len(suffixes & set(PHOTO_SUFFIXES)) > 1:
+                raise DataError(
+                    f"{names[name]}: {name!r} and {other!r} ({names[other]}) are two photographs, "
+                    f"but there is only {self.relative(path)}; add the other one, or take its name "
+                    "out"
                 )
 
 

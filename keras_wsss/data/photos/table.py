@@ -8,10 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from keras_wsss.class_names import plain
 from keras_wsss.data.classes import listed_classes
 from keras_wsss.data.photos.rows import Row
 from keras_wsss.data.photos.scan import PHOTO_SUFFIXES, PhotoFiles, examples
 from keras_wsss.data.photos.source import Entry, Source, assemble
+from keras_wsss.data.tables import are_several
 from keras_wsss.errors import DataError
 
 ID_COLUMNS = frozenset(
@@ -30,11 +32,13 @@ def read_table(
     images: Path | None = None,
     tags_column: str | None = None,
     separator: str | None = None,
+    *,
+    exact_ids: bool = False,
 ) -> Source:
     """Reads a CSV, TSV, XLSX or JSONL table.
 
-    The column of the images is the one called ``id``, ``file``, ``image`` ... whose cells are
-    photographs; that of the tags is called ``tags``, ``labels``, ``class`` ..., or there is one
+    The column of the images is the one that holds names of files, or else the one called ``id``,
+    ``file``, ``image`` ... whose cells are photographs; that of the tags is called ``tags``, ``labels``, ``class`` ..., or there is one
     column for each class with 0 and 1. A ``classes.txt`` beside it is the list of classes.
 
     Args:
@@ -44,12 +48,14 @@ def read_table(
         images: folder of the photographs; None: that of the table.
         tags_column: the column of the tags; None: recognised.
         separator: of tags in a cell; None: recognised, one of ``;``, ``|`` and ``,``.
+        exact_ids: see :class:`~keras_wsss.data.photos.scan.PhotoFiles`.
 
     Returns:
         :class:`~keras_wsss.data.photos.source.Source`.
 
     Raises:
-        DataError: no such columns, or no row has a photograph.
+        DataError: no such columns, or several that disagree; no row has a photograph; or a cell
+            may hold one tag or several.
 
     Example:
 
@@ -58,8 +64,9 @@ def read_table(
     >>> [photo.tags for photo in read_table(path, *read_rows(path)).photographs]
     [('cat',), ('cat', 'dog')]
     """
-    files = PhotoFiles(images or path.parent)
-    id_column = _id_column(path, header, rows, files)
+    files = PhotoFiles(images or path.parent, exact_ids=exact_ids)
+    id_column = _id_column(path, header, rows, files, tags_column)
+    listed = listed_classes(path.parent)
     warnings: list[str] = []
     if tags_column and tags_column not in header:
         raise DataError(
@@ -67,8 +74,8 @@ def read_table(
             "data.tags_column (--tags-column)"
         )
     if columns := [tags_column] if tags_column else _tag_columns(path, header, id_column):
-        cells = [row.cells[name] for row in rows for name in columns]
-        each = iter(_separated(cells, separator, warnings))
+        cells = [(row.cells[name], row.where) for row in rows for name in columns]
+        each = iter(_separated(cells, separator, warnings, listed))
         tags = [tuple(tag for _ in columns for tag in next(each)) for _ in rows]
         taken = f"tags: {', '.join(columns)}"
     else:
@@ -81,7 +88,13 @@ def read_table(
             )
         tags = [tuple(n for n in columns if text_of(row.cells[n]).lower() in YES) for row in rows]
         taken = f"classes: {', '.join(columns)}"
-        if ignored := [name for name in header if name not in (id_column, *columns)]:
+        ignored = [name for name in header if name not in (id_column, *columns)]
+        if counts := [name for name in ignored if _holds_counts(name, rows)]:
+            raise DataError(
+                f"{path}: the column {counts[0]!r} holds numbers above 1 beside 0, where columns "
+                "of classes hold 0 and 1; write 1 for each of them, or take the column out"
+            )
+        if ignored:
             taken += f" (not {', '.join(ignored)}, which hold more than 0 and 1)"
     named = [
         Entry(text_of(row.cells[id_column]), own, row.where)
@@ -94,43 +107,65 @@ def read_table(
         path,
         files,
         [entry for entry in named if entry.name],
-        listed_classes(path.parent),
+        listed,
         called=f"the names in column {id_column!r}",
         taken=f"columns of images: {id_column}; {taken}",
         warnings=warnings,
     )
 
 
-def _id_column(path: Path, header: Sequence[str], rows: Sequence[Row], files: PhotoFiles) -> str:
-    """The column whose cells are most often photographs; one with a known name comes first."""
-
-    def fit(name: str) -> tuple[int, int]:
-        cells = [text_of(row.cells[name]) for row in rows]
-        # Of two that fit, file names say more than numbers.
-        whole = sum(cell.lower().endswith(PHOTO_SUFFIXES) for cell in cells)
-        return sum(bool(files.called(cell)) for cell in cells), whole
-
+def _id_column(
+    path: Path,
+    header: Sequence[str],
+    rows: Sequence[Row],
+    files: PhotoFiles,
+    tags_column: str | None,
+) -> str:
+    """The column whose cells are photographs: whole file names say most, then its own name."""
     named = [name for name in header if _plain(name) in ID_COLUMNS]
-    if named and fit(best := max(named, key=fit))[0]:
-        return best
-    best = max(header, key=fit)
-    if 2 * fit(best)[0] >= len(rows):
-        return best
-    if named:
-        return named[0]  # the message will show what is in it
-    raise DataError(
-        f"{path}: no column names photographs of {files.root}; it has {', '.join(header)}, and "
-        f"none is called {', '.join(sorted(ID_COLUMNS))}. The first line must name the columns"
-    )
+    # Numbers of classes, and 0 and 1, may be called as photographs are.
+    others = [n for n in header if not (n == tags_column or _kind(n) in TAG_COLUMNS)]
+    columns = named + [n for n in others if n not in named and not _is_class(n, rows)]
+    cells = {name: [text_of(row.cells[name]) for row in rows] for name in columns}
+    meant = {name: [files.called(cell) for cell in own] for name, own in cells.items()}
+
+    def fit(name: str) -> tuple[bool, bool, int]:
+        pairs = [pair for pair in zip(cells[name], meant[name], strict=True) if pair[1]]
+        whole = sum(cell.lower().endswith(PHOTO_SUFFIXES) for cell, _ in pairs)
+        return 2 * whole >= len(rows), bool(pairs) and name in named, len(pairs)
+
+    fits = {name: fit(name) for name in columns}
+    best = max(columns, key=lambda name: fits[name], default="")
+    if not best or (best not in named and 2 * fits[best][2] < len(rows)):
+        if named:
+            return named[0]  # the message will show what is in it
+        raise DataError(
+            f"{path}: no column names photographs of {files.root}; it has {', '.join(header)}, and "
+            f"none is called {', '.join(sorted(ID_COLUMNS))}. The first line must name the columns"
+        )
+    if best not in named and files.called(best):
+        raise DataError(
+            f"{path}: the first line seems to be data ({best!r} is a photograph); write a line "
+            "with the names of the columns above it: file,tags"
+        )
+    for other in (name for name in columns if name != best and fits[name] == fits[best]):
+        for number, row in enumerate(rows):
+            one, two = meant[best][number], meant[other][number]
+            if one and two and not set(one) & set(two):
+                raise DataError(
+                    f"{path}: the columns {best!r} and {other!r} both name photographs, and "
+                    f"disagree ({row.where.rpartition(', ')[2]}: {cells[best][number]!r} and "
+                    f"{cells[other][number]!r}); take one of them out"
+                )
+    return best
 
 
 def _tag_columns(path: Path, header: Sequence[str], id_column: str) -> list[str]:
     """The column of the tags, or several that are numbered: ``tag 1``, ``tag 2``."""
     kinds: dict[str, list[str]] = {}
     for name in header:
-        kind = re.sub(r"_?\d+$", "", _plain(name))
-        if name != id_column and kind in TAG_COLUMNS:
-            kinds.setdefault(kind, []).append(name)
+        if name != id_column and _kind(name) in TAG_COLUMNS:
+            kinds.setdefault(_kind(name), []).append(name)
     if len(kinds) > 1:
         found = [name for names in kinds.values() for name in names]
         raise DataError(
@@ -149,9 +184,20 @@ def _plain(name: str) -> str:
     return re.sub(r"[\s-]+", "_", name.strip()).casefold()
 
 
+def _kind(name: str) -> str:
+    """Name of a column without its number."""
+    return re.sub(r"_?\d+$", "", _plain(name))
+
+
 def _is_class(name: str, rows: Sequence[Row]) -> bool:
     cells = {text_of(row.cells[name]).lower() for row in rows}
     return cells <= YES | NO and cells != {""}
+
+
+def _holds_counts(name: str, rows: Sequence[Row]) -> bool:
+    """Whether a column says how often something is there: whole numbers, 0 among them."""
+    cells = {text_of(row.cells[name]).lower() for row in rows}
+    return "0" in cells and all(cell in YES | NO or cell.isdecimal() for cell in cells)
 
 
 def text_of(cell: Any) -> str:
@@ -164,25 +210,38 @@ def text_of(cell: Any) -> str:
 
 
 def _separated(
-    cells: Sequence[Any], separator: str | None, warnings: list[str]
+    cells: Sequence[tuple[Any, str]],
+    separator: str | None,
+    warnings: list[str],
+    classes: Sequence[str],
 ) -> list[tuple[str, ...]]:
     """Tags of each cell. One character separates in the whole column: others may be in a name."""
-    listed = [_listed(cell) for cell in cells]
-    texts = [text_of(cell) for cell, own in zip(cells, listed, strict=True) if own is None]
+    listed = [_listed(cell) for cell, _ in cells]
+    texts = [text_of(cell) for (cell, _), own in zip(cells, listed, strict=True) if own is None]
     used = [each for each in SEPARATORS if any(each in text for text in texts)]
     if separator:
         used = [separator]
+    pattern = "|".join(map(re.escape, (*used[:1], "\n")))
+    found = []
+    for (cell, _), own in zip(cells, listed, strict=True):
+        tags = own if own is not None else re.split(pattern, text_of(cell))
+        found.append(tuple(dict.fromkeys(tag.strip() for tag in tags if tag.strip())))
+    known = {plain(tag) for tags in (classes, *found) for tag in tags}
+    meant = set(map(plain, classes))
+    for (_, where), own, tags in zip(cells, listed, found, strict=True):
+        for tag in tags if own is None else ():
+            if plain(tag) not in meant and are_several(tag, known):
+                raise DataError(
+                    f"{where}: {tag!r} are several tags; separate them by "
+                    f"{(*used, SEPARATORS[0])[0]!r}. If it is one, list all classes in "
+                    f"classes.txt beside the table"
+                )
     if len(used) > 1:
         odd = [text for text in texts if used[1] in text]
         warnings.append(
             f"tags are separated by {used[0]!r}; {used[1]!r} is taken as a part of names: "
             f"{examples(map(repr, odd))}"
         )
-    pattern = "|".join(map(re.escape, (*used[:1], "\n")))
-    found = []
-    for cell, own in zip(cells, listed, strict=True):
-        tags = own if own is not None else re.split(pattern, text_of(cell))
-        found.append(tuple(dict.fromkeys(tag.strip() for tag in tags if tag.strip())))
     return found
 
 

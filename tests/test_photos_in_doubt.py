@@ -1,0 +1,104 @@
+"""What can be understood in two ways is refused, and what lies beside the tags is not in the way."""
+
+import json
+
+import numpy as np
+import pytest
+from test_photos import coco, read, tags_of, write_cvat_masks, write_photos
+
+from keras_wsss.data.photos.importing import import_photos
+from keras_wsss.data.photos.labels import label
+from keras_wsss.data.photos.recognise import find_source
+from keras_wsss.errors import DataError
+
+
+@pytest.fixture
+def four(tmp_path):
+    return write_photos(tmp_path, "1.jpg", "2.jpg", "3.jpg", "4.jpg")
+
+
+# ---- which column, which photograph ----------------------------------------------------------
+
+
+def test_whole_file_names_say_more_than_the_name_of_a_column(four):
+    source = read(four, "id,Datei,tags\n1,3.jpg,cat\n2,4.jpg,dog\n3,1.jpg,cat\n4,2.jpg,dog\n")
+    assert source.taken.startswith("columns of images: Datei")
+    assert tags_of(source)["1.jpg"] == tags_of(source)["3.jpg"] == ("cat",)
+    source = read(four, "id,Datei,tags\n1,3.jpg,cat\n2,4.jpg,dog\n")
+    assert tags_of(source) == {"1.jpg": None, "2.jpg": None, "3.jpg": ("cat",), "4.jpg": ("dog",)}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("id,image,tags\n1,3,cat\n2,4,dog\n", "'id' and 'image'.*line 2: '1' and '3'"),
+        ("Bild,Datei,tags\n1.jpg,3.jpg,cat\n", "'Bild' and 'Datei'.*line 2: '1.jpg' and '3.jpg'"),
+        ("nr,alter,tags\n1,3,cat\n2,4,dog\n", "'nr' and 'alter'"),
+    ],
+)
+def test_two_columns_of_photographs_that_disagree(four, text, message):
+    with pytest.raises(DataError, match=f"tags.csv: the columns {message}.*take one .*out"):
+        read(four, text)
+
+
+def test_two_columns_of_photographs_that_agree(four):
+    source = read(four, "image,path,tags\n1,set/1.jpg,cat\n2,set/2.jpg,dog\n")
+    assert tags_of(source)["2.jpg"] == ("dog",)
+
+
+def test_columns_of_classes_name_no_photographs(tmp_path):
+    write_photos(tmp_path, "0.jpg", "1.jpg", "2.jpg")
+    assert tags_of(read(tmp_path, "cat,nummer,dog\n1,2,0\n0,1,1\n1,0,1\n")) == {
+        "0.jpg": ("cat", "dog"),
+        "1.jpg": ("dog",),
+        "2.jpg": ("cat",),
+    }
+
+
+def test_two_files_of_a_table_are_not_one_photograph(four):
+    """Of what was converted since only one file is there."""
+    assert tags_of(read(four, "file,tags\n1.png,cat\n2.jpg,dog\n"))["1.jpg"] == ("cat",)
+    with pytest.raises(DataError, match=r"line 3: '1\.png' and '1\.jpg' .*only 1\.jpg"):
+        read(four, "file,tags\n1.jpg,cat\n1.png,dog\n2.jpg,dog\n")
+
+
+def test_an_imported_set_is_read_as_it_was_written(tmp_path):
+    """The id img.jpg is that of the file img.jpg.webp, not of img.jpg."""
+    write_photos(tmp_path / "photos", "cat/img.jpg", "cat/2.jpg", "dog/img.jpg.webp", "dog/4.jpg")
+    import_photos(tmp_path / "photos", tmp_path / "set")
+    tags = tags_of(find_source(tmp_path / "set"))
+    assert tags["photos/img.jpg"] == ("cat",) and tags["photos/img.jpg.webp"] == ("dog",)
+
+
+# ---- tags ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("joined", ["cat/dog", "cat dog", "Cat + dog", "dog & cat"])
+def test_tags_that_are_joined_otherwise(four, joined):
+    text = f"file,tags\n1.jpg,cat\n2.jpg,dog\n3.jpg,{joined}\n"
+    with pytest.raises(DataError, match=r"line 4: '.*' are several tags.*';'.*classes\.txt"):
+        read(four, text)
+    (four / "classes.txt").write_text(f"cat\ndog\n{joined}\n")  # somebody has meant it
+    assert tags_of(read(four, text))["3.jpg"] == (joined,)
+
+
+def test_names_of_several_words_are_tags(four):
+    source = read(four, "file,tags\n1.jpg,red car\n2.jpg,car\n3.jpg,red car;dog\n")
+    assert source.class_names == ("red car", "car", "dog")
+
+
+def test_a_column_of_counts_is_not_passed_over(four):
+    text = "file,cat,dog,camera\n1,1,0,a\n2,0,2,b\n3,1,0,a\n4,0,1,a\n"
+    with pytest.raises(DataError, match=r"tags\.csv: the column 'dog' holds numbers above 1"):
+        read(four, text)
+    source = read(four, text.replace("2,0,2", "2,0,1"))
+    assert source.class_names == ("cat", "dog") and "not camera" in source.taken
+    years = read(four, "file,cat,year\n1,1,2020\n2,0,2021\n")
+    assert years.class_names == ("cat",) and "not year" in years.taken
+
+
+def test_a_table_without_a_line_of_names(four):
+    (four / "tags.csv").write_text("1.jpg,cat\n2.jpg,dog\n3.jpg,cat\n")
+    for column in (None, "cat"):
+        with pytest.raises(DataError, match=r"tags\.csv: the first line seems to be data"):
+            find_source(four / "tags.csv", tags_column=column)
