@@ -98,6 +98,27 @@ def test_of_several_annotators_the_first_counts_or_the_truth(export, tmp_path):
     assert not any("several annotators" in warning for warning in summary["warnings"])
 
 
+def test_regions_of_the_background_are_no_class(export, tmp_path):
+    path, tasks = export
+    tasks = json.loads(json.dumps(tasks).replace('"cat"', '"Background"'))
+    summary, found = imported((path, tasks), tmp_path / "set")
+    both = masks()["both"]
+    np.testing.assert_array_equal(found["both"], np.where(both == 1, 0, both))
+    assert "Background" not in summary["classes"]
+
+
+@pytest.mark.parametrize("used", [True, False], ids=["of other images", "of none"])
+def test_regions_of_tags_that_were_outvoted_are_dropped(export, tmp_path, used):
+    both, one, _ = (task["annotations"] for task in export[1])
+    cat, dog = both[0]["result"][:2]
+    if not used:  # else no other image has the class
+        both[0]["result"] = [dog]
+    one[0]["result"].append(cat)
+    one += 2 * [{"result": [dog]}]
+    _, found = imported(export, tmp_path / "set")
+    np.testing.assert_array_equal(found["one"], masks()["one"])
+
+
 def test_a_tag_without_region_makes_no_mask(export, tmp_path):
     """The rest of the photograph would pass for background."""
     chosen = {"from_name": "what", "type": "choices", "value": {"choices": ["cat"]}}

@@ -26,6 +26,7 @@ from keras_wsss.data.photos.importing import import_photos
 from keras_wsss.data.photos.reader import load_photos
 from keras_wsss.data.voc import load_voc
 from keras_wsss.errors import DataError
+from keras_wsss.inference.label_formats import LabelledPhoto, write_labels
 
 CLASSES = ("cat", "dog", "horse")
 
@@ -593,6 +594,31 @@ def test_fix_of_photographs_is_read_by_the_reader(folders, tmp_path):
     # A source without lists is divided by its import.
     write_cleaned(check(data_of(folders)), tmp_path / "source")
     assert import_photos(tmp_path / "source", tmp_path / "again")["images"] == 24
+
+
+def test_fix_keeps_masks_in_colours(tmp_path):
+    masks = write_cvat_masks(tmp_path / "task")
+    write_cleaned(check(data_of(tmp_path / "task", untagged="negative")), tmp_path / "cleaned")
+    for number, expected in enumerate(masks, start=1):
+        with Image.open(tmp_path / f"cleaned/masks/{number}.png") as found:
+            np.testing.assert_array_equal(np.array(found), expected)
+    summary = import_photos(tmp_path / "cleaned", tmp_path / "set")
+    assert summary["masks"] == 3 and list(summary["classes"]) == ["cat", "dog"]
+
+
+def test_fix_keeps_masks_that_were_drawn(tmp_path):
+    photos, drawn = [], np.zeros((48, 64), np.uint8)
+    drawn[9:20] = 2
+    for name in ("a", "b"):
+        large(64, 48).save(tmp_path / f"{name}.png")
+        photos.append(LabelledPhoto(name, tmp_path / f"{name}.png", drawn))
+    write_labels(photos, ["cat", "dog"], "label-studio", tmp_path / "project")
+    export = tmp_path / "project/tasks.json"
+    export.write_text(export.read_text().replace('"predictions"', '"annotations"'))
+    write_cleaned(check(data_of(export, images=export.parent / "images")), tmp_path / "cleaned")
+    with Image.open(tmp_path / "cleaned/masks/a.png") as found:
+        np.testing.assert_array_equal(np.array(found), drawn)
+    assert (tmp_path / "cleaned/classes.txt").read_text() == "cat\ndog\n"
 
 
 def test_fix_that_fails_leaves_nothing(root, tmp_path, monkeypatch):

@@ -13,6 +13,8 @@ from test_photos import write_cvat_masks, write_photos
 
 from keras_wsss.__main__ import main
 from keras_wsss.data import load
+from keras_wsss.data.checking.check import check
+from keras_wsss.data.checking.source import data_of
 from keras_wsss.data.photos import convert, importing
 from keras_wsss.data.photos.importing import import_photos
 from keras_wsss.errors import ConfigError, DataError
@@ -238,6 +240,44 @@ def test_output_is_not_overwritten_unasked(photos, tmp_path):
     with pytest.raises(ConfigError, match="letters: is there already and was not written by this"):
         import_photos(photos, tmp_path / "letters", overwrite=True)
     assert len(list(photos.rglob("*.jpg"))) == 20
+
+
+@pytest.mark.parametrize("name", ["tags.csv", "val.txt", "masks/cat_1.png", "photos/new.jpg"])
+def test_work_by_hand_is_not_overwritten(photos, tmp_path, name):
+    folder = tmp_path / "set"
+    import_photos(photos, folder)
+    edited = folder / name
+    edited.parent.mkdir(exist_ok=True)
+    edited.write_text("mine")
+    later = (folder / "import.json").stat().st_mtime_ns + 10**9
+    os.utime(edited, ns=(later, later))
+    with pytest.raises(ConfigError, match=f"{name}: was written after the import.*delete"):
+        import_photos(photos, folder, overwrite=True)
+    assert edited.read_text() == "mine"
+    edited.unlink()
+    import_photos(photos, folder, overwrite=True)
+
+
+def test_photographs_edited_at_their_source_may_be_overwritten(photos, tmp_path):
+    import_photos(photos, tmp_path / "set", link=True)
+    later = (tmp_path / "set/import.json").stat().st_mtime_ns + 10**9
+    os.utime(photos / "cat/1.jpg", ns=(later, later))
+    import_photos(photos, tmp_path / "set", overwrite=True)
+
+
+def test_photographs_beside_folders_of_classes(photos, tmp_path):
+    """They are left out, unless the user says that nothing is on them."""
+    (photos / "cat/1.jpg").rename(photos / "loose.jpg")
+    (photos / "broken.jpg").write_bytes(b"")
+    summary = import_photos(photos, tmp_path / "plain")
+    assert summary["images"] == 19 and summary["negatives"]["images"] == 0
+    summary = import_photos(photos, tmp_path / "set", untagged="negative")
+    assert summary["images"] == 20 and summary["negatives"]["images"] == 1
+    assert [each["name"] for each in summary["dropped"]] == ["broken.jpg"]
+    (photos / "broken.jpg").unlink()
+    assert not check(data_of(photos, untagged="negative")).contents.unlisted
+    train, val = load(photos, "photos", untagged="negative")
+    assert "loose" in {*train.ids, *val.ids}
 
 
 def test_output_within_the_source_does_not_count(photos):

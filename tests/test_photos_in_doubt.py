@@ -1,10 +1,7 @@
-"""What can be understood in two ways is refused, and what lies beside the tags is not in the way."""
+"""What can be understood in two ways is refused, and what lies beside tags is not in the way."""
 
-import json
-
-import numpy as np
 import pytest
-from test_photos import coco, read, tags_of, write_cvat_masks, write_photos
+from test_photos import read, tags_of, write_photos
 
 from keras_wsss.data.photos.importing import import_photos
 from keras_wsss.data.photos.labels import label
@@ -78,6 +75,9 @@ def test_tags_that_are_joined_otherwise(four, joined):
     text = f"file,tags\n1.jpg,cat\n2.jpg,dog\n3.jpg,{joined}\n"
     with pytest.raises(DataError, match=r"line 4: '.*' are several tags.*';'.*classes\.txt"):
         read(four, text)
+    (four / "classes.txt").write_text("cat\ndog\n")
+    with pytest.raises(DataError, match=r"line 4: '.*' are several tags.*';'"):
+        label(read(four, text))
     (four / "classes.txt").write_text(f"cat\ndog\n{joined}\n")  # somebody has meant it
     assert tags_of(read(four, text))["3.jpg"] == (joined,)
 
@@ -102,3 +102,14 @@ def test_a_table_without_a_line_of_names(four):
     for column in (None, "cat"):
         with pytest.raises(DataError, match=r"tags\.csv: the first line seems to be data"):
             find_source(four / "tags.csv", tags_column=column)
+
+
+def test_labels_of_ignored_pixels_are_no_classes(four):
+    image = '<image id="{0}" name="{0}.jpg"><polygon label="{1}"/><box label="ignore"/></image>'
+    labels = "".join(f"<label><name>{n}</name></label>" for n in ("cat", "ignore", "background"))
+    images = image.format(1, "cat") + image.format(2, "background") + image.format(3, "ignore")
+    (four / "annotations.xml").write_text(
+        f"<annotations><meta><task><labels>{labels}</labels></task></meta>{images}</annotations>"
+    )
+    found = label(find_source(four), untagged="negative")
+    assert found.class_names == ("cat",) and found.labels.ravel().tolist() == [1, 0, 0]

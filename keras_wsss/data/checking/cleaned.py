@@ -10,11 +10,13 @@ from pathlib import Path
 from keras_wsss.data.checking.check import Report
 from keras_wsss.data.checking.contents import Contents, Item
 from keras_wsss.data.photos import imported
+from keras_wsss.data.photos.importing import ids_of_mask
 from keras_wsss.data.tables import write_csv
 from keras_wsss.data.text import write_lines
 from keras_wsss.data.voc import IMAGES, LISTS, MASKS
 from keras_wsss.errors import DataError
 from keras_wsss.output import new_folder
+from keras_wsss.pictures import save_mask
 
 NOTE = "left_out.csv"
 BEYOND_LISTS = ("missing-list", "unreadable-list", "empty-list", "unreadable-tags")
@@ -92,13 +94,13 @@ def _write(contents: Contents, kept: list[Item], lists: dict[str, list[str]], fo
     voc = contents.kind == "voc"
     images = folder / (IMAGES if voc else imported.PHOTOS)
     masks = folder / (MASKS if voc else imported.MASKS)
-    has_masks = contents.mask_colours is None and any(item.mask_path for item in kept)
+    has_masks = any(item.mask_path or item.brushes is not None for item in kept)
     for each in (images, folder / LISTS if voc else folder, *([masks] if has_masks else [])):
         each.mkdir(parents=True, exist_ok=True)
     for item in kept:
-        for path, target in ((item.path, images), (item.mask_path if has_masks else None, masks)):
-            if path is not None:
-                os.symlink(path.resolve(), target / f"{item.id}{path.suffix}")
+        if item.path is not None:
+            os.symlink(item.path.resolve(), images / f"{item.id}{item.path.suffix}")
+            _write_mask(contents, item, item.path, masks / f"{item.id}.png")
     # Ids in masks are positions in the whole list of classes.
     names = contents.mask_classes if voc or has_masks else contents.classes
     write_lines(folder / imported.CLASSES, names)
@@ -106,6 +108,16 @@ def _write(contents: Contents, kept: list[Item], lists: dict[str, list[str]], fo
         write_lines((folder / LISTS if voc else folder) / f"{name}.txt", ids)
     table = folder / ("labels.csv" if voc else imported.TABLE)
     write_csv(table, {item.id: item.tags or () for item in kept})
+
+
+def _write_mask(contents: Contents, item: Item, photograph: Path, target: Path) -> None:
+    """A link to a mask; one in colours, or that was drawn with a brush, is written as ids."""
+    colours = contents.mask_colours
+    if item.mask_path and colours is None:
+        os.symlink(item.mask_path.resolve(), target)
+    elif item.mask_path or item.brushes is not None:
+        drawn = photograph, item.mask_path, item.brushes
+        save_mask(ids_of_mask(*drawn, contents.mask_classes, colours), target)
 
 
 def _write_note(contents: Contents, left_out: dict[str, str], path: Path) -> None:

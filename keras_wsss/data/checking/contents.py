@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from keras_wsss.config.data import DataConfig
+from keras_wsss.data.photos.brushes import Brush
 from keras_wsss.data.split import Part
 from keras_wsss.palette import IGNORE_ID
 
@@ -92,6 +93,7 @@ class Item:
         where: what names it, for messages.
         picture: what its file holds; None: not looked at.
         mask: likewise.
+        brushes: its mask as it was drawn, which is not looked at, or None.
     """
 
     id: str
@@ -101,6 +103,7 @@ class Item:
     where: str = ""
     picture: Picture | Fault | None = None
     mask: Mask | Fault | None = None
+    brushes: tuple[Brush, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from keras_wsss.class_names import plain
@@ -18,7 +19,7 @@ from keras_wsss.data.photos.labels import says_nothing
 from keras_wsss.data.photos.reader import TRAIN, VAL
 from keras_wsss.data.photos.recognise import find_source
 from keras_wsss.data.photos.scan import PHOTO_SUFFIXES
-from keras_wsss.data.photos.source import Source
+from keras_wsss.data.photos.source import Source, with_negatives
 from keras_wsss.data.text import read_json
 from keras_wsss.errors import ConfigError, DataError
 
@@ -53,6 +54,7 @@ def _photos(data: PhotosDataConfig) -> Contents:
     source = find_source(root, images=data.images, format=data.format, tags_column=data.tags_column)
     imported = source.kind == "imported"
     untagged = "negative" if imported else data.untagged
+    source = with_negatives(source, untagged)
     nothing = {plain(name) for name in data.negative}
     classes = _chosen(source, data.classes, nothing)
     items, silent = _items(source, classes, untagged, nothing)
@@ -96,13 +98,13 @@ def _items(
     for photo in source.photographs:
         tags = [tag for tag in photo.tags or () if not says_nothing(tag, nothing)]
         kept = tuple(tag for tag in tags if tag in classes or tag in source.unknown)
-        item = Item(photo.id, photo.path, kept, photo.mask)
+        item = Item(photo.id, photo.path, kept, photo.mask, brushes=photo.brushes)
         if photo.tags is None:
-            silent[photo.id] = Item(photo.id, photo.path, None, photo.mask)
+            silent[photo.id] = replace(item, tags=None)
         elif kept or (photo.tags and not tags) or untagged == "negative":
             items[photo.id] = item
         elif not tags and untagged == "error":
-            items[photo.id] = Item(photo.id, photo.path, None, photo.mask)
+            items[photo.id] = replace(item, tags=None)
     for each in source.dropped:  # what the source names and no file has
         where = each.reason.partition(" (")[2].rstrip(")")
         stem, suffix = os.path.splitext(each.name)

@@ -114,7 +114,9 @@ def _loose(data: DataConfig, root: Path, table: Path | None, ids: Iterable[str])
             return _of_json(table, data.labels_key)
         names, _ = class_list(table.parent if table else root, data.classes)
         if table:
-            source = read_table(table, *read_rows(table), root / IMAGES, "tags", SEPARATOR)
+            header, rows = read_rows(table)
+            images = root / IMAGES
+            source = read_table(table, header, rows, images, "tags", SEPARATOR, exact_ids=True)
             photographs = {each.path.stem: each.tags or () for each in source.photographs}
             return replace(_known(names, photographs, str(table)), spellings=source.spellings)
         files = {image: root / "Annotations" / f"{image}.xml" for image in ids}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from keras_wsss.class_names import plain
+from keras_wsss.class_names import is_background, plain
 from keras_wsss.data.files import displayed_size
 from keras_wsss.errors import DataError
 from keras_wsss.palette import IGNORE_ID
@@ -19,7 +19,7 @@ class Brush:
     """One region.
 
     Attributes:
-        label: its class; None: its pixels are to be ignored.
+        label: its class, or the background; None: its pixels are to be ignored.
         size: (width, height) of the photograph in Label Studio.
         stream: its run lengths, see :func:`brushed`.
         where: file and task, for messages.
@@ -55,8 +55,14 @@ def painted(brushes: Iterable[Brush], class_names: Sequence[str], photograph: Pa
                 f"{photograph.name} has {width}x{height}; import the photographs that were "
                 "annotated, or resize them back"
             )
-        mask[brushed(brush)] = IGNORE_ID if brush.label is None else ids[plain(brush.label)]
+        mask[brushed(brush)] = _id_of(brush.label, ids)
     return mask
+
+
+def _id_of(label: str | None, ids: Mapping[str, int]) -> int:
+    if label is None:
+        return IGNORE_ID
+    return 0 if is_background(label) else ids[plain(label)]
 
 
 def brushed(brush: Brush) -> np.ndarray:

@@ -22,6 +22,8 @@ Colour = tuple[int, int, int]
 def read_cvat(path: Path, images: Path | None = None) -> Source:
     """Reads an ``annotations.xml``: tags, and labels of boxes, polygons and masks.
 
+    What is labelled as ignored (``ignore``, ``unknown``) has no tag.
+
     Args:
         path: the XML file.
         images: folder of the photographs; None: that of the file.
@@ -46,15 +48,18 @@ def read_cvat(path: Path, images: Path | None = None) -> Source:
         for label in root.iterfind(".//meta//labels/label")
         if label.find("parent") is None
     ]
+    shown = {image: [shape.get("label", "") for shape in image] for image in root.iter("image")}
+    ignored = ignored_among([*labels, *(label for own in shown.values() for label in own)])
     entries = []
-    for image in root.iter("image"):
-        shapes = [shape.get("label", "") for shape in image if shape.get("label")]
+    for image, own in shown.items():
+        shapes = [label for label in own if label and label not in ignored]
         where = f"{path}, image {image.get('id')}"
         entries.append(Entry(image.get("name", ""), tuple(dict.fromkeys(shapes)), where))
     if not entries:
         raise DataError(f"{path}: lists no image; export the task as 'CVAT for images 1.1'")
     files = PhotoFiles(images or path.parent)
-    return assemble("CVAT", path, files, entries, labels, called="the images of the file")
+    classes = [label for label in labels if label not in ignored]
+    return assemble("CVAT", path, files, entries, classes, called="the images of the file")
 
 
 def read_cvat_masks(root: Path, images: Path | None = None) -> Source:

@@ -6,7 +6,7 @@ import itertools
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -17,19 +17,19 @@ import numpy as np
 from keras_wsss.config.data import Untagged
 from keras_wsss.data.classes import mask_lookup, renumbered
 from keras_wsss.data.files import THREADS, read_values
-from keras_wsss.data.photos.brushes import painted
+from keras_wsss.data.photos.brushes import Brush, painted
 from keras_wsss.data.photos.convert import check_plugins, examined, reason_of, save_converted
-from keras_wsss.data.photos.cvat import read_colours
+from keras_wsss.data.photos.cvat import Colour, read_colours
 from keras_wsss.data.photos.imported import CLASSES, MASKS, PHOTOS, TABLE
 from keras_wsss.data.photos.labels import Labelled, label
 from keras_wsss.data.photos.reader import TRAIN, VAL, divided
 from keras_wsss.data.photos.recognise import find_source
-from keras_wsss.data.photos.scan import SUMMARY
+from keras_wsss.data.photos.scan import SUMMARY, visible_files
 from keras_wsss.data.photos.sheet import sheet_of
-from keras_wsss.data.photos.source import Dropped, Photograph, Source
+from keras_wsss.data.photos.source import Dropped, Photograph, Source, with_negatives
 from keras_wsss.data.tables import SEPARATOR, write_csv
 from keras_wsss.data.text import write_lines
-from keras_wsss.errors import DataError
+from keras_wsss.errors import ConfigError, DataError
 from keras_wsss.output import check_new_folder, new_folder
 from keras_wsss.palette import IGNORE_ID
 from keras_wsss.pictures import save_mask
@@ -72,7 +72,7 @@ def import_photos(
         val_fraction: of the photographs that are for validation.
         seed: of the division.
         link: make hard links in place of copies.
-        overwrite: replace ``output`` if it is there.
+        overwrite: replace ``output`` if it is there, and nobody has worked on it.
 
     Returns:
         The summary, which ``import.json`` holds as well.
@@ -88,7 +88,7 @@ def import_photos(
     """
     _check_output(source, output, overwrite)
     found = find_source(source, images=images, format=format, tags_column=tags_column)
-    found = _without_unreadable(found)
+    found = _without_unreadable(with_negatives(found, untagged))
     labelled = label(
         found,
         classes=classes,
@@ -126,6 +126,26 @@ def _check_output(source: Path, output: Path, overwrite: bool) -> None:
     if inner == outer or inner in outer.parents:
         raise DataError(f"{output}: holds the source, which must stay; choose another folder")
     check_new_folder(output, SUMMARY, overwrite)
+    if edited := _edited(output):
+        raise ConfigError(
+            f"{edited}: was written after the import, and --overwrite would delete it; choose "
+            f"another output, or delete {output} yourself"
+        )
+
+
+def _edited(folder: Path) -> Path | None:
+    """A file of an imported folder that is newer than the import, whose last file is its summary.
+
+    Hard links to the photographs may be: those change with their source, and stay there.
+    """
+    if not (folder / SUMMARY).is_file():
+        return None
+    written = (folder / SUMMARY).stat().st_mtime_ns
+    for path in visible_files(folder):
+        state = path.lstat()
+        if state.st_mtime_ns > written and state.st_nlink == 1:
+            return path
+    return None
 
 
 def _without_unreadable(source: Source) -> Source:
@@ -185,18 +205,35 @@ def _write_masks(source: Source, labelled: Labelled, folder: Path) -> int:
         folder.mkdir()
     lookup = mask_lookup(source.class_names, labelled.class_names, IGNORE_ID)
     for photo in masked:
-        values = _mask_of(photo, source)
+        drawn = photo.path, photo.mask, photo.brushes
+        values = ids_of_mask(*drawn, source.class_names, source.mask_colours)
         save_mask(renumbered(values, lookup, photo.mask), folder / f"{photo.id}.png")
     return len(masked)
 
 
-def _mask_of(photo: Photograph, source: Source) -> np.ndarray:
-    """With the ids of the source, uint8 [H, W]."""
-    if photo.mask is None:
-        return painted(photo.brushes or (), source.class_names, photo.path)
-    if source.mask_colours:
-        return read_colours(photo.mask, source.mask_colours)
-    return read_values(str(photo.mask))[0]
+def ids_of_mask(
+    photograph: Path,
+    mask: Path | None,
+    brushes: Sequence[Brush] | None,
+    class_names: Sequence[str],
+    colours: Mapping[Colour, int] | None,
+) -> np.ndarray:
+    """A mask with the ids of its source.
+
+    Args:
+        photograph: its file.
+        mask, brushes: see :class:`~keras_wsss.data.photos.source.Photograph`.
+        class_names, colours: of the :class:`~keras_wsss.data.photos.source.Source`.
+
+    Returns:
+        uint8 [H, W], as stored.
+
+    Raises:
+        DataError: it cannot be read, or was drawn on a photograph of another size.
+    """
+    if mask is None:
+        return painted(brushes or (), class_names, photograph)
+    return read_colours(mask, colours) if colours else read_values(str(mask))[0]
 
 
 def _write_lists(labelled: Labelled, for_val: np.ndarray, folder: Path) -> None:

@@ -112,8 +112,11 @@ def read_label_studio(
     for name, given in _by_photograph(annotations, files).items():
         counting = _counting(given)
         sets = [each.labels(chosen) for each in counting]
+        agreed = _agreed(sets)
         brushes = counting[0].mask(chosen) if with_masks and counting else None
-        entries.append(Entry(name, _agreed(sets), given[0].where, brushes))
+        if brushes is not None:  # without those of tags that were outvoted
+            brushes = tuple(each for each in brushes if each.label in (None, *(agreed or ())))
+        entries.append(Entry(name, agreed, given[0].where, brushes))
         if any(set(each) != set(sets[0]) for each in sets):
             disputed.append(name)
         if brushes is not None and len(counting) > 1:

@@ -12,8 +12,9 @@ from keras_wsss.class_names import foreground, is_background, plain
 from keras_wsss.config.data import Untagged
 from keras_wsss.data.classes import chosen_classes, nearest
 from keras_wsss.data.photos.scan import examples
-from keras_wsss.data.photos.source import Dropped, Photograph, Source
+from keras_wsss.data.photos.source import Dropped, Photograph, Source, with_negatives
 from keras_wsss.data.photos.table import NO, YES
+from keras_wsss.data.tables import SEPARATOR, are_several
 from keras_wsss.errors import DataError
 
 FEW = 5  # photographs of a class, below which it is mentioned
@@ -54,7 +55,8 @@ def label(
         source: tagged photographs.
         classes: names of the classes wanted, in this order; None: all that have a photograph.
         untagged: what a photograph without any tag is: an error, a negative (nothing of any class
-            is on it), or left out. Photographs about which nothing is said are always left out.
+            is on it), or left out. Photographs about which nothing is said are left out; those
+            beside folders of classes are negatives, if it says so.
         negative: tags that say that nothing is there (``ok``); ``background`` always does.
         all_classes: whether classes without a photograph stay.
 
@@ -71,6 +73,7 @@ def label(
     >>> label(find_source(Path("photos")), untagged="negative").labels.shape
     (8, 2)
     """
+    source = with_negatives(source, untagged)
     _refuse_unknown(source, negative)
     nothing = {plain(name) for name in negative}
     every = [name for name in source.class_names if plain(name) not in nothing]
@@ -129,12 +132,14 @@ def label(
 
 def _refuse_unknown(source: Source, negative: Sequence[str]) -> None:
     """Raises for a tag that is in no class list, and for a negative that is no tag."""
+    known = {plain(name) for name in source.class_names}
     for tag, where in source.unknown.items():
+        if are_several(tag, known):
+            raise DataError(f"{where}: {tag!r} are several tags; separate them by {SEPARATOR!r}")
         raise DataError(
             f"{where}: the tag {tag!r} is in no class list{nearest(tag, source.class_names)} "
             "Correct the tag, or add the class to the list"
         )
-    known = {plain(name) for name in source.class_names}
     if unknown := [name for name in negative if plain(name) not in known]:
         raise DataError(
             f"{source.path}: data.negative (--negative): no photograph has the tag {unknown[0]!r}; "

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from keras_wsss.class_names import is_background, plain
+from keras_wsss.config.data import Untagged
 from keras_wsss.data.photos.brushes import Brush
 from keras_wsss.data.photos.scan import PhotoFiles, examples, unique_ids
 from keras_wsss.errors import DataError
@@ -93,6 +94,17 @@ class Source:
     mask_colours: Mapping[tuple[int, int, int], int] | None = field(default=None, repr=False)
     unknown: Mapping[str, str] = field(default_factory=dict)
     spellings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+def with_negatives(source: Source, untagged: Untagged) -> Source:
+    """Photographs loose beside folders of classes are negatives, where the user says so.
+
+    Of other sources, those about which nothing is said stay what they are.
+    """
+    if source.kind != "folders" or untagged != "negative":
+        return source
+    photos = (replace(photo, tags=photo.tags or ()) for photo in source.photographs)
+    return replace(source, photographs=tuple(photos))
 
 
 class Classes:

@@ -13,7 +13,7 @@ from keras_wsss.data.classes import listed_classes
 from keras_wsss.data.photos.rows import Row
 from keras_wsss.data.photos.scan import PHOTO_SUFFIXES, PhotoFiles, examples
 from keras_wsss.data.photos.source import Entry, Source, assemble
-from keras_wsss.data.tables import are_several
+from keras_wsss.data.tables import SEPARATOR, are_several
 from keras_wsss.errors import DataError
 
 ID_COLUMNS = frozenset(
@@ -38,8 +38,9 @@ def read_table(
     """Reads a CSV, TSV, XLSX or JSONL table.
 
     The column of the images is the one that holds names of files, or else the one called ``id``,
-    ``file``, ``image`` ... whose cells are photographs; that of the tags is called ``tags``, ``labels``, ``class`` ..., or there is one
-    column for each class with 0 and 1. A ``classes.txt`` beside it is the list of classes.
+    ``file``, ``image`` ... whose cells are photographs; that of the tags is called ``tags``,
+    ``labels``, ``class`` ..., or there is one column for each class with 0 and 1. A ``classes.txt``
+    beside it is the list of classes.
 
     Args:
         path: the table.
@@ -74,8 +75,11 @@ def read_table(
             "data.tags_column (--tags-column)"
         )
     if columns := [tags_column] if tags_column else _tag_columns(path, header, id_column):
-        cells = [(row.cells[name], row.where) for row in rows for name in columns]
-        each = iter(_separated(cells, separator, warnings, listed))
+        cells = [row.cells[name] for row in rows for name in columns]
+        of_cells = _separated(cells, separator, warnings)
+        if not (separator or listed):
+            _check_joined(of_cells, cells, [row.where for row in rows for _ in columns])
+        each = iter(of_cells)
         tags = [tuple(tag for _ in columns for tag in next(each)) for _ in rows]
         taken = f"tags: {', '.join(columns)}"
     else:
@@ -210,39 +214,40 @@ def text_of(cell: Any) -> str:
 
 
 def _separated(
-    cells: Sequence[tuple[Any, str]],
-    separator: str | None,
-    warnings: list[str],
-    classes: Sequence[str],
+    cells: Sequence[Any], separator: str | None, warnings: list[str]
 ) -> list[tuple[str, ...]]:
     """Tags of each cell. One character separates in the whole column: others may be in a name."""
-    listed = [_listed(cell) for cell, _ in cells]
-    texts = [text_of(cell) for (cell, _), own in zip(cells, listed, strict=True) if own is None]
+    listed = [_listed(cell) for cell in cells]
+    texts = [text_of(cell) for cell, own in zip(cells, listed, strict=True) if own is None]
     used = [each for each in SEPARATORS if any(each in text for text in texts)]
     if separator:
         used = [separator]
-    pattern = "|".join(map(re.escape, (*used[:1], "\n")))
-    found = []
-    for (cell, _), own in zip(cells, listed, strict=True):
-        tags = own if own is not None else re.split(pattern, text_of(cell))
-        found.append(tuple(dict.fromkeys(tag.strip() for tag in tags if tag.strip())))
-    known = {plain(tag) for tags in (classes, *found) for tag in tags}
-    meant = set(map(plain, classes))
-    for (_, where), own, tags in zip(cells, listed, found, strict=True):
-        for tag in tags if own is None else ():
-            if plain(tag) not in meant and are_several(tag, known):
-                raise DataError(
-                    f"{where}: {tag!r} are several tags; separate them by "
-                    f"{(*used, SEPARATORS[0])[0]!r}. If it is one, list all classes in "
-                    f"classes.txt beside the table"
-                )
     if len(used) > 1:
         odd = [text for text in texts if used[1] in text]
         warnings.append(
             f"tags are separated by {used[0]!r}; {used[1]!r} is taken as a part of names: "
             f"{examples(map(repr, odd))}"
         )
+    pattern = "|".join(map(re.escape, (*used[:1], "\n")))
+    found = []
+    for cell, own in zip(cells, listed, strict=True):
+        tags = own if own is not None else re.split(pattern, text_of(cell))
+        found.append(tuple(dict.fromkeys(tag.strip() for tag in tags if tag.strip())))
     return found
+
+
+def _check_joined(
+    tags: Sequence[tuple[str, ...]], cells: Sequence[Any], places: Sequence[str]
+) -> None:
+    """Refuses what would become a class of its own, although its parts are tags of others."""
+    known = {plain(tag) for own in tags for tag in own}
+    for own, cell, where in zip(tags, cells, places, strict=True):
+        joined = [tag for tag in own if are_several(tag, known)]
+        if joined and _listed(cell) is None:
+            raise DataError(
+                f"{where}: {joined[0]!r} are several tags; separate them by {SEPARATOR!r} in the "
+                "whole column. If it is one, list the classes in classes.txt beside the table"
+            )
 
 
 def _listed(cell: Any) -> list[str] | None:
