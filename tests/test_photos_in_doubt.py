@@ -1,7 +1,9 @@
 """What can be understood in two ways is refused, and what lies beside tags is not in the way."""
 
+import json
+
 import pytest
-from test_photos import read, tags_of, write_photos
+from test_photos import coco, excel, read, tags_of, write_photos
 
 from keras_wsss.data.photos.importing import import_photos
 from keras_wsss.data.photos.labels import label
@@ -113,3 +115,113 @@ def test_labels_of_ignored_pixels_are_no_classes(four):
     )
     found = label(find_source(four), untagged="negative")
     assert found.class_names == ("cat",) and found.labels.ravel().tolist() == [1, 0, 0]
+
+
+# ---- what lies beside the tags ---------------------------------------------------------------
+
+
+@pytest.fixture
+def folders(tmp_path):
+    return write_photos(tmp_path, *(f"{kind}/{n}.jpg" for kind in ("cat", "dog") for n in range(3)))
+
+
+def captions(folder):
+    for path in folder.rglob("*.jpg"):
+        path.with_suffix(".txt").write_text("a photo of it")
+
+
+def budget(folder):
+    excel(folder / "budget.xlsx", [["x", "y"], [1, 2]], [["class", "of"], [2, 3]])
+
+
+STRAY = {
+    "captions": captions,
+    "captions and a list": lambda f: (captions(f), (f / "classes.txt").write_text("cat\ndog\n")),
+    "table of something": lambda f: (f / "exif.csv").write_text("name,iso\nCanon,100\nIXUS,50\n"),
+    "counts of classes": lambda f: (f / "stats.csv").write_text("class,number\ncat,3\ndog,3\n"),
+    "ragged table": lambda f: (f / "exif.csv").write_text("name,iso\nCanon,100,200\n"),
+    "sheets": budget,
+    "broken JSON": lambda f: (f / "cat/x.json").write_text("{"),
+    "broken XML": lambda f: (f / "cat/x.xml").write_text("<a><b></a>"),
+}
+SAID = ("sheets", "ragged table", "broken JSON", "broken XML")
+
+
+@pytest.mark.parametrize("stray", STRAY)
+@pytest.mark.parametrize("format", [None, "folders"])
+def test_stray_files_do_not_block_folders(folders, stray, format):
+    STRAY[stray](folders)
+    source = find_source(folders, format=format)
+    assert source.kind == "folders" and source.class_names == ("cat", "dog")
+    said = [text for text in source.warnings if "was not looked at: " in text]
+    assert bool(said) == (stray in SAID and format is None)
+
+
+def test_a_table_that_is_meant_has_to_be_readable(folders):
+    """Folders are not taken in its place."""
+    (folders / "tags.csv").write_text("id,tags\ncat/1,cat\ncat/2,cat,dog\n")
+    with pytest.raises(DataError, match=r"tags\.csv, line 3: has 3 cells"):
+        find_source(folders)
+    assert find_source(folders, format="folders").kind == "folders"
+
+
+def test_what_alone_may_be_meant_has_to_be_readable(four):
+    (four / "coco.json").write_text("{")
+    with pytest.raises(DataError, match=r"coco\.json: not readable as JSON"):
+        find_source(four)
+
+
+@pytest.mark.parametrize("format", [None, "folders"])
+def test_folders_above_the_source_do_not_count(tmp_path, format):
+    source = write_photos(tmp_path / "labels/mine", "cat/1.jpg", "dog/2.jpg")
+    (source / "notes.txt").write_text("hello")
+    assert find_source(source, format=format).class_names == ("cat", "dog")
+
+
+# ---- where the photographs are ---------------------------------------------------------------
+
+
+def test_a_folder_of_annotations_beside_the_photographs(tmp_path):
+    write_photos(tmp_path / "coco/images", "1.jpg", "2.jpg", "3.jpg")
+    (tmp_path / "coco/annotations").mkdir()
+    (tmp_path / "coco/annotations/instances.json").write_text(json.dumps(coco()))
+    found = find_source(tmp_path / "coco/annotations")
+    assert [photo.tags for photo in found.photographs] == [("cat",), ("dog", "cat"), ()]
+    write_photos(tmp_path / "voc/JPEGImages", "1.jpg", "2.jpg")
+    (tmp_path / "voc/Annotations").mkdir()
+    for name, tag in {"1": "cat", "2": "dog"}.items():
+        text = f"<annotation><object><name>{tag}</name></object></annotation>"
+        (tmp_path / f"voc/Annotations/{name}.xml").write_text(text)
+    found = find_source(tmp_path / "voc/Annotations")
+    assert [photo.tags for photo in found.photographs] == [("cat",), ("dog",)]
+    write_photos(tmp_path / "yolo/images", "1.jpg", "2.jpg")
+    (tmp_path / "yolo/labels").mkdir()
+    (tmp_path / "yolo/labels/classes.txt").write_text("cat\ndog\n")
+    (tmp_path / "yolo/labels/1.txt").write_text("1 .5 .5 .1 .1\n")
+    found = find_source(tmp_path / "yolo/labels")
+    assert [photo.tags for photo in found.photographs] == [("dog",), ()]
+
+
+# ---- folders that are no classes -------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("names", "odd"),
+    [
+        ("images/1.jpg images/2.jpg masks/1.jpg masks/2.jpg", "masks"),
+        ("images/1.jpg images/2.jpg gt/1.png gt/2.png", "gt and images"),
+        ("cat/1.jpg dog/2.jpg Annotations/3.png", "Annotations"),
+        ("train/cat/1.jpg train/dog/2.jpg val/cat/3.jpg misc/x/4.jpg", "train and val"),
+        ("train/1.jpg test/2.jpg misc/4.jpg", "test and train"),
+    ],
+)
+def test_folders_of_another_layout_are_no_classes(tmp_path, names, odd):
+    write_photos(tmp_path, *names.split())
+    with pytest.raises(DataError, match=f"{odd} of the folders .* seem to be no classes"):
+        find_source(tmp_path)
+
+
+@pytest.mark.parametrize("names", ["car/1.jpg bus/1.jpg train/1.jpg", "a/1.jpg a/2.jpg b/1.png"])
+def test_folders_that_may_be_classes(tmp_path, names):
+    write_photos(tmp_path, *names.split())
+    assert len(find_source(tmp_path).class_names) > 1

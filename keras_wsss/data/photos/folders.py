@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 
 from keras_wsss.class_names import plain
@@ -12,6 +14,7 @@ from keras_wsss.errors import DataError
 
 # Folders of a division made before; the classes are below them.
 DIVISIONS = frozenset("train training val valid validation test testing".split())
+NO_CLASSES = frozenset("masks labels annotations".split())
 
 
 def read_folders(path: Path) -> Source:
@@ -28,7 +31,8 @@ def read_folders(path: Path) -> Source:
         :class:`~keras_wsss.data.photos.source.Source`.
 
     Raises:
-        DataError: there is no folder with a photograph.
+        DataError: there is no folder with a photograph, or folders are no classes: those of masks
+            or labels, or of a division among others.
 
     Example:
 
@@ -47,6 +51,7 @@ def read_folders(path: Path) -> Source:
     deep = any(len(parts) > around + 1 for parts in inside.values())
     divided = deep and bool(tops) and tops <= DIVISIONS
     level = around + divided
+    _check_classes(path, inside, level)
     classes = Classes()
     tags: dict[Path, tuple[str, ...] | None] = {}
     below: dict[str, set[str]] = defaultdict(set)
@@ -79,6 +84,34 @@ def read_folders(path: Path) -> Source:
         warnings=tuple(warnings),
         spellings=classes.spellings,
     )
+
+
+def _check_classes(path: Path, inside: Mapping[Path, list[str]], level: int) -> None:
+    """Refuses folders that look like a layout of another kind, and would become classes."""
+    photos: dict[str, list[Path]] = defaultdict(list)
+    deeper: dict[str, bool] = defaultdict(bool)
+    for photo, parts in inside.items():
+        if len(parts) > level:
+            photos[parts[level]].append(photo)
+            deeper[parts[level]] |= len(parts) > level + 1
+    odd = [name for name in photos if plain(name) in NO_CLASSES]
+    # Photographs with masks of the same names. Names that are numbers are the same in any class.
+    files = {name: {(plain(p.stem), plain(p.suffix)) for p in own} for name, own in photos.items()}
+    for one, two in itertools.combinations(files, 2):
+        same = {stem for stem, _ in files[one]} == {stem for stem, _ in files[two]}
+        if same and not files[one] & files[two]:
+            odd += [one, two]
+    parts_of_division = [name for name in photos if plain(name) in DIVISIONS]
+    if len(parts_of_division) < len(photos) and (
+        len(parts_of_division) > 1 or any(deeper[name] for name in parts_of_division)
+    ):
+        odd += parts_of_division
+    if odd:
+        raise DataError(
+            f"{path}: {' and '.join(dict.fromkeys(odd))} of the folders {', '.join(photos)} seem "
+            "to be no classes (masks, labels, or parts of a division); a folder for each class is "
+            "needed, or a table: name the one that holds them, or rename what is a class"
+        )
 
 
 _DIVIDED_ANEW = "training and validation images are divided anew"

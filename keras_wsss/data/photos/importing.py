@@ -24,7 +24,7 @@ from keras_wsss.data.photos.imported import CLASSES, MASKS, PHOTOS, TABLE
 from keras_wsss.data.photos.labels import Labelled, label
 from keras_wsss.data.photos.reader import TRAIN, VAL, divided
 from keras_wsss.data.photos.recognise import find_source
-from keras_wsss.data.photos.scan import SUMMARY, visible_files
+from keras_wsss.data.photos.scan import SUMMARY
 from keras_wsss.data.photos.sheet import sheet_of
 from keras_wsss.data.photos.source import Dropped, Photograph, Source, with_negatives
 from keras_wsss.data.tables import SEPARATOR, write_csv
@@ -141,9 +141,9 @@ def _edited(folder: Path) -> Path | None:
     if not (folder / SUMMARY).is_file():
         return None
     written = (folder / SUMMARY).stat().st_mtime_ns
-    for path in visible_files(folder):
+    for path in sorted(folder.rglob("[!.]*")):
         state = path.lstat()
-        if state.st_mtime_ns > written and state.st_nlink == 1:
+        if state.st_mtime_ns > written and state.st_nlink == 1 and not path.is_dir():
             return path
     return None
 

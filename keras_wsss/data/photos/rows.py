@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,6 +62,31 @@ def read_rows(path: Path) -> tuple[list[str], list[Row]]:
             f"{path}: the table is empty; write a line of column names and a row for each image"
         )
     return header, rows
+
+
+def names_at_head(path: Path) -> list[str]:
+    """What the first line of a table names, roughly: for one whose rows cannot be read.
+
+    Returns:
+        Nothing, if not even that can be read.
+
+    Example:
+
+    >>> names_at_head(Path("table/tags.csv"))
+    ['Filename', 'Tags']
+    """
+    suffix = path.suffix.lower()
+    try:
+        if suffix in (".jsonl", ".ndjson"):
+            return list(next((v for _, v in _json_lines(path) if isinstance(v, dict)), ()))
+        if suffix in (".xlsx", ".xlsm"):
+            lines: Iterable[Iterable[Any]] = (cells for _, cells in _excel_lines(path))
+        else:
+            texts = read_text(path).split("\n")
+            lines = (re.split('[,;\t"]+', text) for text in texts if not text.startswith("sep="))
+        return [str(cell).strip() for cell in next(filter(any, lines), ()) if _is_filled(cell)]
+    except DataError:
+        return []
 
 
 def _of_lines(
@@ -140,14 +166,14 @@ def _excel_lines(path: Path) -> Iterator[tuple[int, Sequence[Any]]]:
         book.close()
     except Exception as error:  # a damaged archive or XML: openpyxl lets any error through
         raise DataError(f"{path}: not readable as Excel file ({error}); save it as CSV") from error
-    if others:
+    width = max(map(len, lines), default=0)
+    for number, cells in enumerate(lines, start=1):
+        yield number, cells + [None] * (width - len(cells))
+    if others:  # after the lines, the first of which may be of interest all the same
         raise DataError(
             f"{path}: has several sheets (also {', '.join(others)}); save the one with "
             "the tags as a file of its own"
         )
-    width = max(map(len, lines), default=0)
-    for number, cells in enumerate(lines, start=1):
-        yield number, cells + [None] * (width - len(cells))
 
 
 def _json_lines(path: Path) -> Iterator[tuple[str, Any]]:

@@ -128,7 +128,7 @@ def _id_column(
     """The column whose cells are photographs: whole file names say most, then its own name."""
     named = [name for name in header if _plain(name) in ID_COLUMNS]
     # Numbers of classes, and 0 and 1, may be called as photographs are.
-    others = [n for n in header if not (n == tags_column or _kind(n) in TAG_COLUMNS)]
+    others = [n for n in header if not (n == tags_column or is_tag_column(n))]
     columns = named + [n for n in others if n not in named and not _is_class(n, rows)]
     cells = {name: [text_of(row.cells[name]) for row in rows] for name in columns}
     meant = {name: [files.called(cell) for cell in own] for name, own in cells.items()}
@@ -182,6 +182,24 @@ def _tag_columns(path: Path, header: Sequence[str], id_column: str) -> list[str]
 def is_known_column(name: str) -> bool:
     """Whether a column of that name usually holds images or tags."""
     return _plain(name) in ID_COLUMNS | TAG_COLUMNS
+
+
+def is_tag_column(name: str) -> bool:
+    """Whether a column of that name usually holds tags."""
+    return _kind(name) in TAG_COLUMNS
+
+
+def is_of_photographs(header: Sequence[str], rows: Sequence[Row], images: Path) -> bool:
+    """Whether a table that lies beside photographs is about them: it names them, and has tags."""
+    if not any(is_tag_column(name) or _is_class(name, rows) for name in header):
+        return False
+    if any(_plain(name) in ID_COLUMNS for name in header):
+        return True
+    files = PhotoFiles(images)
+    return any(
+        2 * sum(bool(files.called(text_of(row.cells[name]))) for row in rows) >= len(rows)
+        for name in header
+    )
 
 
 def _plain(name: str) -> str:

@@ -44,6 +44,15 @@ def label_files(root: Path) -> list[Path]:
     return [path for path in files if path.stem.casefold() not in LISTS]
 
 
+def holds_boxes(path: Path) -> bool:
+    """Whether the first line of a text file is one of boxes, and no caption."""
+    try:
+        first, *coordinates = next(iter(read_lines(path)), "").split() or [""]
+        return first.isdecimal() and len([float(each) for each in coordinates]) >= 4
+    except (DataError, ValueError):
+        return False
+
+
 def read_yolo(names: Path, root: Path, images: Path | None = None) -> Source:
     """Reads the classes of boxes or polygons; both are lines that begin with a class.
 
