@@ -95,8 +95,8 @@ def test_a_column_of_counts_is_not_passed_over(four):
         read(four, text)
     source = read(four, text.replace("2,0,2", "2,0,1"))
     assert source.class_names == ("cat", "dog") and "not camera" in source.taken
-    years = read(four, "file,cat,year\n1,1,2020\n2,0,2021\n")
-    assert years.class_names == ("cat",) and "not year" in years.taken
+    source = read(four, "file,cat,year,row\n1,1,2020,0\n2,0,2021,1\n3,1,2020,2\n")
+    assert source.class_names == ("cat",) and "not year, row" in source.taken
 
 
 def test_a_table_without_a_line_of_names(four):
@@ -139,6 +139,7 @@ STRAY = {
     "captions and a list": lambda f: (captions(f), (f / "classes.txt").write_text("cat\ndog\n")),
     "table of something": lambda f: (f / "exif.csv").write_text("name,iso\nCanon,100\nIXUS,50\n"),
     "counts of classes": lambda f: (f / "stats.csv").write_text("class,number\ncat,3\ndog,3\n"),
+    "list of something": lambda f: (f / "exif.json").write_text('[{"name": "Canon", "iso": 100}]'),
     "ragged table": lambda f: (f / "exif.csv").write_text("name,iso\nCanon,100,200\n"),
     "sheets": budget,
     "broken JSON": lambda f: (f / "cat/x.json").write_text("{"),

@@ -13,9 +13,9 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from keras_wsss.class_names import ignored_among, plain
 from keras_wsss.data.photos.brushes import Brush
+from keras_wsss.data.photos.columns import TAG_COLUMNS
 from keras_wsss.data.photos.scan import PHOTO_SUFFIXES, PhotoFiles, examples
 from keras_wsss.data.photos.source import Entry, Source, assemble
-from keras_wsss.data.photos.table import TAG_COLUMNS
 from keras_wsss.data.text import read_xml
 from keras_wsss.errors import DataError
 

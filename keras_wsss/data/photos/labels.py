@@ -11,9 +11,9 @@ import numpy as np
 from keras_wsss.class_names import foreground, is_background, plain
 from keras_wsss.config.data import Untagged
 from keras_wsss.data.classes import chosen_classes, nearest
+from keras_wsss.data.photos.columns import NO, YES
 from keras_wsss.data.photos.scan import examples
 from keras_wsss.data.photos.source import Dropped, Photograph, Source, with_negatives
-from keras_wsss.data.photos.table import NO, YES
 from keras_wsss.data.tables import SEPARATOR, are_several
 from keras_wsss.errors import DataError
 

@@ -4,31 +4,34 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from keras_wsss.data.photos.coco import folder_of, is_coco, read_coco
-from keras_wsss.data.photos.cvat import read_cvat, read_cvat_masks
+from keras_wsss.data.photos.candidates import (
+    LOOKED_FOR,
+    Candidate,
+    in_file,
+    of_coco,
+    of_cvat,
+    of_json,
+    of_rows,
+    of_voc,
+)
+from keras_wsss.data.photos.coco import is_coco
+from keras_wsss.data.photos.columns import is_of_photographs, is_tag_column
+from keras_wsss.data.photos.cvat import read_cvat_masks
 from keras_wsss.data.photos.folders import read_folders
 from keras_wsss.data.photos.imported import is_imported, read_imported
-from keras_wsss.data.photos.label_studio import is_label_studio, read_label_studio
+from keras_wsss.data.photos.label_studio import is_label_studio
 from keras_wsss.data.photos.rows import (
     TABLE_SUFFIXES,
-    Row,
     names_at_head,
     read_rows,
     rows_of_objects,
 )
 from keras_wsss.data.photos.scan import PHOTO_SUFFIXES, PhotoFiles, examples, visible_files
 from keras_wsss.data.photos.source import Source
-from keras_wsss.data.photos.table import (
-    is_known_column,
-    is_of_photographs,
-    is_tag_column,
-    read_table,
-)
-from keras_wsss.data.photos.voc import read_voc
 from keras_wsss.data.photos.yolo import holds_boxes, label_files, read_yolo, yolo_names
 from keras_wsss.data.text import read_json, read_xml
 from keras_wsss.errors import DataError
@@ -40,25 +43,6 @@ T = TypeVar("T")
 # A folder of this name around all photographs is no class.
 PLAIN_FOLDERS = frozenset("images image img photos pictures jpegimages data".split())
 MOST_JSON = 50
-LOOKED_FOR = (
-    "folders of classes (cat/1.jpg), a table (CSV, TSV, XLSX, JSONL), COCO JSON, exports of Label "
-    "Studio and CVAT, VOC's XML, YOLO's labels/*.txt with data.yaml or classes.txt"
-)
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """Something in a folder that may be meant.
-
-    Attributes:
-        format: as ``data.format`` names it.
-        path: what would be read, for messages.
-        read: reads it.
-    """
-
-    format: str
-    path: Path
-    read: Callable[[], Source]
 
 
 def find_source(
@@ -91,7 +75,7 @@ def find_source(
         raise DataError(f"{path}: no such file or folder")
     unread: list[DataError] = []
     if path.is_file():
-        candidates = _in_file(path, images, tags_column)
+        candidates = in_file(path, images, tags_column)
     else:
         candidates = _in_folder(path, images, tags_column, format, unread)
     if unread and not candidates:
@@ -122,66 +106,6 @@ def find_source(
 
 def _named(candidates: Iterable[Candidate]) -> str:
     return ", ".join(f"{each.path} ({each.format})" for each in candidates)
-
-
-def _in_file(path: Path, images: Path | None, column: str | None) -> list[Candidate]:
-    suffix = path.suffix.lower()
-    if suffix in (*TABLE_SUFFIXES, ".xls"):
-        return [_of_rows(path, *read_rows(path), images, column)]
-    if suffix == ".json":
-        return _of_json(path, read_json(path), images, column)
-    if suffix == ".xml":
-        if read_xml(path).tag == "annotation":
-            return [_voc([path], images or folder_of(path), path.parent)]
-        return [Candidate("cvat", path, lambda: read_cvat(path, images))]
-    if suffix in (".yaml", ".yml", ".names") or path.name.lower() == "classes.txt":
-        return [Candidate("yolo", path, lambda: read_yolo(path, path.parent, images))]
-    if suffix == ".txt":
-        return [_of_rows(path, *read_rows(path), images, column)]
-    if suffix == ".zip":
-        raise DataError(f"{path}: is an archive; unpack it and name the folder")
-    raise DataError(f"{path}: is of no kind that is known; looked for: {LOOKED_FOR}")
-
-
-def _of_json(path: Path, content: Any, images: Path | None, column: str | None) -> list[Candidate]:
-    if is_coco(content):
-        return [_coco({path: content}, images)]
-    if is_label_studio(content):
-        return [_label_studio(path, content, images, column)]
-    if isinstance(content, list) and content and isinstance(content[0], dict):
-        return [_of_rows(path, *rows_of_objects(path, content), images, column)]
-    return []
-
-
-def _is_table(content: Any) -> bool:
-    return (
-        isinstance(content, list)
-        and bool(content)
-        and isinstance(content[0], dict)
-        and any(is_known_column(name) for name in content[0])
-    )
-
-
-def _of_rows(
-    path: Path, header: list[str], rows: list[Row], images: Path | None, column: str | None
-) -> Candidate:
-    if is_label_studio([dict.fromkeys(header)]):
-        return _label_studio(path, [dict(row.cells) for row in rows], images, column)
-    return Candidate("table", path, lambda: read_table(path, header, rows, images, column))
-
-
-def _coco(contents: dict[Path, Any], images: Path | None) -> Candidate:
-    return Candidate("coco", next(iter(contents)), lambda: read_coco(contents, images))
-
-
-def _label_studio(
-    path: Path, content: list[Any], images: Path | None, column: str | None
-) -> Candidate:
-    return Candidate("label-studio", path, lambda: read_label_studio(path, content, images, column))
-
-
-def _voc(paths: list[Path], images: Path, annotations: Path) -> Candidate:
-    return Candidate("voc", annotations, lambda: read_voc(paths, images, annotations))
 
 
 def _in_folder(
@@ -239,7 +163,7 @@ def _tables(
             unread.append(error)
             continue
         if is_label_studio([dict.fromkeys(header)]) or is_of_photographs(header, rows, images):
-            found.append(_of_rows(file, header, rows, images, column))
+            found.append(of_rows(file, header, rows, images, column))
     return found
 
 
@@ -251,13 +175,19 @@ def _json_files(
     for file, content in _readable(near[:MOST_JSON], read_json, unread):
         if is_coco(content):
             coco[file] = content
-        elif is_label_studio(content) or _is_table(content):
-            found += _of_json(file, content, images, column)
+        elif is_label_studio(content) or _is_table(file, content, images):
+            found += of_json(file, content, images, column)
     if coco:
         if len(coco) > 1:  # one for each part of a division
             logger.info("%s: %s are read together", path, examples(coco, 5))
-        found.append(_coco(coco, images))
+        found.append(of_coco(coco, images))
     return found
+
+
+def _is_table(path: Path, content: Any, images: Path) -> bool:
+    if not (isinstance(content, list) and content and all(isinstance(o, dict) for o in content)):
+        return False
+    return is_of_photographs(*rows_of_objects(path, content), images)
 
 
 def _xml_files(
@@ -273,18 +203,14 @@ def _xml_files(
         if first is None or root is None:
             continue
         if root.tag == "annotations":
-            found.append(_cvat(first, images))
+            found.append(of_cvat(first, images))
         elif root.tag == "annotation":
             annotations += [(folder, each) for each in paths]
     if annotations:
         folders = {folder for folder, _ in annotations}
         top = folders.pop() if len(folders) == 1 else path
-        found.append(_voc([each for _, each in annotations], images, top))
+        found.append(of_voc([each for _, each in annotations], images, top))
     return found
-
-
-def _cvat(path: Path, images: Path) -> Candidate:
-    return Candidate("cvat", path, lambda: read_cvat(path, images))
 
 
 def _masks(path: Path, images: Path) -> list[Candidate]:

@@ -10,18 +10,21 @@ from typing import Any
 
 from keras_wsss.class_names import plain
 from keras_wsss.data.classes import listed_classes
+from keras_wsss.data.photos.columns import (
+    TAG_COLUMNS,
+    YES,
+    holds_counts,
+    id_column,
+    is_class,
+    tag_columns,
+    text_of,
+)
 from keras_wsss.data.photos.rows import Row
-from keras_wsss.data.photos.scan import PHOTO_SUFFIXES, PhotoFiles, examples
+from keras_wsss.data.photos.scan import PhotoFiles, examples
 from keras_wsss.data.photos.source import Entry, Source, assemble
 from keras_wsss.data.tables import SEPARATOR, are_several
 from keras_wsss.errors import DataError
 
-ID_COLUMNS = frozenset(
-    "id file filename file_name image image_id image_name image_path img path name photo".split()
-)
-TAG_COLUMNS = frozenset("tags tag labels label class classes category categories".split())
-YES = frozenset(("1", "1.0", "true", "yes", "y", "x"))
-NO = frozenset(("", "0", "0.0", "false", "no", "n", "-"))
 SEPARATORS = (";", "|", ",")
 
 
@@ -66,7 +69,7 @@ def read_table(
     [('cat',), ('cat', 'dog')]
     """
     files = PhotoFiles(images or path.parent, exact_ids=exact_ids)
-    id_column = _id_column(path, header, rows, files, tags_column)
+    ids = id_column(path, header, rows, files, tags_column)
     listed = listed_classes(path.parent)
     warnings: list[str] = []
     if tags_column and tags_column not in header:
@@ -74,7 +77,7 @@ def read_table(
             f"{path}: has no column {tags_column!r}; it has {', '.join(header)}; change "
             "data.tags_column (--tags-column)"
         )
-    if columns := [tags_column] if tags_column else _tag_columns(path, header, id_column):
+    if columns := [tags_column] if tags_column else tag_columns(path, header, ids):
         cells = [row.cells[name] for row in rows for name in columns]
         of_cells = _separated(cells, separator, warnings)
         if not (separator or listed):
@@ -83,7 +86,7 @@ def read_table(
         tags = [tuple(tag for _ in columns for tag in next(each)) for _ in rows]
         taken = f"tags: {', '.join(columns)}"
     else:
-        columns = [name for name in header if name != id_column and _is_class(name, rows)]
+        columns = [name for name in header if name != ids and is_class(name, rows)]
         if not columns:
             raise DataError(
                 f"{path}: no column of tags ({', '.join(sorted(TAG_COLUMNS))}), and none that "
@@ -92,8 +95,8 @@ def read_table(
             )
         tags = [tuple(n for n in columns if text_of(row.cells[n]).lower() in YES) for row in rows]
         taken = f"classes: {', '.join(columns)}"
-        ignored = [name for name in header if name not in (id_column, *columns)]
-        if counts := [name for name in ignored if _holds_counts(name, rows)]:
+        ignored = [name for name in header if name not in (ids, *columns)]
+        if counts := [name for name in ignored if holds_counts(name, rows)]:
             raise DataError(
                 f"{path}: the column {counts[0]!r} holds numbers above 1 beside 0, where columns "
                 "of classes hold 0 and 1; write 1 for each of them, or take the column out"
@@ -101,8 +104,7 @@ def read_table(
         if ignored:
             taken += f" (not {', '.join(ignored)}, which hold more than 0 and 1)"
     named = [
-        Entry(text_of(row.cells[id_column]), own, row.where)
-        for row, own in zip(rows, tags, strict=True)
+        Entry(text_of(row.cells[ids]), own, row.where) for row, own in zip(rows, tags, strict=True)
     ]
     if empty := [entry.where for entry in named if not entry.name]:
         warnings.append(f"rows without an image: {examples(empty)}")
@@ -112,123 +114,10 @@ def read_table(
         files,
         [entry for entry in named if entry.name],
         listed,
-        called=f"the names in column {id_column!r}",
-        taken=f"columns of images: {id_column}; {taken}",
+        called=f"the names in column {ids!r}",
+        taken=f"columns of images: {ids}; {taken}",
         warnings=warnings,
     )
-
-
-def _id_column(
-    path: Path,
-    header: Sequence[str],
-    rows: Sequence[Row],
-    files: PhotoFiles,
-    tags_column: str | None,
-) -> str:
-    """The column whose cells are photographs: whole file names say most, then its own name."""
-    named = [name for name in header if _plain(name) in ID_COLUMNS]
-    # Numbers of classes, and 0 and 1, may be called as photographs are.
-    others = [n for n in header if not (n == tags_column or is_tag_column(n))]
-    columns = named + [n for n in others if n not in named and not _is_class(n, rows)]
-    cells = {name: [text_of(row.cells[name]) for row in rows] for name in columns}
-    meant = {name: [files.called(cell) for cell in own] for name, own in cells.items()}
-
-    def fit(name: str) -> tuple[bool, bool, int]:
-        pairs = [pair for pair in zip(cells[name], meant[name], strict=True) if pair[1]]
-        whole = sum(cell.lower().endswith(PHOTO_SUFFIXES) for cell, _ in pairs)
-        return 2 * whole >= len(rows), bool(pairs) and name in named, len(pairs)
-
-    fits = {name: fit(name) for name in columns}
-    best = max(columns, key=lambda name: fits[name], default="")
-    if not best or (best not in named and 2 * fits[best][2] < len(rows)):
-        if named:
-            return named[0]  # the message will show what is in it
-        raise DataError(
-            f"{path}: no column names photographs of {files.root}; it has {', '.join(header)}, and "
-            f"none is called {', '.join(sorted(ID_COLUMNS))}. The first line must name the columns"
-        )
-    if best not in named and files.called(best):
-        raise DataError(
-            f"{path}: the first line seems to be data ({best!r} is a photograph); write a line "
-            "with the names of the columns above it: file,tags"
-        )
-    for other in (name for name in columns if name != best and fits[name] == fits[best]):
-        for number, row in enumerate(rows):
-            one, two = meant[best][number], meant[other][number]
-            if one and two and not set(one) & set(two):
-                raise DataError(
-                    f"{path}: the columns {best!r} and {other!r} both name photographs, and "
-                    f"disagree ({row.where.rpartition(', ')[2]}: {cells[best][number]!r} and "
-                    f"{cells[other][number]!r}); take one of them out"
-                )
-    return best
-
-
-def _tag_columns(path: Path, header: Sequence[str], id_column: str) -> list[str]:
-    """The column of the tags, or several that are numbered: ``tag 1``, ``tag 2``."""
-    kinds: dict[str, list[str]] = {}
-    for name in header:
-        if name != id_column and _kind(name) in TAG_COLUMNS:
-            kinds.setdefault(_kind(name), []).append(name)
-    if len(kinds) > 1:
-        found = [name for names in kinds.values() for name in names]
-        raise DataError(
-            f"{path}: the columns {' and '.join(found)} may hold the tags; choose one with "
-            "data.tags_column (--tags-column)"
-        )
-    return next(iter(kinds.values()), [])
-
-
-def is_known_column(name: str) -> bool:
-    """Whether a column of that name usually holds images or tags."""
-    return _plain(name) in ID_COLUMNS | TAG_COLUMNS
-
-
-def is_tag_column(name: str) -> bool:
-    """Whether a column of that name usually holds tags."""
-    return _kind(name) in TAG_COLUMNS
-
-
-def is_of_photographs(header: Sequence[str], rows: Sequence[Row], images: Path) -> bool:
-    """Whether a table that lies beside photographs is about them: it names them, and has tags."""
-    if not any(is_tag_column(name) or _is_class(name, rows) for name in header):
-        return False
-    if any(_plain(name) in ID_COLUMNS for name in header):
-        return True
-    files = PhotoFiles(images)
-    return any(
-        2 * sum(bool(files.called(text_of(row.cells[name]))) for row in rows) >= len(rows)
-        for name in header
-    )
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[\s-]+", "_", name.strip()).casefold()
-
-
-def _kind(name: str) -> str:
-    """Name of a column without its number."""
-    return re.sub(r"_?\d+$", "", _plain(name))
-
-
-def _is_class(name: str, rows: Sequence[Row]) -> bool:
-    cells = {text_of(row.cells[name]).lower() for row in rows}
-    return cells <= YES | NO and cells != {""}
-
-
-def _holds_counts(name: str, rows: Sequence[Row]) -> bool:
-    """Whether a column says how often something is there: whole numbers, 0 among them."""
-    cells = {text_of(row.cells[name]).lower() for row in rows}
-    return "0" in cells and all(cell in YES | NO or cell.isdecimal() for cell in cells)
-
-
-def text_of(cell: Any) -> str:
-    """A cell as text: Excel and JSON have numbers where people mean names (1.0 is ``1``)."""
-    if cell is None or cell != cell:  # not a number
-        return ""
-    if isinstance(cell, float) and cell.is_integer():
-        cell = int(cell)
-    return str(cell).strip()
 
 
 def _separated(
