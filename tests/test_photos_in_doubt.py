@@ -218,7 +218,7 @@ def test_a_folder_of_annotations_beside_the_photographs(tmp_path):
 )
 def test_folders_of_another_layout_are_no_classes(tmp_path, names, odd):
     write_photos(tmp_path, *names.split())
-    with pytest.raises(DataError, match=f"{odd} of the folders .* seem to be no classes"):
+    with pytest.raises(DataError, match=f"the folders {odd} \\(of .* seem to be no classes"):
         find_source(tmp_path)
 
 

@@ -35,7 +35,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=bounded(0), default=0, help="of the division (default: 0)")
     parser.add_argument("--link", action="store_true", help="hard links in place of copies")
-    parser.add_argument("--overwrite", action="store_true", help="replace the output folder")
+    parser.add_argument("--overwrite", action="store_true", help="replace an unedited output")
 
 
 def add_tag_arguments(parser: ArgumentParser) -> None:

@@ -108,9 +108,9 @@ def _check_classes(path: Path, inside: Mapping[Path, list[str]], level: int) -> 
         odd += parts_of_division
     if odd:
         raise DataError(
-            f"{path}: {' and '.join(dict.fromkeys(odd))} of the folders {', '.join(photos)} seem "
-            "to be no classes (masks, labels, or parts of a division); a folder for each class is "
-            "needed, or a table: name the one that holds them, or rename what is a class"
+            f"{path}: the folders {' and '.join(dict.fromkeys(odd))} (of {', '.join(photos)}) seem "
+            "to be no classes, but masks, labels or parts of a division; name the file or folder "
+            "that holds the tags, or rename what is a class"
         )
 
 
