@@ -119,6 +119,15 @@ def test_regions_of_tags_that_were_outvoted_are_dropped(export, tmp_path, used):
     np.testing.assert_array_equal(found["one"], masks()["one"])
 
 
+def test_the_first_who_has_drawn_all_that_was_agreed_counts(export, tmp_path):
+    both, one, _ = (task["annotations"] for task in export[1])
+    cat, dog = both[0]["result"][:2]
+    one[:] = [{"result": [cat]}, *one, {"result": [dog]}]
+    summary, found = imported(export, tmp_path / "set")
+    np.testing.assert_array_equal(found["one"], masks()["one"])
+    assert "one,dog" in (tmp_path / "set" / "tags.csv").read_text().split()
+
+
 def test_a_tag_without_region_makes_no_mask(export, tmp_path):
     """The rest of the photograph would pass for background."""
     chosen = {"from_name": "what", "type": "choices", "value": {"choices": ["cat"]}}

@@ -67,6 +67,10 @@ def test_an_imported_set_is_read_as_it_was_written(tmp_path):
     import_photos(tmp_path / "photos", tmp_path / "set")
     tags = tags_of(find_source(tmp_path / "set"))
     assert tags["photos/img.jpg"] == ("cat",) and tags["photos/img.jpg.webp"] == ("dog",)
+    (tmp_path / "set/photos/img.jpg.webp").unlink()
+    source = find_source(tmp_path / "set")
+    assert tags_of(source)["photos/img.jpg"] == ("cat",)
+    assert [each.name for each in source.dropped] == ["img.jpg"]
 
 
 # ---- tags ------------------------------------------------------------------------------------

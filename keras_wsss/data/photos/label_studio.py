@@ -49,10 +49,12 @@ class Annotation:
         """The tags of some controls."""
         return tuple(tag for name in controls for tag in (self.tags or {}).get(name, ()))
 
-    def mask(self, controls: Sequence[str]) -> tuple[Brush, ...] | None:
-        """The regions of some controls; None: one of their tags has none."""
-        regions = tuple(each for name in controls for each in self.brushes.get(name, ()))
-        return regions if {*self.labels(controls)} <= {each.label for each in regions} else None
+    def mask(self, controls: Sequence[str], tags: Iterable[str]) -> tuple[Brush, ...] | None:
+        """The regions of some controls, without those of other tags; None: a tag has none."""
+        known = {None, *tags}
+        drawn = (each for name in controls for each in self.brushes.get(name, ()))
+        regions = tuple(each for each in drawn if each.label in known)
+        return regions if known <= {None, *(each.label for each in regions)} else None
 
 
 def is_label_studio(content: Any) -> bool:
@@ -73,7 +75,7 @@ def read_label_studio(
     Skipped annotations do not count. Of several annotators of an image, a tag counts that at least
     half of them gave; an annotation marked as ground truth counts alone. What was drawn with a
     brush is the mask of its photograph (in the JSON export), if every tag has a region; of several
-    annotators, that of the first.
+    annotators, that of the first who has drawn them all. Regions of other tags do not count.
 
     Args:
         path: the export.
@@ -113,9 +115,8 @@ def read_label_studio(
         counting = _counting(given)
         sets = [each.labels(chosen) for each in counting]
         agreed = _agreed(sets)
-        brushes = counting[0].mask(chosen) if with_masks and counting else None
-        if brushes is not None:  # without those of tags that were outvoted
-            brushes = tuple(each for each in brushes if each.label in (None, *(agreed or ())))
+        masks = [each.mask(chosen, agreed or ()) for each in counting if with_masks]
+        brushes = next((mask for mask in masks if mask is not None), None)
         entries.append(Entry(name, agreed, given[0].where, brushes))
         if any(set(each) != set(sets[0]) for each in sets):
             disputed.append(name)

@@ -65,8 +65,8 @@ class PhotoFiles:
 
     Args:
         root: is searched with all its sub-folders.
-        exact_ids: whether a name is first of all a file name without its suffix, as the ids are
-            that an import writes: ``img.jpg`` then means ``img.jpg.webp``, if it is there.
+        exact_ids: whether names are those of files without their suffix, as the ids are that an
+            import writes: ``img.jpg`` then means ``img.jpg.webp``.
 
     Attributes:
         paths: of the photographs, in a fixed order.
@@ -103,8 +103,7 @@ class PhotoFiles:
         for path in self.paths:
             self._by_name.setdefault(plain(path.name), []).append(path)
             self._by_stem.setdefault(plain(path.stem), []).append(path)
-        both = self._by_name, self._by_stem
-        self._first, self._second = both[::-1] if exact_ids else both
+        self._exact_ids = exact_ids
 
     def relative(self, path: Path) -> str:
         """A photograph's path within the folder."""
@@ -113,7 +112,9 @@ class PhotoFiles:
     def called(self, name: str) -> list[Path]:
         """Photographs of that file name, with or without its suffix; folders do not count."""
         last = (_parts(name) or [""])[-1]
-        found = self._first.get(last) or self._second.get(last)
+        if self._exact_ids:
+            return self._by_stem.get(last, [])
+        found = self._by_name.get(last) or self._by_stem.get(last)
         stem, suffix = os.path.splitext(last)
         if not found and suffix in PHOTO_SUFFIXES:  # it was converted since
             found = self._by_stem.get(stem)
