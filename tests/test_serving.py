@@ -342,7 +342,7 @@ def test_one_long_string_does_not_make_all_long():
     images = [{"b64": "A" * 10_000_000}, *[{"b64": "AAAA"}] * 300]
     specs = {"image_bytes": tf.TensorSpec([None], tf.string)}
     tracemalloc.start()
-    arrays, _ = parse_inputs({"instances": images}, specs)
+    arrays, _ = parse_inputs({"instances": images}, specs, max_rows=1024)
     (_, peak), _ = tracemalloc.get_traced_memory(), tracemalloc.stop()
     assert arrays["image_bytes"].shape == (301,) and peak < 50_000_000
 

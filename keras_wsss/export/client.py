@@ -23,7 +23,7 @@ from PIL import Image
 
 from keras_wsss.errors import DataError, ServingError
 from keras_wsss.export.files import import_extra
-from keras_wsss.export.metadata import SIGNATURE, Limits
+from keras_wsss.export.metadata import MAX_ROWS, SIGNATURE, Limits
 from keras_wsss.pictures import found_classes
 
 LOG = logging.getLogger(__name__)
@@ -345,11 +345,12 @@ def _read(image: bytes | str | Path) -> bytes:
 def _requests(
     items: Sequence[Item], size: Callable[[Item], int], limit: int
 ) -> Iterator[list[Item]]:
-    """Consecutive items together as long as their sizes sum up to no more than the limit."""
+    """Consecutive items together while their sizes sum up to no more than the limit, and they are
+    no more than a request may have."""
     group: list[Item] = []
     total = 0
     for item in items:
-        if group and total + size(item) > limit:
+        if group and (total + size(item) > limit or len(group) == MAX_ROWS):
             yield group
             group, total = [], 0
         group.append(item)

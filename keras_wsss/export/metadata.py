@@ -11,6 +11,7 @@ from keras_wsss.config import Config
 Checkpoint = Literal["last", "best"]
 
 SIGNATURE = "serving_default"  # the one that is meant where none is named
+MAX_ROWS = 1024  # of a request to the local server; clients send as many at once
 
 
 class Limits(pydantic.BaseModel):

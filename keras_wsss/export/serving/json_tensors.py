@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from keras_wsss.export.serving.gate import invalid
+from keras_wsss.export.serving.gate import check_rows, invalid
+
+# Of a number as text, with what parts it from the next one.
+FLOAT_BYTES, INTEGER_BYTES = 20, 5
 
 
 def parse_inputs(
-    document: Any, specs: Mapping[str, tf.TensorSpec]
+    document: Any, specs: Mapping[str, tf.TensorSpec], max_rows: int
 ) -> tuple[dict[str, np.ndarray], bool]:
     """Input arrays of the body of a predict request.
 
     Args:
         document: the parsed JSON with ``instances`` (rows) or ``inputs`` (columns).
         specs: the inputs of the signature.
+        max_rows: of each input.
 
     Returns:
         Arrays by name, those of strings as objects; whether the answer is to be in rows.
@@ -30,7 +34,7 @@ def parse_inputs(
     Example:
 
     >>> specs = {"image_bytes": tf.TensorSpec([None], tf.string)}
-    >>> arrays, rows = parse_inputs({"instances": [{"b64": "AAAA"}]}, specs)
+    >>> arrays, rows = parse_inputs({"instances": [{"b64": "AAAA"}]}, specs, max_rows=1024)
     >>> arrays["image_bytes"].shape, rows
     ((1,), True)
     """
@@ -39,6 +43,8 @@ def parse_inputs(
         raise invalid("expects only one of 'instances' or 'inputs' keys to exist")
     if not rows and "inputs" not in document:
         raise invalid("Missing 'inputs' or 'instances' key")
+    if rows and isinstance(document["instances"], list):
+        check_rows(len(document["instances"]), max_rows)
     columns = _columns_of_rows(document["instances"], specs) if rows else document["inputs"]
     if not _is_object(columns):
         if len(specs) != 1:
@@ -53,7 +59,10 @@ def parse_inputs(
     for name in columns:
         if name not in specs:
             raise invalid(f"The signature has no input {name}; it has {sorted(specs)}")
-    return {name: _array(name, columns[name], specs[name].dtype) for name in specs}, rows
+    for name in specs:
+        if isinstance(columns[name], list):
+            check_rows(len(columns[name]), max_rows)
+    return {name: _array(name, columns[name], spec) for name, spec in specs.items()}, rows
 
 
 def format_outputs(outputs: Mapping[str, np.ndarray], rows: bool) -> dict[str, Any]:
@@ -86,6 +95,23 @@ def format_outputs(outputs: Mapping[str, np.ndarray], rows: bool) -> dict[str, A
     return {"predictions" if rows else "outputs": values}
 
 
+def json_size(outputs: Iterable[np.ndarray]) -> int:
+    """About how many bytes :func:`format_outputs` of these arrays has as text.
+
+    Example:
+
+    >>> json_size([np.zeros([1, 2], np.uint8)])
+    10
+    """
+    return sum(_size(array) for array in outputs)
+
+
+def _size(array: np.ndarray) -> int:
+    if array.dtype == object:
+        return sum(len(value) * 4 // 3 for value in array.flat)
+    return array.size * (INTEGER_BYTES if array.dtype.kind in "iub" else FLOAT_BYTES)
+
+
 def _columns_of_rows(rows: Any, specs: Mapping[str, tf.TensorSpec]) -> Any:
     if not isinstance(rows, list) or not rows:
         raise invalid("'instances' must be a list with at least one element")
@@ -109,8 +135,12 @@ def _is_object(value: Any) -> bool:
     return isinstance(value, dict) and value.keys() != {"b64"}
 
 
-def _array(name: str, values: Any, dtype: tf.DType) -> np.ndarray:
+def _array(name: str, values: Any, spec: tf.TensorSpec) -> np.ndarray:
+    dtype = spec.dtype
     try:
+        # Before millions of lists are looked through that are too deep.
+        if spec.shape.rank is not None and _depth(values) > spec.shape.rank:
+            raise ValueError
         if dtype == tf.string:
             # As objects throughout: numpy would make all strings as long as the longest.
             array = np.array(_strings(values), object)
@@ -127,9 +157,17 @@ def _array(name: str, values: Any, dtype: tf.DType) -> np.ndarray:
         return converted
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         raise invalid(
-            f"Failed to process the values of {name}: not of expected type {dtype.name}, or lists "
-            "of different lengths"
+            f"Failed to process the values of {name}: they must have the shape {spec.shape}; not "
+            f"of expected type {dtype.name}, too deep, or lists of different lengths"
         ) from None
+
+
+def _depth(values: Any) -> int:
+    """Of lists in each other, as the first ones have it."""
+    depth = 0
+    while isinstance(values, list) and values:
+        depth, values = depth + 1, values[0]
+    return depth
 
 
 def _kinds(dtype: tf.DType) -> str:

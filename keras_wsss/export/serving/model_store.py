@@ -11,7 +11,7 @@ from typing import Any
 import grpc
 from tensorflow_serving.apis import get_model_status_pb2
 
-from keras_wsss.errors import ServingError
+from keras_wsss.errors import ServingError, one_line
 from keras_wsss.export.files import version_folders
 from keras_wsss.export.serving.gate import RequestError
 from keras_wsss.export.serving.servable import Servable
@@ -19,6 +19,7 @@ from keras_wsss.export.serving.servable import Servable
 LOG = logging.getLogger(__name__)
 State = get_model_status_pb2.ModelVersionStatus.State
 Stamp = list[tuple[str, int, int]]
+MAX_VERSION = 2**63 - 1  # int64, in TF Serving and in all of its messages
 
 
 class ModelStore:
@@ -46,18 +47,36 @@ class ModelStore:
         self._status: dict[str, dict[int, Any]] = {}
         self._failed: dict[Path, Stamp] = {}
         self._retired: list[tuple[str, int, weakref.ref[Servable]]] = []
+        self._told: dict[Path, str] = {}
 
     def poll(self) -> None:
         """Looks for versions that are newer than those served, or takes the newest that is left.
 
         A version that does not load is logged, and tried again only when its files have changed.
+
+        Raises:
+            OSError: the folder cannot be read.
         """
         for name, folder in self._models().items():
             try:
-                self._update(name, version_folders(folder))
-            except OSError as error:
-                LOG.error("the folder of %s cannot be read: %s", name, error)
+                self._update(name, self._versions(folder))
+            # Whatever is wrong with one model, the others are looked for.
+            except Exception as error:
+                self._tell(folder, f"the folder of {name} cannot be read: {one_line(error)}")
         self._forget_retired()
+
+    def keep_polling(self) -> None:
+        """:meth:`poll` that goes on whatever happens, for it is what brings new versions."""
+        try:
+            self.poll()
+        except Exception as error:
+            self._tell(self._folder, f"the folder of models cannot be read: {one_line(error)}")
+
+    def _tell(self, folder: Path, message: str) -> None:
+        """Logs what is wrong with a folder, once, though it is found at each look."""
+        if self._told.get(folder) != message:
+            self._told[folder] = message
+            LOG.error("%s", message)
 
     def names(self) -> list[str]:
         """Names of the models that are served."""
@@ -112,6 +131,13 @@ class ModelStore:
             return {self._folder.name: self._folder}
         return {path.name: path for path in sorted(self._folder.iterdir()) if path.is_dir()}
 
+    def _versions(self, folder: Path) -> dict[int, Path]:
+        versions = version_folders(folder)
+        for number in [number for number in versions if number > MAX_VERSION]:
+            path = versions.pop(number)
+            self._tell(path, f"{path}: is ignored, versions end at {MAX_VERSION}; rename it")
+        return versions
+
     def _update(self, name: str, versions: dict[int, Path]) -> None:
         for number in sorted(versions, reverse=True):
             served = self._served.get(name)
@@ -126,10 +152,11 @@ class ModelStore:
             return False
         self._note(name, number, State.LOADING)
         try:
+            _check_kinds(folder)
             servable = Servable(name, number, folder)
         # Whatever is wrong with a folder, the versions that are served stay so.
         except Exception as error:
-            message = str(error) or type(error).__name__
+            message = one_line(error) or type(error).__name__
             LOG.error("%s, version %d does not load: %s", name, number, message)
             self._failed[folder] = stamp
             self._note(name, number, State.END, grpc.StatusCode.UNKNOWN, message)
@@ -202,6 +229,13 @@ def _way_to_models(folder: Path) -> str:
         "give the folder NAME that holds NAME/1/saved_model.pb, or the folder that holds NAME "
         "(`keras-wsss export --format saved_model` writes them)"
     )
+
+
+def _check_kinds(folder: Path) -> None:
+    """Refuses what is no file and no folder: to open a pipe is to wait for ever."""
+    for path in folder.rglob("*"):
+        if not path.is_file() and not path.is_dir():
+            raise ServingError(f"{path}: is neither a file nor a folder; remove it")
 
 
 def _stamp(folder: Path) -> Stamp:

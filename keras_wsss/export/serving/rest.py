@@ -5,9 +5,9 @@ At its root there is a page for people, which asks it as any other client does.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import grpc
@@ -20,15 +20,22 @@ from tensorflow_serving.apis import get_model_metadata_pb2
 
 from keras_wsss.export.metadata import SIGNATURE
 from keras_wsss.export.photo_page import server_page
-from keras_wsss.export.serving.gate import Gate, RequestError, invalid
-from keras_wsss.export.serving.json_tensors import format_outputs, parse_inputs
-from keras_wsss.export.serving.model_store import ModelStore
+from keras_wsss.export.serving.gate import (
+    Gate,
+    RequestError,
+    check_answer,
+    invalid,
+    refusal_of,
+)
+from keras_wsss.export.serving.json_tensors import format_outputs, json_size, parse_inputs
+from keras_wsss.export.serving.model_store import MAX_VERSION, ModelStore
+from keras_wsss.export.serving.options import Options
 from keras_wsss.export.serving.servable import Servable
 
 MODEL = r"/v1/models/([^/:]+)(?:/versions/([0-9]+)|/labels/([^/:]+))?"
 PREDICTION = re.compile(MODEL + r":(classify|regress|predict)", re.IGNORECASE)
 MODEL_STATUS = re.compile(MODEL + r"(/metadata)?", re.IGNORECASE)
-SECONDS_FOR_BODY = 60
+Answerer = Callable[[Request], Awaitable[Response]]
 HTTP = {
     grpc.StatusCode.CANCELLED: 499,
     grpc.StatusCode.INVALID_ARGUMENT: 400,
@@ -58,47 +65,52 @@ class TooLargeError(Exception):
     """A body beyond the limit."""
 
 
-def rest_app(store: ModelStore, gate: Gate, max_body: int) -> Starlette:
+def rest_app(store: ModelStore, gate: Gate, options: Options) -> Starlette:
     """The application.
 
     Args:
         store: models.
         gate: shared with the other endpoint.
-        max_body: bytes; larger bodies are answered with 413.
+        options: ``max_body`` (larger bodies are answered with 413), ``max_rows``, ``max_answer``.
 
     Example:
 
-    >>> app = rest_app(ModelStore(Path("exported/saved_model")), Gate(2, 32), 2**25)
+    >>> options = Options(Path("exported/saved_model"))
+    >>> app = rest_app(ModelStore(options.folder), Gate(2, 32, options.max_held), options)
     >>> uvicorn.run(app)  # doctest: +SKIP
     """
 
     async def answer(request: Request) -> Response:
-        try:
-            if request.method == "GET":
-                return _json(_describe(store, request))
-            return await _predict(store, gate, max_body, request)
-        except RequestError as refusal:
-            return _json({"error": str(refusal)}, HTTP.get(refusal.code, 500))
-        except TooLargeError:
-            return _json({"error": f"a request may have {max_body} bytes; send fewer images"}, 413)
+        if request.method == "GET":
+            return _json(_describe(store, request))
+        return await _predict(store, gate, options, request)
 
     async def page(request: Request) -> Response:
         return HTMLResponse(server_page(store.names()), headers=PAGE_HEADERS)
 
-    async def internal(request: Request, error: Exception) -> Response:
-        return _json({"error": f"{type(error).__name__}: {error}"}, 500)
-
     return Starlette(
         routes=[
-            Route("/", page),
-            Route("/v1/{path:path}", answer, methods=["GET", "POST"]),
+            Route("/", _without_errors(page)),
+            Route("/v1/{path:path}", _without_errors(answer), methods=["GET", "POST"]),
         ],
-        exception_handlers={Exception: internal},
     )
 
 
-async def _predict(store: ModelStore, gate: Gate, max_body: int, request: Request) -> Response:
-    match = PREDICTION.fullmatch(request.url.path)
+def _without_errors(answer: Answerer) -> Answerer:
+    async def answered(request: Request) -> Response:
+        try:
+            return await answer(request)
+        except TooLargeError as error:
+            return _json({"error": str(error)}, 413)
+        except Exception as error:  # whatever a client has sent
+            refusal = refusal_of(error)
+            return _json({"error": str(refusal)}, HTTP.get(refusal.code, 500))
+
+    return answered
+
+
+async def _predict(store: ModelStore, gate: Gate, options: Options, request: Request) -> Response:
+    match = PREDICTION.fullmatch(request.scope["path"])
     if match is None:
         raise _malformed(request)
     name, version, label, verb = match.groups()
@@ -107,38 +119,29 @@ async def _predict(store: ModelStore, gate: Gate, max_body: int, request: Reques
             grpc.StatusCode.UNIMPLEMENTED, f"this server knows :predict only, not :{verb}"
         )
     servable = store.find(name, _version(version, label))
-    gate.enter()
-    try:
-        body = await _body(request, max_body)
-    except BaseException:
-        gate.leave()
-        raise
-    return await gate.run(_answer, servable, body)  # type: ignore[no-any-return]
+    body = await _body(request, options.max_body)
+    answer: Response = await gate.run(_answer, servable, body, options, size=len(body))
+    return answer
 
 
 async def _body(request: Request, limit: int) -> bytearray:
     body, size = bytearray(), 0
     try:
-        async with asyncio.timeout(SECONDS_FOR_BODY):
-            async for chunk in request.stream():
-                size += len(chunk)
-                # Read to its end all the same: who is still sending does not read an answer.
-                if size <= limit:
-                    body += chunk
-                else:
-                    body.clear()
+        async for chunk in request.stream():
+            size += len(chunk)
+            # Read to its end all the same: who is still sending does not read an answer.
+            if size <= limit:
+                body += chunk
+            else:
+                body.clear()
     except ClientDisconnect:
         raise RequestError(grpc.StatusCode.CANCELLED, "the client has gone") from None
-    except TimeoutError:
-        raise RequestError(
-            grpc.StatusCode.DEADLINE_EXCEEDED, f"no whole request in {SECONDS_FOR_BODY} seconds"
-        ) from None
     if size > limit:
-        raise TooLargeError
+        raise TooLargeError(f"a request may have {limit} bytes; send fewer images")
     return body
 
 
-def _answer(servable: Servable, body: bytearray) -> Response:
+def _answer(servable: Servable, body: bytearray, options: Options) -> Response:
     try:
         document = json.loads(body)
     except (ValueError, RecursionError) as error:
@@ -153,12 +156,14 @@ def _answer(servable: Servable, body: bytearray) -> Response:
         specs = servable.inputs(signature)
     except KeyError:
         raise invalid(f'Serving signature name: "{signature}" not found in signature def') from None
-    inputs, rows = parse_inputs(document, specs)
-    return _json(format_outputs(servable.predict(signature, inputs), rows))
+    inputs, rows = parse_inputs(document, specs, options.max_rows)
+    outputs = servable.predict(signature, inputs)
+    check_answer(json_size(outputs.values()), options.max_answer)
+    return _json(format_outputs(outputs, rows))
 
 
 def _describe(store: ModelStore, request: Request) -> dict[str, Any]:
-    match = MODEL_STATUS.fullmatch(request.url.path)
+    match = MODEL_STATUS.fullmatch(request.scope["path"])
     if match is None:
         raise _malformed(request)
     name, version, label, metadata = match.groups()
@@ -176,11 +181,16 @@ def _describe(store: ModelStore, request: Request) -> dict[str, Any]:
 def _version(version: str | None, label: str | None) -> int | None:
     if label:
         raise invalid(f"Unrecognized servable version label: {label}")
-    return int(version) if version else None
+    if not version:
+        return None
+    # Python itself reads 4,300 digits at most.
+    if len(version) > len(str(MAX_VERSION)) or int(version) > MAX_VERSION:
+        raise invalid(f"Failed to convert version: {version} to numeric.")
+    return int(version)
 
 
 def _malformed(request: Request) -> RequestError:
-    return invalid(f"Malformed request: {request.method} {request.url.path}")
+    return invalid(f"Malformed request: {request.method} {request.scope['path']}")
 
 
 def _plain(message: Any) -> dict[str, Any]:

@@ -1,130 +1,204 @@
-"""The gRPC endpoint: PredictionService and ModelService with the published stubs."""
+"""The gRPC endpoint: PredictionService and ModelService for the published stubs."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import grpc
+import numpy as np
 import tensorflow as tf
 from google.protobuf.any_pb2 import Any as Packed
+from google.protobuf.message import DecodeError
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
-    model_service_pb2_grpc,
+    get_model_status_pb2,
     predict_pb2,
-    prediction_service_pb2_grpc,
 )
 
 from keras_wsss.export.metadata import SIGNATURE
-from keras_wsss.export.serving.gate import Gate, RequestError, invalid
+from keras_wsss.export.serving.gate import (
+    Gate,
+    check_answer,
+    check_rows,
+    invalid,
+    refusal_of,
+)
 from keras_wsss.export.serving.model_store import ModelStore
+from keras_wsss.export.serving.options import Options
 from keras_wsss.export.serving.servable import Servable
+from keras_wsss.export.serving.waiting_room import WaitingRoom
 
-STATUS_REQUESTS = 8
+Answerer = Callable[[bytes], Awaitable[bytes]]
 
 
-def rpc_server(store: ModelStore, gate: Gate, max_body: int) -> grpc.aio.Server:
+def rpc_server(
+    store: ModelStore, gate: Gate, options: Options, connections: int
+) -> grpc.aio.Server:
     """The server, not started and without a port.
 
     Args:
         store: models.
         gate: shared with the other endpoint.
-        max_body: bytes; larger messages are answered with RESOURCE_EXHAUSTED.
+        options: ``max_body`` (larger messages are answered with RESOURCE_EXHAUSTED) and the others.
+        connections: that it keeps; more are closed at once.
 
     Example:
 
-    >>> store = ModelStore(Path("exported/saved_model"))
-    >>> server = rpc_server(store, Gate(2, 32), 2**25)  # doctest: +SKIP
+    >>> options = Options(Path("exported/saved_model"))
+    >>> gate = Gate(2, 32, options.max_held)
+    >>> server = rpc_server(ModelStore(options.folder), gate, options, 9)  # doctest: +SKIP
     """
     server = grpc.aio.server(
         options=[
-            ("grpc.max_receive_message_length", max_body),
+            ("grpc.max_receive_message_length", options.max_body),
             ("grpc.max_send_message_length", -1),
             ("grpc.so_reuseport", 0),  # else a second server would share the port in silence
+            ("grpc.max_allowed_incoming_connections", connections),
+            ("grpc.server_handshake_timeout_ms", round(1000 * options.seconds_head)),
+            ("grpc.max_connection_idle_ms", round(1000 * options.seconds_idle)),
         ],
-        # Those of the gate and some that ask for the status, refused before they are received.
-        maximum_concurrent_rpcs=gate.places + STATUS_REQUESTS,
     )
-    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
-        PredictionService(store, gate, max_body), server
+    predictions, models = Predictions(store, gate, options), Models(store)
+    # As many messages may be on their way as there are places for them.
+    room = WaitingRoom(gate.places, options.max_held)
+
+    def handlers(service: str, **answerers: Answerer) -> None:
+        methods = {
+            name: grpc.stream_stream_rpc_method_handler(_patient(answer, room, options))
+            for name, answer in answerers.items()
+        }
+        handler = grpc.method_handlers_generic_handler(f"tensorflow.serving.{service}", methods)
+        server.add_generic_rpc_handlers((handler,))
+
+    handlers(
+        "PredictionService", Predict=predictions.predict, GetModelMetadata=predictions.metadata
     )
-    model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(store), server)
+    handlers("ModelService", GetModelStatus=models.status)
     return server
 
 
-class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):  # type: ignore[misc]
-    """``Predict`` and ``GetModelMetadata``; what else there is stays unimplemented."""
+def _patient(
+    answer: Answerer, room: WaitingRoom, options: Options
+) -> Callable[[AsyncIterator[bytes], grpc.aio.ServicerContext], Awaitable[None]]:
+    """A method that takes one message and gives one.
 
-    def __init__(self, store: ModelStore, gate: Gate, max_body: int):
-        self._store = store
-        self._gate = gate
-        self._max_body = max_body
+    To gRPC it is one of streams, which look the same to a client: of others the message would be
+    awaited without a limit, and an unreadable one be a traceback.
+    """
 
-    async def Predict(self, request: Any, context: grpc.aio.ServicerContext) -> Any:  # noqa: N802
+    async def method(messages: AsyncIterator[bytes], context: grpc.aio.ServicerContext) -> None:
         try:
-            servable = _find(self._store, request)
-            self._gate.enter()
-            return await self._gate.run(self._predict, servable, request)
-        except RequestError as refusal:
+            async with room.waiting(options.seconds_body):
+                message = await anext(aiter(messages))
+            answered = await answer(message)
+            async with room.waiting(options.seconds_answer, len(answered)):
+                await context.write(answered)
+        except StopAsyncIteration:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "there was no message")
+        except TimeoutError:
+            await context.abort(
+                grpc.StatusCode.DEADLINE_EXCEEDED, "too slow; send and read all at once"
+            )
+        except Exception as error:  # whatever a client has sent
+            refusal = refusal_of(error)
             await context.abort(refusal.code, str(refusal))
 
-    def _predict(self, servable: Servable, request: Any) -> Any:
+    return method
+
+
+class Predictions:
+    """``Predict`` and ``GetModelMetadata`` of PredictionService; the others are unimplemented."""
+
+    def __init__(self, store: ModelStore, gate: Gate, options: Options):
+        self._store = store
+        self._gate = gate
+        self._options = options
+
+    async def predict(self, message: bytes) -> bytes:
+        """``Predict``."""
+        answer: bytes = await self._gate.run(self._predict, message, size=len(message))
+        return answer
+
+    def _predict(self, message: bytes) -> bytes:
+        request = _parse(predict_pb2.PredictRequest, message)
+        servable = _find(self._store, request)
         arrays = {name: self._array(name, value) for name, value in request.inputs.items()}
         signature = request.model_spec.signature_name or SIGNATURE
         outputs = servable.predict(signature, arrays, request.output_filter)
+        check_answer(sum(map(_size, outputs.values())), self._options.max_answer)
         response = predict_pb2.PredictResponse()
         _fill_spec(response, servable, signature)
         for name, array in outputs.items():
             response.outputs[name].CopyFrom(tf.make_tensor_proto(array))
-        return response
+        return _bytes(response)
 
     def _array(self, name: str, value: Any) -> Any:
+        unreadable = invalid(f"input {name} is no tensor that can be read")
         sizes = [dimension.size for dimension in value.tensor_shape.dim]
+        if not self._fits(value, sizes):
+            raise unreadable
+        check_rows(sizes[0] if sizes else 1, self._options.max_rows)
         try:
-            # One value stands for a tensor full of it: no room in a message, and any in memory.
-            if value.dtype == tf.string.as_datatype_enum:
-                fits = math.prod(sizes) == len(value.string_val)
-            else:
-                fits = math.prod(sizes) * tf.as_dtype(value.dtype).size <= self._max_body
-            if not fits or min(sizes, default=0) < 0:
-                raise ValueError
             return tf.make_ndarray(value)
-        except (TypeError, ValueError):
-            raise invalid(f"input {name} is no tensor that can be read") from None
+        except Exception:  # of TensorFlow and numpy, of many kinds
+            raise unreadable from None
 
-    async def GetModelMetadata(  # noqa: N802
-        self, request: Any, context: grpc.aio.ServicerContext
-    ) -> Any:
+    def _fits(self, value: Any, sizes: list[int]) -> bool:
+        """Whether its values may be as many as its sizes say."""
+        if min(sizes, default=0) < 0:
+            return False
+        if value.dtype == tf.string.as_datatype_enum:
+            return math.prod(sizes) == len(value.string_val)
         try:
-            if list(request.metadata_field) != ["signature_def"]:
-                raise invalid(
-                    "GetModelMetadataRequest must ask for the metadata_field signature_def"
-                )
-            servable = _find(self._store, request)
-        except RequestError as refusal:
-            await context.abort(refusal.code, str(refusal))
+            width = tf.as_dtype(value.dtype).size or 0
+        except (TypeError, KeyError):
+            return False
+        # One value stands for a tensor full of it: no room in a message, and any in memory.
+        return bool(math.prod(sizes) * width <= self._options.max_body)
+
+    async def metadata(self, message: bytes) -> bytes:
+        """``GetModelMetadata``."""
+        request = _parse(get_model_metadata_pb2.GetModelMetadataRequest, message)
+        if list(request.metadata_field) != ["signature_def"]:
+            raise invalid("GetModelMetadataRequest must ask for the metadata_field signature_def")
+        servable = _find(self._store, request)
         signatures = get_model_metadata_pb2.SignatureDefMap(signature_def=servable.signature_defs)
         response = get_model_metadata_pb2.GetModelMetadataResponse()
         _fill_spec(response, servable)
         packed = Packed()
         packed.Pack(signatures)
         response.metadata["signature_def"].CopyFrom(packed)
-        return response
+        return _bytes(response)
 
 
-class ModelService(model_service_pb2_grpc.ModelServiceServicer):  # type: ignore[misc]
-    """``GetModelStatus``."""
+class Models:
+    """``GetModelStatus`` of ModelService."""
 
     def __init__(self, store: ModelStore):
         self._store = store
 
-    async def GetModelStatus(  # noqa: N802
-        self, request: Any, context: grpc.aio.ServicerContext
-    ) -> Any:
-        try:
-            return self._store.status(*_wanted(request))
-        except RequestError as refusal:
-            await context.abort(refusal.code, str(refusal))
+    async def status(self, message: bytes) -> bytes:
+        """``GetModelStatus``."""
+        request = _parse(get_model_status_pb2.GetModelStatusRequest, message)
+        return _bytes(self._store.status(*_wanted(request)))
+
+
+def _parse(kind: Any, message: bytes) -> Any:
+    try:
+        return kind.FromString(message)
+    except DecodeError as error:
+        raise invalid(f"{kind.__name__}: {error}") from None
+
+
+def _bytes(response: Any) -> bytes:
+    serialized: bytes = response.SerializeToString()
+    return serialized
+
+
+def _size(array: np.ndarray) -> int:
+    return sum(map(len, array.flat)) if array.dtype == object else array.nbytes
 
 
 def _find(store: ModelStore, request: Any) -> Servable:

@@ -3,52 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 
 import uvicorn
 
 from keras_wsss.errors import ServingError
+from keras_wsss.export.serving.connections import Connection
 from keras_wsss.export.serving.gate import Gate
 from keras_wsss.export.serving.model_store import ModelStore, find_models
+from keras_wsss.export.serving.options import Options, connections_with_files
 from keras_wsss.export.serving.rest import rest_app
 from keras_wsss.export.serving.rpc import rpc_server
+from keras_wsss.export.serving.waiting_room import WaitingRoom
 
-LOG = logging.getLogger(__name__)
-
-# Longer than clients and proxies keep an unused connection (a minute or less, most of them): when
-# the server closes first, a request that is on its way just then is lost.
-SECONDS_IDLE = 75
-
-
-@dataclass(frozen=True)
-class Options:
-    """How to serve.
-
-    Attributes:
-        folder: of a model or of models.
-        host: address to listen at.
-        rest_port, grpc_port: 0: a free one; None: no gRPC.
-        running, waiting: requests, see :class:`~keras_wsss.export.serving.gate.Gate`.
-        max_body: bytes of a request.
-        poll_seconds: between two looks for new versions.
-        grace_seconds: that requests in flight have when the server is told to stop.
-    """
-
-    folder: Path
-    host: str = "127.0.0.1"
-    rest_port: int = 8501
-    grpc_port: int | None = None
-    running: int = 2
-    waiting: int = 64
-    max_body: int = 32 * 2**20
-    poll_seconds: float = 1.0
-    grace_seconds: float = 30.0
+# Connections that are accepted at once, before the first of them can be closed for another.
+BACKLOG = 128
 
 
 @dataclass(frozen=True)
@@ -93,19 +67,24 @@ async def serve(
     >>> asyncio.run(serve(options, print, asyncio.Event()))  # doctest: +SKIP
     """
     store = find_models(options.folder)
-    gate = Gate(options.running, options.waiting)
+    gate = Gate(options.running, options.waiting, options.max_held)
+    connections = connections_with_files(options.max_connections)
+    room = WaitingRoom(connections, options.max_held)
     listener = _listen(options.host, options.rest_port)
     address = f"[{options.host}]" if ":" in options.host else options.host
     rest = _Server(
         uvicorn.Config(
-            rest_app(store, gate, options.max_body),
+            rest_app(store, gate, options),
+            http=partial(Connection, room, options),  # type: ignore[arg-type]
+            ws="none",
             lifespan="off",
-            log_level="warning",
-            timeout_keep_alive=SECONDS_IDLE,
+            log_level="error",  # one warning for each wrong request would fill a disk
+            backlog=min(BACKLOG, connections),
+            timeout_keep_alive=round(options.seconds_idle),
             timeout_graceful_shutdown=round(options.grace_seconds),
         )
     )
-    rpc = rpc_server(store, gate, options.max_body)
+    rpc = rpc_server(store, gate, options, connections)
     target = None
     if options.grpc_port is not None:
         try:
@@ -134,10 +113,7 @@ async def serve_until_signal(options: Options, started: Callable[[Endpoints], No
 async def _poll(store: ModelStore, seconds: float) -> None:
     while True:
         await asyncio.sleep(seconds)
-        try:
-            await asyncio.to_thread(store.poll)
-        except OSError as error:
-            LOG.error("the folder of models cannot be read: %s", error)
+        await asyncio.to_thread(store.keep_polling)
 
 
 def _listen(host: str, port: int) -> socket.socket:
