@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from keras_wsss._command import bounded, import_tensorflow
 from keras_wsss.export.files import import_extra
+from keras_wsss.export.metadata import MAX_ROWS
 
 if TYPE_CHECKING:
     from keras_wsss.export.serving.server import Endpoints
@@ -52,10 +53,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=bounded(0),
         default=64,
         metavar="N",
-        help="requests that wait behind them; more are refused (429, RESOURCE_EXHAUSTED)",
+        help="requests that have arrived and wait behind them; more are refused (429, RESOURCE_EXHAUSTED)",
     )
     parser.add_argument(
         "--max-body-mb", type=bounded(1), default=32, metavar="MB", help="of a request, in MiB"
+    )
+    parser.add_argument(
+        "--max-rows",
+        type=bounded(1),
+        default=MAX_ROWS,
+        metavar="N",
+        help="images in a request (400, INVALID_ARGUMENT)",
+    )
+    parser.add_argument(
+        "--max-answer-mb", type=bounded(1), default=256, metavar="MB", help="of an answer, in MiB"
+    )
+    parser.add_argument(
+        "--max-connections",
+        type=bounded(1),
+        default=1000,
+        metavar="N",
+        help="at each endpoint, and no more than a quarter of the files that may be open",
     )
     parser.add_argument(
         "--poll-seconds",
@@ -79,6 +97,10 @@ def run(options: argparse.Namespace) -> None:
                 running=options.max_concurrent,
                 waiting=options.max_waiting,
                 max_body=options.max_body_mb * 2**20,
+                max_rows=options.max_rows,
+                max_answer=options.max_answer_mb * 2**20,
+                max_held=2 * max(options.max_body_mb, options.max_answer_mb) * 2**20,
+                max_connections=options.max_connections,
                 poll_seconds=options.poll_seconds,
             ),
             _announce,

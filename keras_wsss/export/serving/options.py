@@ -8,9 +8,6 @@ from pathlib import Path
 
 from keras_wsss.export.metadata import MAX_ROWS
 
-# Places are for some dozens of requests; the others may keep a connection open.
-MAX_CONNECTIONS = 1000
-
 
 @dataclass(frozen=True)
 class Options:
@@ -29,7 +26,8 @@ class Options:
             JSON, which takes six times as much memory while it is written.
         max_held: bytes of all requests that are being received and of all answers that are not yet
             taken, at each endpoint; and of all requests that wait at the gate.
-        max_connections: at each endpoint.
+        max_connections: at each endpoint, see :func:`connections_with_files`. Some dozens of requests
+            have places; the others may keep a connection open.
         poll_seconds: between two looks for new versions.
         grace_seconds: that requests in flight have when the server is told to stop.
         seconds_idle: until the first byte of a request. Longer than clients and proxies keep an
@@ -37,7 +35,9 @@ class Options:
             request that is on its way just then is lost.
         seconds_head: from the first byte of a request to the last of its headers.
         seconds_body: from there to its last byte.
-        seconds_answer: to take an answer.
+        seconds_answer: to take an answer over HTTP.
+        seconds_connection: after which a gRPC connection gets no more requests; those that run have
+            as long again.
     """
 
     folder: Path
@@ -50,13 +50,14 @@ class Options:
     max_rows: int = MAX_ROWS
     max_answer: int = 256 * 2**20
     max_held: int = 512 * 2**20
-    max_connections: int = MAX_CONNECTIONS
+    max_connections: int = 1000
     poll_seconds: float = 1.0
     grace_seconds: float = 30.0
     seconds_idle: float = 75.0
     seconds_head: float = 20.0
     seconds_body: float = 60.0
     seconds_answer: float = 60.0
+    seconds_connection: float = 300.0
 
 
 def connections_with_files(wanted: int) -> int:

@@ -20,6 +20,7 @@ from tensorflow_serving.apis import (
 from keras_wsss.export.metadata import SIGNATURE
 from keras_wsss.export.serving.gate import (
     Gate,
+    RequestError,
     check_answer,
     check_rows,
     invalid,
@@ -58,17 +59,16 @@ def rpc_server(
             ("grpc.max_allowed_incoming_connections", connections),
             ("grpc.server_handshake_timeout_ms", round(1000 * options.seconds_head)),
             ("grpc.max_connection_idle_ms", round(1000 * options.seconds_idle)),
+            # Clients connect anew by themselves; who does not read an answer loses it then.
+            ("grpc.max_connection_age_ms", round(1000 * options.seconds_connection)),
+            ("grpc.max_connection_age_grace_ms", round(1000 * options.seconds_connection)),
         ],
     )
     predictions, models = Predictions(store, gate, options), Models(store)
-    # As many messages may be on their way as there are places for them.
-    room = WaitingRoom(gate.places, options.max_held)
+    patience = _Patience(gate.places, options)
 
     def handlers(service: str, **answerers: Answerer) -> None:
-        methods = {
-            name: grpc.stream_stream_rpc_method_handler(_patient(answer, room, options))
-            for name, answer in answerers.items()
-        }
+        methods = {name: patience.method(answer) for name, answer in answerers.items()}
         handler = grpc.method_handlers_generic_handler(f"tensorflow.serving.{service}", methods)
         server.add_generic_rpc_handlers((handler,))
 
@@ -79,33 +79,50 @@ def rpc_server(
     return server
 
 
-def _patient(
-    answer: Answerer, room: WaitingRoom, options: Options
-) -> Callable[[AsyncIterator[bytes], grpc.aio.ServicerContext], Awaitable[None]]:
-    """A method that takes one message and gives one.
+class _Patience:
+    """Receives and sends the one message that a method takes and the one that it gives.
 
-    To gRPC it is one of streams, which look the same to a client: of others the message would be
-    awaited without a limit, and an unreadable one be a traceback.
+    To gRPC they are methods of streams, which look the same to a client: of others the message
+    would be awaited without a limit, and an unreadable one be a traceback.
     """
 
-    async def method(messages: AsyncIterator[bytes], context: grpc.aio.ServicerContext) -> None:
-        try:
-            async with room.waiting(options.seconds_body):
-                message = await anext(aiter(messages))
-            answered = await answer(message)
-            async with room.waiting(options.seconds_answer, len(answered)):
-                await context.write(answered)
-        except StopAsyncIteration:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "there was no message")
-        except TimeoutError:
-            await context.abort(
-                grpc.StatusCode.DEADLINE_EXCEEDED, "too slow; send and read all at once"
-            )
-        except Exception as error:  # whatever a client has sent
-            refusal = refusal_of(error)
-            await context.abort(refusal.code, str(refusal))
+    def __init__(self, places: int, options: Options):
+        # As many messages may be on their way as there are places for them.
+        self._room = WaitingRoom(places, options.max_held)
+        self._options = options
+        self._unread = 0
 
-    return method
+    def method(self, answer: Answerer) -> Any:
+        """The handler of a method that is answered so."""
+
+        async def handle(messages: AsyncIterator[bytes], context: grpc.aio.ServicerContext) -> None:
+            try:
+                async with self._room.waiting(self._options.seconds_body):
+                    message = await anext(aiter(messages))
+                answered = await answer(message)
+                self._check_unread(len(answered))
+            except StopAsyncIteration:
+                await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "there was no message")
+            except TimeoutError:
+                await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "the message is too slow")
+            except Exception as error:  # whatever a client has sent
+                refusal = refusal_of(error)
+                await context.abort(refusal.code, str(refusal))
+            self._unread += len(answered)
+            try:
+                await context.write(answered)
+            finally:
+                self._unread -= len(answered)
+
+        return grpc.stream_stream_rpc_method_handler(handle)
+
+    def _check_unread(self, size: int) -> None:
+        """An answer cannot be taken back once it is being written; only its connection ends."""
+        if self._unread + size > self._options.max_held:
+            raise RequestError(
+                grpc.StatusCode.RESOURCE_EXHAUSTED,
+                "too many answers have not been read; try again in a moment",
+            )
 
 
 class Predictions:

@@ -73,7 +73,7 @@ class WaitingRoom:
             self._held -= wait.size
 
     @asynccontextmanager
-    async def waiting(self, seconds: float, size: int = 0) -> AsyncIterator[None]:
+    async def waiting(self, seconds: float) -> AsyncIterator[None]:
         """A block that waits for a client.
 
         Raises:
@@ -89,7 +89,7 @@ class WaitingRoom:
             def cut() -> None:
                 limit.reschedule(0)
 
-            self.enter(cut, seconds, size)
+            self.enter(cut, seconds)
             try:
                 yield
             finally:
