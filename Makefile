@@ -9,7 +9,7 @@ RUN := runs/demo
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: install demo docs lint notebooks test
+.PHONY: audit install demo docs lint notebooks sbom test
 
 install: $(INSTALLED)
 
@@ -43,6 +43,24 @@ lint: $(INSTALLED)
 
 test: lint
 	$(BIN)/python -m pytest -q --numprocesses 2 --dist worksteal
+
+# What looks at the locked versions; not part of them.
+TOOLS := $(VENV)-tools
+
+$(TOOLS):
+	$(PYTHON) -m venv $@
+	$@/bin/pip install -qq --disable-pip-version-check pip-audit cyclonedx-bom || \
+		{ rm -rf $@; echo "no network: pip-audit and cyclonedx-bom cannot be installed"; exit 1; }
+
+# Known vulnerabilities of the versions in constraints.txt, asked of a database in the network.
+audit: | $(TOOLS)
+	$(TOOLS)/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip \
+		--progress-spinner off
+
+# The bill of materials of a release, CycloneDX: build/sbom.json.
+sbom: | $(TOOLS)
+	mkdir -p build
+	$(TOOLS)/bin/cyclonedx-py requirements constraints.txt --output-file build/sbom.json
 
 # Executes the notebooks anew and saves their outputs: about half an hour on 2 cores.
 # One of them: make notebooks NOTEBOOKS=examples/photographs.ipynb

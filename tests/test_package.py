@@ -145,6 +145,30 @@ def test_requirements_have_lower_bounds_and_locked_versions():
         assert requirement.specifier.contains(locked[name]), requirement
 
 
+WATCH = """
+import sys
+seen = []
+def watch(event, details):
+    if event.startswith(("socket.", "urllib.", "http.", "ftplib.", "smtplib.")):
+        seen.append(event)
+sys.addaudithook(watch)
+import keras_wsss
+print(seen)
+for name in keras_wsss.__all__:
+    getattr(keras_wsss, name)
+print(seen)
+"""
+
+
+def test_an_import_asks_nobody(tmp_path):
+    """No telemetry, no check for updates; a library of requests tries whether there is IPv6."""
+    first, all_of_it = run("-W", "ignore", "-c", WATCH, cwd=REPOSITORY).splitlines()
+    assert first == "[]"
+    assert set(all_of_it.strip("[]").replace("'", "").split(", ")) <= {
+        *("", "socket.__new__", "socket.bind"),
+    }
+
+
 @pytest.mark.parametrize("name", keras_wsss.__all__)
 def test_public_names_exist(name):
     assert getattr(keras_wsss, name) is not None

@@ -1,5 +1,6 @@
 """Weight files: reading without running code, naming what does not fit, supervision."""
 
+import hashlib
 import io
 import os
 import pickle
@@ -10,6 +11,7 @@ import zipfile
 import keras
 import numpy as np
 import pytest
+import safetensors.numpy
 
 from keras_wsss.backbones import (
     PRESETS,
@@ -186,8 +188,7 @@ def test_other_files(tmp_path, write):
     state = {"weight": numbers(2, 3)}
     np.savez(tmp_path / "good.npz", **state)
     np.testing.assert_array_equal(read_state_dict(tmp_path / "good.npz")["weight"], state["weight"])
-    safetensors = pytest.importorskip("safetensors.numpy")
-    safetensors.save_file(state, tmp_path / "good.safetensors")
+    safetensors.numpy.save_file(state, tmp_path / "good.safetensors")
     ours = read_state_dict(tmp_path / "good.safetensors")
     np.testing.assert_array_equal(ours["weight"], state["weight"])
 
@@ -465,6 +466,27 @@ def test_hub_weights_load_and_name_their_licence(tmp_path, monkeypatch, caplog):
     variable = backbone.reference_variables()["block1.0.attn.kv.weight"]
     np.testing.assert_array_equal(np.transpose(variable), state["block1.0.attn.kv.weight"])
     assert "non-commercial" in caplog.text
+
+
+def test_a_download_with_another_digest_is_refused(tmp_path, monkeypatch):
+    """The cache links to a file that is named by the SHA-256 which the hub has told."""
+    hub = pytest.importorskip("huggingface_hub")
+    backbone = build_backbone("mit_tiny")
+    content = safetensors.numpy.save(reference_state(backbone))
+    link = tmp_path / "model.safetensors"
+
+    def download(repository, file):
+        return str(link)
+
+    monkeypatch.setattr(hub, "hf_hub_download", download)
+    for digest in (hashlib.sha256(content).hexdigest(), "0" * 64):
+        (tmp_path / digest).write_bytes(content)
+        link.unlink(missing_ok=True)
+        link.symlink_to(tmp_path / digest)
+        if digest != "0" * 64:
+            load_weights(backbone, "hf://someone/weights")
+    with pytest.raises(WeightsError, match="another SHA-256 than the hub says; delete .*0000 and"):
+        load_weights(backbone, "hf://someone/weights")
 
 
 def test_unreachable_hub_says_what_to_supply(monkeypatch):

@@ -14,6 +14,7 @@ from keras_wsss.backbones.normalise import DEVIATION, MEAN
 from keras_wsss.backbones.resnet import ResNet
 from keras_wsss.backbones.state_dict import assign_state_dict, read_state_dict
 from keras_wsss.backbones.vgg import NAMES, VGG16
+from keras_wsss.checksums import sha256
 from keras_wsss.errors import WeightsError
 from keras_wsss.registry import BACKBONES
 
@@ -273,7 +274,9 @@ def _from_hub(source):
     reasons = []
     for file in HUB_FILES:
         try:
-            return read_state_dict(Path(hf_hub_download(repository, file)))
+            path = Path(hf_hub_download(repository, file))
+            _check_digest(path)
+            return read_state_dict(path)
         except WeightsError:
             raise
         except Exception as error:  # the hub raises a family of network and HTTP errors
@@ -284,6 +287,15 @@ def _from_hub(source):
         "`backbone.weights` to its path, or set `backbone.weights: none` to start from random "
         "weights."
     )
+
+
+def _check_digest(path):
+    """The hub's cache names a large file by its SHA-256, but compares sizes only."""
+    stored = path.resolve()
+    if re.fullmatch("[0-9a-f]{64}", stored.name) and sha256(stored) != stored.name:
+        raise WeightsError(
+            f"{path}: has another SHA-256 than the hub says; delete {stored} and fetch it again"
+        )
 
 
 HUGGING_FACE_NAMES = (
