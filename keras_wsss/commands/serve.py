@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=bounded(0),
         default=64,
         metavar="N",
-        help="requests that have arrived and wait behind them; more are refused (429, RESOURCE_EXHAUSTED)",
+        help="requests that wait behind them; more are refused (429, RESOURCE_EXHAUSTED)",
     )
     parser.add_argument(
         "--max-body-mb", type=bounded(1), default=32, metavar="MB", help="of a request, in MiB"

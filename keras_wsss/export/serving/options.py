@@ -26,8 +26,8 @@ class Options:
             JSON, which takes six times as much memory while it is written.
         max_held: bytes of all requests that are being received and of all answers that are not yet
             taken, at each endpoint; and of all requests that wait at the gate.
-        max_connections: at each endpoint, see :func:`connections_with_files`. Some dozens of requests
-            have places; the others may keep a connection open.
+        max_connections: at each endpoint, see :func:`connections_with_files`. Some dozens of
+            requests have places; the others may keep a connection open.
         poll_seconds: between two looks for new versions.
         grace_seconds: that requests in flight have when the server is told to stop.
         seconds_idle: until the first byte of a request. Longer than clients and proxies keep an

@@ -104,7 +104,10 @@ class _Patience:
             except StopAsyncIteration:
                 await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "there was no message")
             except TimeoutError:
-                await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "the message is too slow")
+                await context.abort(
+                    grpc.StatusCode.RESOURCE_EXHAUSTED,
+                    "the message came too slowly, or too many came; try again in a moment",
+                )
             except Exception as error:  # whatever a client has sent
                 refusal = refusal_of(error)
                 await context.abort(refusal.code, str(refusal))
