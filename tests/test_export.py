@@ -27,7 +27,7 @@ from keras_wsss.export.__main__ import main
 from keras_wsss.export.comparison import Agreement, Bounds, Exported, performance, violations
 from keras_wsss.export.files import version_folders
 from keras_wsss.export.metadata import Limits, Metadata
-from keras_wsss.export.run_export import _move
+from keras_wsss.export.run_export import _move, describe
 from keras_wsss.inference.checkpoints import load_checkpoint, save_checkpoint, taken_from
 from keras_wsss.methods import new_model
 from keras_wsss.registry import FORMATS, register_format
@@ -123,6 +123,15 @@ def test_metadata_tell_the_normalisation_of_the_encoder(run, bundle):
     expected = np.asarray(model.backbone.preprocess(pixels)).ravel()
     ours = np.array(metadata.scale) * pixels.ravel() + metadata.offset
     np.testing.assert_allclose(ours, expected, atol=1e-5)
+
+
+def test_metadata_tell_whether_scores_mean_anything(run):
+    config, model = load_run_config(run.path), keras_wsss.load(run.path)
+    kept = {"segmentation": config.losses["segmentation"]}
+    masks_alone = config.model_copy(update={"losses": kept})
+    for each in (config, masks_alone):
+        told = describe(NAME, model, run.path, each, "last")
+        assert told.scores_trained == (each is config)
 
 
 def test_serving_files_are_what_tf_serving_reads(bundle):

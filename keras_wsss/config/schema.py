@@ -95,6 +95,11 @@ class ModelConfig(Section):
         terms = self.declaration.terms
         return any(terms[name].teaches == "decoder" for name in self.losses)
 
+    @property
+    def trains_classifier(self) -> bool:
+        """Whether image tags teach the classifier; else its scores and CAM mean nothing."""
+        return "classification" in self.losses
+
     def to_yaml(self) -> str:
         """The complete configuration as YAML that can be read back unchanged."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)

@@ -97,6 +97,8 @@ class Metadata(pydantic.BaseModel):
         offset: three numbers.
         square: side of the square to which the model itself resizes images, or None: images keep
             their proportions.
+        scores_trained: whether a loss term has taught the classifier; else ``class_scores`` and
+            ``image_logits`` mean nothing.
         licence: of the code.
         weights_licence: of the pretrained weights that the training started from.
         provenance: where the weights come from.
@@ -118,6 +120,7 @@ class Metadata(pydantic.BaseModel):
     scale: tuple[float, float, float]
     offset: tuple[float, float, float]
     square: int | None
+    scores_trained: bool = True
     licence: str = "Apache-2.0"
     weights_licence: str
     provenance: Provenance

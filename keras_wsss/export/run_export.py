@@ -163,6 +163,7 @@ def describe(name: str, model: Any, stage: Path, config: Config, which: Checkpoi
         scale=tuple(((high - low) / 255).tolist()),
         offset=tuple(low.tolist()),
         square=config.data.square,
+        scores_trained=config.trains_classifier,
         weights_licence=weights_licence(config.backbone.name, config.backbone.weights),
         provenance=Provenance(
             config=config.name,

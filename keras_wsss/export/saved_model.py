@@ -21,7 +21,8 @@ class ServedModel:
     * ``serving_default``: ``image_bytes`` string `[N]`, JPEG or PNG files. For each image, of C
       classes beside the background: ``mask_png_bytes``, a palette PNG of the displayed size;
       ``class_ids`` int32, ``class_names`` string and ``class_scores`` float32 `[N,C]`, the class
-      that the image most probably shows first; ``coverage`` float32 `[N,C+1]`, the share of the
+      that the image most probably shows first, which means nothing where ``scores_trained`` of the
+      metadata is false; ``coverage`` float32 `[N,C+1]`, the share of the
       mask by class id; ``confidence`` float32 `[N]`, the mean over pixels of the largest
       probability; ``status`` and ``message`` string `[N]`. Where the status is not ``ok``, the mask
       is empty and the numbers are 0.

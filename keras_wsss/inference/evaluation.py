@@ -70,7 +70,7 @@ def evaluate(
     """
     names = ("background", *split.class_names)
     has_masks, has_decoder = split.mask_paths is not None, model.settings.trains_decoder
-    tags = tags and "classification" in model.settings.losses
+    tags = tags and model.settings.trains_classifier
     scores = {}
     if has_masks and has_decoder:
         scores["decoder"] = MaskScore(names)

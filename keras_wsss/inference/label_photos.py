@@ -119,7 +119,7 @@ def label_photos(model, split, kind, scratch, scales=(1.0,), flip=False):
     >>> photo.label.shape, photo.label.dtype
     ((64, 64), dtype('uint8'))
     """
-    has_cam, has_decoder = "classification" in model.settings.losses, model.settings.trains_decoder
+    has_cam, has_decoder = model.settings.trains_classifier, model.settings.trains_decoder
     if kind == "pseudo" and not has_cam:
         raise ConfigError(
             "this network has learned from masks and has no CAM for pseudo labels; use --kind "
@@ -136,7 +136,7 @@ def _label_photos(model, split, kind, scratch, predictor):
         for batch in evaluation_dataset(split, masks=False):
             image, tags, position = batch["image"], batch["labels"], int(batch["index"][0])
             sure = full = logits = None
-            if "classification" in model.settings.losses:
+            if model.settings.trains_classifier:
                 *_, sure, full = (tensor.numpy()[0] for tensor in describe(image, tags))
             if model.settings.trains_decoder:
                 logits = predictor.logits(image).numpy()[0]
