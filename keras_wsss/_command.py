@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
-from keras_wsss.errors import WSSSError, one_line
+from keras_wsss.errors import InterruptionError, WSSSError, one_line
 
 
 def add_override_argument(parser):
@@ -82,7 +82,7 @@ def run_command(
     except WSSSError as error:
         if debug:
             raise
-        print(f"error: {error}", file=sys.stderr)
+        print(error if isinstance(error, InterruptionError) else f"error: {error}", file=sys.stderr)
         code = error.exit_code
     except OSError as error:
         if debug:

@@ -105,7 +105,7 @@ class DivergenceError(TrainingError):
 
 
 class InterruptionError(WSSSError):
-    """A training that was told to stop and has saved its state; the message says how to go on.
+    """A command that was told to stop and has kept what is done; the message says how to go on.
 
     Example:
 

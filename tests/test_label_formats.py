@@ -23,7 +23,7 @@ from keras_wsss.config.data import VOC
 from keras_wsss.data import load_split
 from keras_wsss.errors import ConfigError, DataError
 from keras_wsss.inference.label_formats import LabelFormat, LabelledPhoto, write_labels
-from keras_wsss.inference.label_formats.base import hex_colour
+from keras_wsss.inference.label_formats.base import hex_colour, place
 from keras_wsss.inference.label_formats.coco import compressed_rle
 from keras_wsss.inference.label_formats.label_studio import brush_rle
 from keras_wsss.inference.label_formats.outlines import outlines
@@ -492,3 +492,14 @@ def test_outlines_are_exact_for_both_ways_to_fill_a_polygon():
             cv2.fillPoly(filled, [np.floor(corners + inward / 2).astype(np.int32)], 1)
         np.testing.assert_array_equal(exact, region)
         np.testing.assert_array_equal(filled, region)
+
+
+def test_what_is_placed_leads_somewhere(tmp_path):
+    """Photographs may be links, whose targets are relative to where they lie."""
+    for name in ("store", "photos"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "store" / "1.jpg").write_bytes(b"content")
+    (tmp_path / "photos" / "one.jpg").symlink_to("../store/1.jpg")
+    placed = place(tmp_path / "photos" / "one.jpg", tmp_path / "out" / "deep" / "images")
+    assert placed.name == "one.jpg" and placed.read_bytes() == b"content"
+    assert not placed.is_symlink()

@@ -31,12 +31,14 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(options: Namespace) -> None:
     """Scores, and shows or writes the scores."""
     config = load_run_config(options.run, options.overrides)
+    if options.output:
+        options.output.parent.mkdir(parents=True, exist_ok=True)
     import_tensorflow()
     from keras_wsss.inference.evaluate_run import evaluate_run
 
     scores = evaluate_run(
         options.run, config, options.scales, options.flip, verbose=not options.quiet
     )
+    show(options, scores, score_table(scores))  # first: a file that cannot be written loses nothing
     if options.output:
         options.output.write_text(json.dumps(scores, indent=2) + "\n")
-    show(options, scores, score_table(scores))

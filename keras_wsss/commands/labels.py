@@ -10,6 +10,7 @@ from pathlib import Path
 
 from keras_wsss._command import add_override_argument, bounded, import_tensorflow, show
 from keras_wsss.config import load_run_config
+from keras_wsss.errors import InterruptionError
 from keras_wsss.output import check_new_folder
 from keras_wsss.registry import LABEL_FORMATS
 from keras_wsss.run_folder import LABEL_MANIFEST
@@ -61,17 +62,22 @@ def run(options: Namespace) -> None:
     import_tensorflow()
     from keras_wsss.inference.label_photos import export_labels
 
-    manifest = export_labels(
-        options.run,
-        options.format,
-        options.output,
-        config=config,
-        part=options.list,
-        kind=options.kind,
-        limit=options.limit,
-        overwrite=options.overwrite,
-        verbose=not options.quiet,
-    )
+    try:
+        manifest = export_labels(
+            options.run,
+            options.format,
+            options.output,
+            config=config,
+            part=options.list,
+            kind=options.kind,
+            limit=options.limit,
+            overwrite=options.overwrite,
+            verbose=not options.quiet,
+        )
+    except KeyboardInterrupt:
+        raise InterruptionError(
+            "interrupted, nothing is written; the same command begins anew"
+        ) from None
     folder = options.output.resolve()
     rows = [("class", "photographs"), *manifest["images_with"].items()]
     width = max(len(name) for name, _ in rows)

@@ -119,7 +119,7 @@ def place(path: Path, folder: Path, name: str | None = None) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / (name or path.name)
     try:
-        os.link(path, target)
+        os.link(path.resolve(), target)  # a link to a link would lead nowhere from here
     except OSError:  # another disk, or a file system that knows no links
         shutil.copyfile(path, target)
     return target
