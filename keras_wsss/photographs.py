@@ -12,6 +12,11 @@ from pathlib import Path
 from keras_wsss.errors import DataError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
+"""Of images and masks of a data set."""
+CONVERTED_SUFFIXES = (".tif", ".tiff", ".heic", ".heif", ".avif")
+"""Of photographs that are saved as JPEG or PNG before they are read."""
+PHOTO_SUFFIXES = (*IMAGE_SUFFIXES, ".jpe", ".jfif", ".mpo", *CONVERTED_SUFFIXES)
+"""Of people's photographs."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +58,30 @@ def find_photographs(sources: Iterable[str | Path]) -> list[Photograph]:
     for source in sources:
         named = list(_paths(str(source)))
         if not named:
-            raise DataError(f"{source}: holds no image ({', '.join(IMAGE_SUFFIXES)})")
+            raise DataError(f"{source}: holds no image ({', '.join(PHOTO_SUFFIXES)})")
         for path, name in named:
             found.setdefault(path.resolve(), name)
     return [Photograph(path, name) for path, name in _unique(found).items()]
+
+
+def photographs_in(folder: Path, pattern: str = "*") -> list[Path]:
+    """The photographs in a folder, without hidden ones, in the order of their names.
+
+    Args:
+        folder: to look into.
+        pattern: ``**/*`` for all sub-folders as well.
+
+    Example:
+
+    >>> [each.name for each in photographs_in(Path("photos/cat"))]
+    ['1.jpg', '2.jpg', '3.jpg', '4.jpg']
+    """
+
+    def is_meant(file: Path) -> bool:
+        hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
+        return file.suffix.lower() in PHOTO_SUFFIXES and file.is_file() and not hidden
+
+    return sorted(filter(is_meant, folder.glob(pattern)))
 
 
 def _unique(names: dict[Path, str]) -> dict[Path, str]:
@@ -82,10 +107,8 @@ def _unique(names: dict[Path, str]) -> dict[Path, str]:
 def _paths(source: str) -> Iterator[tuple[Path, str]]:
     path = Path(source)
     if path.is_dir():
-        for file in sorted(path.rglob("*")):
-            hidden = any(part.startswith(".") for part in file.relative_to(path).parts)
-            if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file() and not hidden:
-                yield file, file.relative_to(path).with_suffix("").as_posix()
+        for file in photographs_in(path, "**/*"):
+            yield file, file.relative_to(path).with_suffix("").as_posix()
     elif path.suffix.lower() == ".txt" and path.is_file():
         for line in _lines(path):
             yield from _paths(str(path.parent / line))

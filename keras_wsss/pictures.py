@@ -11,6 +11,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from keras_wsss.palette import overlay_labels, voc_palette
 
+MASKS, OVERLAYS = "masks", "overlays"
+"""Folders of :func:`save_mask_and_overlay`."""
 MARGIN, LARGEST = 6, 1600
 LEAST_COVERAGE = 0.001
 """Share of a mask from which a class counts as found: 12 x 12 pixels of 448 x 336 are strays."""
@@ -85,8 +87,8 @@ def save_mask_and_overlay(
     >>> sorted(path.as_posix() for path in Path("pictures").rglob("boat.*"))
     ['pictures/masks/day2/boat.png', 'pictures/overlays/day2/boat.jpg']
     """
-    save_mask(mask, folder / "masks" / f"{name}.png")
-    picture = folder / "overlays" / f"{name}.jpg"
+    save_mask(mask, folder / MASKS / f"{name}.png")
+    picture = folder / OVERLAYS / f"{name}.jpg"
     picture.parent.mkdir(parents=True, exist_ok=True)
     overlay(image, mask, legend).save(picture, quality=90)
 

@@ -8,10 +8,11 @@ import tensorflow as tf
 from keras_wsss.config import section
 from keras_wsss.config.sections import EvaluationConfig
 from keras_wsss.data.decode import read_image
+from keras_wsss.data.photos.readable import readable
 from keras_wsss.data.sizes import shrunk
 from keras_wsss.errors import DataError
 from keras_wsss.ops.resize import resize, resize_smooth
-from keras_wsss.photographs import IMAGE_SUFFIXES
+from keras_wsss.photographs import PHOTO_SUFFIXES, photographs_in
 
 SMALLEST_SIDE = 64  # so that half the size still suits every backbone
 
@@ -229,9 +230,9 @@ def segment(model, images, scales=(1.0,), flip=False):
         return predictor(tf.cast(pixels(image), tf.float32)[None]).numpy()[0]
 
     if isinstance(images, str | Path) and Path(images).is_dir():
-        files = sorted(f for f in Path(images).iterdir() if f.suffix.lower() in IMAGE_SUFFIXES)
+        files = photographs_in(Path(images))
         if not files:
-            raise DataError(f"{images}: holds no image ({', '.join(IMAGE_SUFFIXES)})")
+            raise DataError(f"{images}: holds no image ({', '.join(PHOTO_SUFFIXES)})")
         return {file.name: one(file) for file in files}
     if isinstance(images, list | tuple):
         return [one(image) for image in images]
@@ -270,7 +271,8 @@ def pixels(image):
     keras_wsss.errors.DataError: an image is RGB 0..255; this one goes from 0 to 1: ...
     """
     if isinstance(image, str | Path):
-        return read_image(str(image))
+        with readable(Path(image)) as file:
+            return read_image(str(file))
     if len(np.shape(image)) != 3 or np.shape(image)[-1] != 3:
         raise DataError(f"an image is an array [H,W,3], RGB 0..255, not {list(np.shape(image))}")
     array = np.asarray(image)

@@ -3,7 +3,6 @@
 import csv
 import json
 import logging
-import os
 import shutil
 import subprocess
 import sys
@@ -21,7 +20,9 @@ from keras_wsss import load
 from keras_wsss import train as train_command
 from keras_wsss.__main__ import main
 from keras_wsss._command import run_command
-from keras_wsss.inference.predict import ROWS
+from keras_wsss.commands import evaluate as evaluate_arguments
+from keras_wsss.errors import InterruptionError
+from keras_wsss.inference import evaluate_run, label_photos
 from keras_wsss.pictures import LEAST_COVERAGE, found_classes, overlay
 from keras_wsss.prediction import Predictor, pixels
 from keras_wsss.run_folder import RunDirectory
@@ -77,6 +78,30 @@ def test_train_then_evaluate_on_another_list(run, config_file, tmp_path, capsys)
         "replicas",
         "config_hash",
     }
+
+
+def test_scores_are_not_lost_for_want_of_a_folder(run, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(evaluate_run, "evaluate_run", lambda *_, **__: {"decoder": {"miou": 50.0}})
+    monkeypatch.setattr(evaluate_arguments, "score_table", lambda scores: ["the table"])
+    scores = tmp_path / "results" / "inner" / "x.json"
+    evaluate_command.main(["--run", str(run), "-o", str(scores)])
+    assert json.loads(scores.read_text()) == {"decoder": {"miou": 50.0}}
+    capsys.readouterr()
+    # What cannot be written is printed nonetheless.
+    with pytest.raises(SystemExit) as end:
+        evaluate_command.main(["--run", str(run), "-o", str(scores.parent)])
+    assert end.value.code == 2 and "the table" in capsys.readouterr().out
+
+
+def test_interrupted_labels_say_how_to_go_on(run, tmp_path, monkeypatch, capsys):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(label_photos, "export_labels", interrupted)
+    with pytest.raises(SystemExit) as end:
+        main(["labels", "--run", str(run), "--format", "png", "-o", str(tmp_path / "labels")])
+    assert end.value.code == 130
+    assert "nothing is written; the same command begins anew" in capsys.readouterr().err
 
 
 def test_dry_run_reports_what_a_run_needs(config_file, tmp_path, capsys):
@@ -142,6 +167,7 @@ def test_evaluating_what_is_no_run_is_one_message(tmp_path, capsys):
         (OSError(2, "No such file", "a.txt"), "error: a.txt: No such file", 2),
         (OSError(28, "No space left"), "error: No space left; --debug shows where", 2),
         (OSError("two\nlines"), "error: two lines; --debug shows where", 2),
+        (InterruptionError("done: 2 of 3"), "done: 2 of 3", 130),
         (ConnectionResetError(), "error: ConnectionResetError; --debug shows where", 2),
         (ValueError("two\nlines"), "internal error: ValueError: two lines; --debug shows where", 3),
     ],
@@ -180,6 +206,8 @@ def test_scales_that_cannot_be_are_one_message(command, scales, capsys):
 
 
 # ---- predict -----------------------------------------------------------------------------------
+
+ROWS = "predictions.jsonl"
 
 
 @pytest.fixture
@@ -304,11 +332,16 @@ def test_predictions_of_an_older_model_do_not_stay(run, photos, tmp_path, capsys
     (tmp_path / "out" / "masks" / "a.png").unlink()
     main(command)  # a mask that is gone is made again
     assert (tmp_path / "out" / "masks" / "a.png").exists()
-    weights = run / "checkpoints" / "last.safetensors"
-    os.utime(weights, ns=(0, weights.stat().st_mtime_ns + 10**12))
-    with pytest.raises(SystemExit):
-        main(command)
-    assert "--overwrite to begin anew" in capsys.readouterr().err
+    trained_on = tmp_path / "run"
+    shutil.copytree(run, trained_on)
+    command[2] = str(trained_on)
+    main(command)  # a copy is the same model
+    assert "1 done before" in capsys.readouterr().out
+    with (trained_on / "checkpoints" / "last.safetensors").open("ab") as file:
+        file.write(b"other weights")
+    assert "other settings (weights); choose another folder, or --overwrite" in fails(
+        main, command, capsys
+    )
     with pytest.raises(SystemExit) as end:  # a file in place of a folder
         main([*command[:-1], str(photos / "a.png")])
     assert end.value.code == 2 and capsys.readouterr().err.startswith("error: ")

@@ -863,6 +863,13 @@ def test_nonsense_is_an_error(liar, body):
         RestClient(url, "cats").segment([b"x"])
 
 
+def test_clients_say_which_version_answers(server):
+    for kind, place in ((RestClient, server.rest), (GrpcClient, server.grpc)):
+        assert kind(place, "cats").version() == 1
+        with pytest.raises(ServingError, match="dogs"):
+            kind(place, "dogs").version()
+
+
 def test_asking_from_the_command_line(server, tmp_path, capsys):
     image, contents = png()
     (tmp_path / "photos" / "inner").mkdir(parents=True)

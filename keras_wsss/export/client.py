@@ -133,6 +133,19 @@ class _Client(ABC):
             )
 
     @abstractmethod
+    def version(self) -> int:
+        """Number of the version of the model that answers.
+
+        Raises:
+            ServingError: as for :meth:`segment`.
+
+        Example:
+
+        >>> RestClient("http://localhost:8501", "cats").version()  # doctest: +SKIP
+        1
+        """
+
+    @abstractmethod
     def _absence(self) -> str:
         """Why there is no connection to the server; empty where there is one."""
 
@@ -184,7 +197,7 @@ class RestClient(_Client):
         self._get = requests.get
         self._place = url.rstrip("/")
         chosen = "" if version is None else f"/versions/{version}"
-        self._url = f"{self._place}/v1/models/{model}{chosen}:predict"
+        self._url = f"{self._place}/v1/models/{model}{chosen}"
         self._timeout = timeout
         self._session = requests.Session()
 
@@ -216,11 +229,27 @@ class RestClient(_Client):
             pass
         return ""
 
+    def version(self) -> int:
+        document = self._answer(self._session.get, f"{self._url}/metadata")
+        try:
+            return int(document["model_spec"]["version"])
+        except (TypeError, KeyError, ValueError) as error:
+            raise _nonsense(error) from error
+
     def _ask(self, contents: list[bytes]) -> list[dict[str, Any]]:
         rows = [{"image_bytes": {"b64": base64.b64encode(c).decode()}} for c in contents]
         body: dict[str, Any] = {"signature_name": SIGNATURE, "instances": rows}
+        url = f"{self._url}:predict"
+        document = self._answer(self._session.post, url, json=body)
+        answers = document.get("predictions") if isinstance(document, dict) else None
+        if not isinstance(answers, list):
+            raise ServingError(f"{url} answers what is no prediction; is it TF Serving?")
+        return [_with_bytes(row) for row in answers]
+
+    def _answer(self, method: Callable[..., Any], url: str, **sent: Any) -> Any:
+        """The JSON document of an answer, or None."""
         try:
-            response = self._session.post(self._url, json=body, timeout=self._timeout)
+            response = method(url, timeout=self._timeout, **sent)
         except self._failures as error:
             raise ServingError(
                 f"no answer from {self._place} ({_cause(error)}); is the server running there?"
@@ -231,11 +260,8 @@ class RestClient(_Client):
             document = None
         if response.status_code != 200:
             said = document.get("error") if isinstance(document, dict) else None
-            raise ServingError(f"{self._url} answers {response.status_code}: {said or 'no reason'}")
-        answers = document.get("predictions") if isinstance(document, dict) else None
-        if not isinstance(answers, list):
-            raise ServingError(f"{self._url} answers what is no prediction; is it TF Serving?")
-        return [_with_bytes(row) for row in answers]
+            raise ServingError(f"{url} answers {response.status_code}: {said or 'no reason'}")
+        return document
 
 
 class GrpcClient(_Client):
@@ -268,9 +294,10 @@ class GrpcClient(_Client):
         max_request: int = MAX_REQUEST,
     ):
         super().__init__(max_image, max_request)
-        grpc, tf, predict, service = import_extra(
+        grpc, tf, metadata, predict, service = import_extra(
             "grpc",
             "tensorflow",
+            "tensorflow_serving.apis.get_model_metadata_pb2",
             "tensorflow_serving.apis.predict_pb2",
             "tensorflow_serving.apis.prediction_service_pb2_grpc",
             extra="serving",
@@ -284,6 +311,8 @@ class GrpcClient(_Client):
         self._empty_request.model_spec.signature_name = SIGNATURE
         if version is not None:
             self._empty_request.model_spec.version.value = version
+        self._metadata_request = metadata.GetModelMetadataRequest(metadata_field=["signature_def"])
+        self._metadata_request.model_spec.CopyFrom(self._empty_request.model_spec)
         retry = {
             "maxAttempts": tries,
             "initialBackoff": f"{FIRST_WAIT}s",
@@ -317,12 +346,7 @@ class GrpcClient(_Client):
         request = type(self._empty_request)()
         request.CopyFrom(self._empty_request)
         request.inputs["image_bytes"].CopyFrom(self._tensor(contents, "string", [len(contents)]))
-        try:
-            response = self._stub.Predict(request, timeout=self._timeout)
-        except self._failure as error:
-            raise ServingError(
-                f"{self._place} answers {error.code().name}: {error.details()}"
-            ) from error
+        response = self._answer(self._stub.Predict, request)
         try:
             arrays = {name: self._array(value) for name, value in response.outputs.items()}
         except (TypeError, ValueError) as error:
@@ -331,6 +355,18 @@ class GrpcClient(_Client):
         if sizes != {len(contents)}:
             raise ServingError(f"{self._place} answers other than one row an image")
         return [{name: array[row] for name, array in arrays.items()} for row in range(sizes.pop())]
+
+    def version(self) -> int:
+        answer = self._answer(self._stub.GetModelMetadata, self._metadata_request)
+        return int(answer.model_spec.version.value)
+
+    def _answer(self, method: Callable[..., Any], request: Any) -> Any:
+        try:
+            return method(request, timeout=self._timeout)
+        except self._failure as error:
+            raise ServingError(
+                f"{self._place} answers {error.code().name}: {error.details()}"
+            ) from error
 
 
 def _read(image: bytes | str | Path) -> bytes:

@@ -1,24 +1,27 @@
 """Masks of photographs as files: what ``keras-wsss predict`` writes."""
 
 import csv
-import json
+import hashlib
 from html import escape
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
+from keras_wsss.checksums import sha256
 from keras_wsss.errors import ConfigError, DataError
 from keras_wsss.inference.checkpoints import load
 from keras_wsss.inference.evaluation import crf_labels
+from keras_wsss.mask_folder import MaskFolder
 from keras_wsss.ops.crf import require_crf
 from keras_wsss.ops.resize import resize
-from keras_wsss.output import check_own_folder, whole_records
+from keras_wsss.output import new_file
 from keras_wsss.pages import address, figure, page, pictures
+from keras_wsss.photographs import Photograph
 from keras_wsss.pictures import found_classes, save_mask_and_overlay
 from keras_wsss.prediction import Predictor, label_map, pixels
 
-ROWS, TABLE, SETTINGS = "predictions.jsonl", "predictions.csv", "predictions.json"
+KIND = "predictions"
 
 
 def predict_files(
@@ -39,7 +42,8 @@ def predict_files(
     ``output`` then holds ``masks/NAME.png`` (palette PNG at the size of the photograph),
     ``overlays/NAME.jpg``, a row for each photograph in ``predictions.jsonl`` and
     ``predictions.csv``, and ``index.html``. Photographs that have their row already are not
-    segmented again, so that an interrupted call goes on where it stopped.
+    segmented again unless they have changed, so that an interrupted call goes on where it stopped,
+    and another one adds its photographs.
 
     Args:
         model: folder of a run or preset, or ``.keras`` file, see :func:`keras_wsss.load`.
@@ -57,7 +61,9 @@ def predict_files(
         those that could not be read, with the reason.
 
     Raises:
-        ConfigError: the folder holds predictions of other settings, or something else.
+        ConfigError: the folder holds predictions of other settings, or something else; or a
+            threshold is given for a classifier that no loss term teaches.
+        InterruptionError: Ctrl-C; the same call goes on.
         WeightsError: there is no model.
 
     Example:
@@ -68,87 +74,50 @@ def predict_files(
     """
     if crf:
         require_crf()
-    output = Path(output)
     settings = {
-        "model": str(Path(model).resolve()),
-        "written": _written(Path(model)),
+        "weights": _weights_digest(Path(model)),
         "scales": list(scales),
         "flip": flip,
         "crf": crf,
         "threshold": threshold,
     }
-    settings = json.dumps(settings, indent=2) + "\n"
-    rows = _rows_so_far(output, settings, overwrite)
-    _refuse_taken_names(output, photographs, rows)
-    todo = [each for each in photographs if str(each.path) not in rows]
+    folder = MaskFolder(Path(output), KIND, settings, overwrite)
+    todo = folder.todo(photographs)
     failed = []
     if todo:
         network = load(model)
         network.refuse_untrained_decoder()
+        if threshold and not network.settings.trains_classifier:
+            raise ConfigError(
+                f"{model}: no loss term teaches its classifier, so there are no image scores to "
+                "hold against a threshold; leave --threshold out"
+            )
         names = network.class_names or [f"class {c + 1}" for c in range(network.num_classes)]
         segment = _segmenter(Predictor(network, scales, flip), crf, threshold)
-    _begin(output, settings, rows)  # nothing is written before all of this is right
-    if todo:
-        with (output / ROWS).open("a", encoding="utf-8") as file:
-            for photographs_of_size, images in _batches(progress(todo), batch, failed):
-                for photograph, image, found in zip(
-                    photographs_of_size, images, segment(images), strict=True
-                ):
-                    row = _write(output, photograph, image, names, *found)
-                    rows[str(photograph.path)] = row
-                    file.write(json.dumps(row, ensure_ascii=False) + "\n")
-                    file.flush()
-    asked = [rows[str(each.path)] for each in photographs if str(each.path) in rows]
-    _write_table(output / TABLE, asked)
-    (output / "index.html").write_text(_page(asked, failed), encoding="utf-8")
-    written = len(todo) - len(failed)
+    folder.begin(todo)  # nothing is written before all of this is right
+    with folder.interruptible(photographs):
+        for photographs_of_size, images in _batches(progress(todo), batch, failed):
+            for photograph, image, found in zip(
+                photographs_of_size, images, segment(images), strict=True
+            ):
+                folder.add(photograph, _write(folder.path, photograph, image, names, *found))
+    rows = list(folder.rows.values())
+    _write_table(folder.path / f"{KIND}.csv", rows)
+    with new_file(folder.path / "index.html") as file:
+        file.write_text(_page(rows, failed), encoding="utf-8")
     return {
         "images": len(photographs),
-        "written": written,
+        "written": len(todo) - len(failed),
         "kept": len(photographs) - len(todo),
         "failed": failed,
     }
 
 
-def _rows_so_far(output, settings, overwrite):
-    """Rows of an earlier call by path, if it had the same settings."""
-    if not check_own_folder(output, SETTINGS) or overwrite:
-        return {}
-    if (output / SETTINGS).read_text() != settings:
-        raise ConfigError(
-            f"{output}: holds predictions of other settings; choose another folder, or "
-            "--overwrite to begin anew"
-        )
-    return {
-        row["path"]: row
-        for row in whole_records(output / ROWS)
-        if (output / "masks" / f"{row['name']}.png").exists()
-    }
-
-
-def _begin(output, settings, rows):
-    """Writes what tells the folder, and the rows that stay."""
-    output.mkdir(parents=True, exist_ok=True)
-    (output / SETTINGS).write_text(settings)
-    lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows.values())
-    (output / ROWS).write_text("".join(lines), encoding="utf-8")
-
-
-def _written(model):
-    """When the weights of a model were last written; those of a run change as it trains on."""
+def _weights_digest(model):
+    """Of the files that hold a model's weights; those of a run change as it trains on."""
     kinds = "*.h5", "*.safetensors"
     files = [model] if model.is_file() else [file for kind in kinds for file in model.rglob(kind)]
-    return max((file.stat().st_mtime_ns for file in files), default=0)
-
-
-def _refuse_taken_names(output, photographs, rows):
-    paths = {row["name"]: path for path, row in rows.items()}
-    for photograph in photographs:
-        if paths.get(photograph.name, str(photograph.path)) != str(photograph.path):
-            raise ConfigError(
-                f"{output}: holds predictions of {paths[photograph.name]}, which has the same name "
-                f"as {photograph.path}; choose another folder"
-            )
+    return hashlib.sha256("".join(sorted(map(sha256, files))).encode()).hexdigest()
 
 
 def _batches(photographs, size, failed):
@@ -193,35 +162,36 @@ def _segmenter(predictor, crf, threshold):
             masks = [crf_labels(image, each) for image, each in zip(images, logits, strict=True)]
         else:
             masks = label_map(logits, size).numpy()
-        return zip(masks, confidence.numpy(), scores.numpy(), strict=True)
+        # What nobody has taught has no scores.
+        known = scores.shape[1] if predictor.model.settings.trains_classifier else 0
+        return zip(masks, confidence.numpy(), scores.numpy()[:, :known], strict=True)
 
     return segment
 
 
 def _write(output, photograph, image, names, mask, confidence, scores):
-    """Writes mask and overlay, and returns the row of a photograph."""
+    """Writes mask and overlay, and returns what the row says of them."""
     legend = dict(enumerate(names, start=1))
     save_mask_and_overlay(np.uint8(image), mask, legend, output, photograph.name)
     coverage = {name: float(np.mean(mask == number)) for number, name in legend.items()}
     return {
-        "path": str(photograph.path),
-        "name": photograph.name,
         "classes": found_classes(coverage),
         "confidence": round(float(confidence), 4),
-        "scores": {name: round(float(s), 4) for name, s in zip(names, scores, strict=True)},
+        "scores": {name: round(float(s), 4) for name, s in zip(names, scores, strict=False)},
         "coverage": {name: round(share, 4) for name, share in coverage.items()},
     }
 
 
 def _write_table(path, rows):
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with new_file(path) as table, table.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        names = list(rows[0]["coverage"]) if rows else []
-        heads = [f"{kind}: {name}" for kind in ("score", "coverage") for name in names]
+        kinds = {"score": "scores", "coverage": "coverage"} if rows else {}
+        heads = [f"{head}: {name}" for head, key in kinds.items() for name in rows[0][key]]
         writer.writerow(["path", "classes", "confidence", *heads])
         for row in rows:
+            shown = Photograph(Path(row["path"]), row["name"]).shown
             numbers = [*row["scores"].values(), *row["coverage"].values()]
-            writer.writerow([row["path"], ";".join(row["classes"]), row["confidence"], *numbers])
+            writer.writerow([shown, ";".join(row["classes"]), row["confidence"], *numbers])
 
 
 def _page(rows, failed):

@@ -11,10 +11,8 @@ from pathlib import Path
 
 from keras_wsss.class_names import plain
 from keras_wsss.errors import DataError
-from keras_wsss.photographs import IMAGE_SUFFIXES
+from keras_wsss.photographs import PHOTO_SUFFIXES as PHOTO_SUFFIXES
 
-CONVERTED_SUFFIXES = (".tif", ".tiff", ".heic", ".heif", ".avif")
-PHOTO_SUFFIXES = (*IMAGE_SUFFIXES, ".jpe", ".jfif", ".mpo", *CONVERTED_SUFFIXES)
 # What lies beside photographs and is not expected to be one.
 COMPANIONS = frozenset(
     ".txt .csv .tsv .xlsx .json .jsonl .ndjson .xml .yaml .yml .md .html .db .ini .names .data "
