@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
+from keras_wsss.fonts import font_for
 from keras_wsss.palette import overlay_labels, voc_palette
 
 MASKS, OVERLAYS = "masks", "overlays"
 """Folders of :func:`save_mask_and_overlay`."""
 MARGIN, LARGEST = 6, 1600
+NOTHING = "nothing but background"
 LEAST_COVERAGE = 0.001
 """Share of a mask from which a class counts as found: 12 x 12 pixels of 448 x 336 are strays."""
 
@@ -143,14 +145,14 @@ def outlines(mask: Any) -> np.ndarray:
 
 def _with_legend(image: Image.Image, ids: np.ndarray, legend: Mapping[int, str]) -> Image.Image:
     height = max(14, min(28, image.height // 20))
-    font = ImageFont.load_default(height)
     shares = {number: float(np.mean(ids == number)) for number in legend}
     found = found_classes(shares)
     texts = [f"{legend[number]} {percentage(shares[number])}" for number in found]
+    texts = texts or [NOTHING]
     line, left, top = height + MARGIN, MARGIN, MARGIN
     places = []
-    for text in texts or ["nothing but background"]:
-        needed = height + 2 * MARGIN + int(font.getlength(text))
+    for text in texts:
+        needed = height + 2 * MARGIN + int(font_for(text, height).getlength(text))
         if left > MARGIN and left + needed > image.width:
             left, top = MARGIN, top + line
         places.append((left, top))
@@ -159,12 +161,12 @@ def _with_legend(image: Image.Image, ids: np.ndarray, legend: Mapping[int, str])
     sheet.paste(image, (0, 0))
     draw = ImageDraw.Draw(sheet)
     if not found:
-        draw.text((MARGIN, image.height + MARGIN), "nothing but background", "black", font)
+        draw.text((MARGIN, image.height + MARGIN), NOTHING, "black", font_for(NOTHING, height))
     for number, text, (left, top) in zip(found, texts, places, strict=False):
         top += image.height
         colour = tuple(voc_palette()[number].tolist())
         draw.rectangle((left, top, left + height, top + height), fill=colour)
-        draw.text((left + height + MARGIN, top), text, "black", font)
+        draw.text((left + height + MARGIN, top), text, "black", font_for(text, height))
     return sheet
 
 

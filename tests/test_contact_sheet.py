@@ -1,11 +1,12 @@
 """Contact sheets."""
 
 import numpy as np
-from PIL import ImageFont
 
 from keras_wsss.data.classes import VOC_CLASSES
+from keras_wsss.fonts import font_for
 from keras_wsss.inference.contact_sheet import (
     CAPTION,
+    FONT_SIZE,
     GAP,
     HEADER,
     TILE,
@@ -23,9 +24,8 @@ def test_a_legend_of_many_classes_takes_more_lines_and_cuts_none_off():
     sheets = {n: contact_sheet([row], ["a"], names[:n]) for n in (3, 60)}
     legend = ["background", *names, "no label (255)"]
     places = legend_places(legend, sheets[60].width)
-    width_of = ImageFont.load_default().getlength
     for name, (left, _) in zip(legend, places, strict=True):
-        assert left + 16 + width_of(name) <= sheets[60].width, name
+        assert left + 16 + font_for(name, FONT_SIZE).getlength(name) <= sheets[60].width, name
     assert len(set(places)) == 62
     lines = len({top for _, top in places})
     assert lines > 3

@@ -2,13 +2,14 @@
 
 import matplotlib
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
+from keras_wsss.fonts import font_for
 from keras_wsss.palette import IGNORE_ID, overlay_labels, voc_palette
 
 TITLES = ("image", "CAM", "pseudo label", "prediction", "truth")
 TILE, GAP, HEADER = 192, 4, 22
-SWATCH, CAPTION = 12, 16
+SWATCH, CAPTION, FONT_SIZE = 12, 16, 10
 
 
 def overlay_cam(image, cam):
@@ -46,15 +47,19 @@ def contact_sheet(rows, photo_names, class_names):
     header = places[-1][1] + HEADER
     sheet = Image.new("RGB", (width, header + sum(heights)), "white")
     draw = ImageDraw.Draw(sheet)
+
+    def write(place, text):
+        draw.text(place, text, "black", font_for(text, FONT_SIZE))
+
     for column, title in enumerate(titles):
-        draw.text((GAP + column * (TILE + GAP), 5), title, fill="black")
+        write((GAP + column * (TILE + GAP), 5), title)
     for (number, name), (left, top) in zip(legend.items(), places, strict=True):
         box = left, top + 4, left + SWATCH, top + 4 + SWATCH
         draw.rectangle(box, fill=tuple(voc_palette()[number].tolist()), outline="black")
-        draw.text((left + SWATCH + 4, top + 4), name, fill="black")
+        write((left + SWATCH + 4, top + 4), name)
     top = header
     for name, row, height in zip(photo_names, tiles, heights, strict=True):
-        draw.text((GAP, top), name, fill="black")
+        write((GAP, top), name)
         for column, tile in enumerate(row):
             sheet.paste(tile, (GAP + column * (TILE + GAP), top + CAPTION))
         top += height
@@ -72,10 +77,9 @@ def _tiles(image, cam, *labels):
 
 def legend_places(names, width):
     """Left and top of every name in the legend, which begins a new line where one is full."""
-    width_of = ImageFont.load_default().getlength
     places, left, top = [], GAP, HEADER
     for name in names:
-        needed = 30 + int(width_of(name))
+        needed = 30 + int(font_for(name, FONT_SIZE).getlength(name))
         if left > GAP and left + needed > width:
             left, top = GAP, top + HEADER
         places.append((left, top))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from keras_wsss.data.files import files_by_stem
 from keras_wsss.data.photos.convert import small
 from keras_wsss.data.photos.labels import Labelled
+from keras_wsss.fonts import font_for
 
 TILE, GAP, CAPTION, COLUMNS, MOST = 220, 10, 40, 6, 30
 FONT_SIZE = 14
@@ -40,9 +40,6 @@ def sheet_of(labelled: Labelled, folder: Path) -> Image.Image:
     height = TILE + CAPTION + GAP
     sheet = Image.new("RGB", (columns * (TILE + GAP) + GAP, rows * height + GAP), "white")
     draw = ImageDraw.Draw(sheet)
-    font = ImageFont.truetype(
-        Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf"), FONT_SIZE
-    )
     for place, number in enumerate(chosen):
         left = GAP + place % columns * (TILE + GAP)
         top = GAP + place // columns * height
@@ -52,6 +49,7 @@ def sheet_of(labelled: Labelled, folder: Path) -> Image.Image:
         tags = [labelled.class_names[each] for each in np.flatnonzero(labelled.labels[number])]
         lines = (", ".join(tags) or "(negative)", photo.id)
         for line, (text, colour) in enumerate(zip(lines, ("black", "grey"), strict=True)):
+            font = font_for(text, FONT_SIZE)
             text = _shortened(text, font)
             start = left + (TILE - font.getlength(text)) / 2
             draw.text((start, top + TILE + 2 + line * CAPTION // 2), text, fill=colour, font=font)
