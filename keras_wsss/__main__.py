@@ -3,9 +3,11 @@
 import argparse
 import importlib
 import keyword
+import re
 
 from keras_wsss import __version__
 from keras_wsss._command import run_command
+from keras_wsss.registry import closest, did_you_mean
 
 COMMANDS = (
     "import",
@@ -30,13 +32,29 @@ exit codes:
 """
 
 
+class Parser(argparse.ArgumentParser):
+    """Also says which command, option or choice a misspelt one is close to."""
+
+    def parse_known_args(self, args=None, namespace=None):
+        options, rest = super().parse_known_args(args, namespace)
+        if rest:  # said here, by the command that knows its options
+            meant = closest(rest[0].partition("=")[0], self._option_string_actions)
+            self.error(f"unrecognized arguments: {' '.join(rest)}{did_you_mean(meant)}")
+        return options, rest
+
+    def error(self, message):
+        if wrong := re.search(r"invalid choice: '(.*)' \(choose from (.*)\)", message):
+            message += did_you_mean(closest(wrong[1], re.findall(r"[\w-]+", wrong[2])))
+        super().error(message)
+
+
 def main(arguments=None):
     """Parses the command line and runs the command.
 
     Args:
         arguments: list of str; None: those of the process.
     """
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="keras-wsss",
         description=__doc__,
         epilog=EXIT_CODES,

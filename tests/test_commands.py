@@ -205,6 +205,24 @@ def test_scales_that_cannot_be_are_one_message(command, scales, capsys):
     assert end.value.code == 2 and f"--scales: {scales!r}: allowed: numbers above 0" in said
 
 
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("predct", "did you mean predict?"),
+        ("labels --run r -o o --format cocoo", "did you mean coco?"),
+        ("predict --run r p -o o --thresold=0.5", "--thresold=0.5; did you mean --threshold?"),
+        ("ask p --model m --over-write", "--over-write; did you mean --overwrite?"),
+        ("report r --nonsense", "arguments: --nonsense\n"),
+        ("nonsense", "check', 'train',"),
+    ],
+)
+def test_misspelt_words_are_answered_with_the_right_ones(line, says, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(line.split())
+    said = capsys.readouterr().err
+    assert end.value.code == 2 and says in said and ("mean" in said) == ("mean" in says)
+
+
 # ---- predict -----------------------------------------------------------------------------------
 
 ROWS = "predictions.jsonl"
