@@ -23,6 +23,7 @@ def readable(path: Path) -> Iterator[Path]:
 
     Example:
 
+    >>> from PIL import Image
     >>> Image.open("photo.jpg").save("scan.tif")
     >>> with readable(Path("scan.tif")) as file:
     ...     file.name
