@@ -134,8 +134,8 @@ class Split:
         # The first after it that is whole; after the last one, the first of all.
         used = np.array([*whole, whole[0]])[np.searchsorted(whole, np.arange(len(self)))]
 
-        def chosen(values: tuple[str, ...] | None) -> tuple[str, ...] | None:
-            return values and tuple(values[position] for position in used)
+        def chosen(values: tuple[str, ...]) -> tuple[str, ...]:
+            return tuple(values[position] for position in used)
 
         def reader(read: ReadArray | None) -> ReadArray | None:
             return read and (lambda position: read(used[position]))
@@ -145,8 +145,8 @@ class Split:
             ids=chosen(self.ids),
             labels=self.labels[used],
             image_paths=chosen(self.image_paths),
-            mask_paths=chosen(self.mask_paths),
-            saliency_paths=chosen(self.saliency_paths),
+            mask_paths=self.mask_paths and chosen(self.mask_paths),
+            saliency_paths=self.saliency_paths and chosen(self.saliency_paths),
             read_image=reader(self.read_image),
             read_mask=reader(self.read_mask),
             read_saliency=reader(self.read_saliency),

@@ -6,7 +6,7 @@ import numpy as np
 def multilabel_f1(tags, predictions):
     """Mean over images of F1 = 2 x hits / (tags + predicted tags).
 
-    An image without any hit counts 0; one that has no tag, and of which none is predicted, counts 1.
+    An image without any hit counts 0; one that has no tag, and of which none is predicted, 1.
 
     Args:
         tags: array `[N,C]`, > 0 = tag present.
