@@ -25,7 +25,8 @@ class Options:
         max_answer: bytes of an answer. The scores of one photograph for 20 classes are 220 MB of
             JSON, which takes six times as much memory while it is written.
         max_held: bytes of all requests that are being received and of all answers that are not yet
-            taken, at each endpoint; and of all requests that wait at the gate.
+            taken, at each endpoint; and of all requests that wait at the gate. How much of a gRPC
+            message has arrived is not known: as many as have places may be on their way.
         max_connections: at each endpoint, see :func:`connections_with_files`. Some dozens of
             requests have places; the others may keep a connection open.
         poll_seconds: between two looks for new versions.
