@@ -63,7 +63,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--share", type=float, default=1.0, help="of the blows of each kind (1)")
+    parser.add_argument("--kinds", default=",".join(KINDS), help="with commas between (all)")
     options = parser.parse_args()
+    kinds = options.kinds.split(",")
     report = {"processor": described().partition(";")[0], "faults": {}}
     if options.output.exists():
         report = json.loads(options.output.read_text())
@@ -71,6 +73,8 @@ def main():
         wholes = {}
         victims = made(folder)
         for (kind, name), count in COUNTS.items():
+            if kind not in kinds:
+                continue
             told = report["faults"].setdefault(
                 f"{kind}: {name}", {"tried": 0, **dict.fromkeys(VERDICTS, 0)}
             )
