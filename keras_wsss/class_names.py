@@ -15,6 +15,8 @@ IGNORE_WORDS, BACKGROUND_WORDS = {"ignore"}, {"background", "bg", "bkg"}
 # Labels that annotation tools have for pixels that are neither a class nor background.
 IGNORED_LABELS = {"ignore", "ignored", "void", "unknown"}
 
+LONGEST = 250
+"""Letters of a name: what no legend can show is a line of some other file."""
 UNREADABLE = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
@@ -95,8 +97,8 @@ def fault_of(classes: Sequence[str]) -> str | None:
     """
     seen: dict[str, str] = {}
     for name in classes:
-        if not name.strip() or UNREADABLE.search(name):
-            return f"{name!r} is no name of a class; correct it"
+        if not name.strip() or UNREADABLE.search(name) or len(name) > LONGEST:
+            return f"{name!r:.60} is no name of a class; correct it"
         if is_no_class(name):
             return (
                 f"{name!r} is no class, and can only stand at the head of the list (ids in masks "

@@ -1,5 +1,10 @@
 """Errors a user can fix. Commands print them as one message, without a traceback."""
 
+import re
+
+LONGEST = 1000  # characters; what files of strangers hold may be of any length
+UNPRINTABLE = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
 
 def one_line(error: object) -> str:
     """The text of an error without its line breaks.
@@ -44,6 +49,8 @@ class ConfigError(WSSSError):
 class DataError(WSSSError):
     """A data set that cannot be used: the file and the fix.
 
+    Messages quote files, so they are shortened, and brought to one line that any terminal shows.
+
     Example:
 
     >>> wsss.data.load("no_set")
@@ -51,6 +58,13 @@ class DataError(WSSSError):
         ...
     keras_wsss.errors.DataError: no_set: no such file or folder
     """
+
+    def __init__(self, message: object):
+        text = UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], str(message))
+        if len(text) > LONGEST:
+            half = LONGEST // 2
+            text = f"{text[:half]} ... {text[-half:]}"
+        super().__init__(text)
 
 
 class UnreadableError(DataError):

@@ -91,6 +91,19 @@ def scratch_folder(parent: Path) -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(dir=parent, prefix=PARTIAL, ignore_cleanup_errors=True)
 
 
+def link_or_copy(path: Path, target: Path) -> None:
+    """A file under a second name: a hard link where the file system can, else a copy.
+
+    Example:
+
+    >>> link_or_copy(Path("photo.jpg"), Path("same.jpg"))
+    """
+    try:
+        os.link(path.resolve(), target)  # a link to a link might lead nowhere from there
+    except OSError:  # another disk, or a file system that knows no links
+        shutil.copyfile(path, target)
+
+
 def whole_records(file: Path) -> list[dict[str, Any]]:
     """Records of a file with a JSON object a line; the last line may have been cut off.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -56,7 +57,7 @@ def find_photographs(sources: Iterable[str | Path]) -> list[Photograph]:
     """
     found: dict[Path, str] = {}
     for source in sources:
-        named = list(_paths(str(source)))
+        named = list(_paths(str(source), set()))
         if not named:
             raise DataError(f"{source}: holds no image ({', '.join(PHOTO_SUFFIXES)})")
         for path, name in named:
@@ -104,19 +105,26 @@ def _unique(names: dict[Path, str]) -> dict[Path, str]:
     return names
 
 
-def _paths(source: str) -> Iterator[tuple[Path, str]]:
+def _paths(source: str, lists: set[Path]) -> Iterator[tuple[Path, str]]:
+    """Images and their names; ``lists`` are the text files that were read before, which say no more
+    the second time, and may name each other."""
     path = Path(source)
-    if path.is_dir():
+    if os.path.isdir(path):
         for file in photographs_in(path, "**/*"):
             yield file, file.relative_to(path).with_suffix("").as_posix()
-    elif path.suffix.lower() == ".txt" and path.is_file():
+    elif path.suffix.lower() == ".txt" and os.path.isfile(path):
+        if path.resolve() in lists:
+            return
+        lists.add(path.resolve())
         for line in _lines(path):
-            yield from _paths(str(path.parent / line))
-    elif path.is_file():
+            yield from _paths(str(path.parent / line), lists)
+    elif os.path.isfile(path):
         yield path, path.stem
     elif matches := sorted(glob.glob(source, recursive=True)):
         for match in matches:
-            yield from _paths(match)
+            if match == source:
+                raise DataError(f"{source}: is no file (a pipe, a device or a broken link)")
+            yield from _paths(match, lists)
     else:
         raise DataError(f"{source}: no such file, folder or pattern")
 

@@ -157,8 +157,8 @@ OUTLINES = {
     "packed nonsense": (runs("\0\uffffz~"), "compressed run lengths that cannot be read"),
     "packed without end": (runs("o" * 100_000), "compressed run lengths that cannot be read"),
     "packed and cut off": (runs("o"), "compressed run lengths that are cut off"),
-    "nested deeply": (json.loads("[" * 900 + "]" * 900), "neither polygons"),
-    "size nested deeply": (runs([0, 600], size=json.loads("[" * 900 + "]" * 900)), "whose size is"),
+    "nested deeply": (json.loads("[" * 150 + "]" * 150), "neither polygons"),
+    "size nested deeply": (runs([0, 600], size=json.loads("[" * 150 + "]" * 150)), "whose size is"),
     "an empty mapping": ({}, "run lengths that are no list of whole numbers"),
     "none": (None, r"neither an outline nor a box \[x, y, width, height\]"),
     "no polygon": ([], "neither an outline nor a box"),
@@ -292,7 +292,7 @@ ENTRIES = {
     "image of no height": (lambda c: c["images"][1].update(height=0), "images, id 7, height: "),
     "image id is a list": (lambda c: c["images"][0].update(id=[1]), "images, 0, id: "),
     "image id nested deeply": (
-        lambda c: c["images"][0].update(id=json.loads("[" * 900 + "]" * 900)),
+        lambda c: c["images"][0].update(id=json.loads("[" * 150 + "]" * 150)),
         "images, 0, id: ",
     ),
     "category without name": (

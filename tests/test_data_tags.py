@@ -316,7 +316,7 @@ def nested(depth):
         ({"classes": []}, r"classes\[0\] is not 'background'"),
         ({"classes": ["background", "cat", " Cat"]}, "names the class 'Cat' twice"),
         ({"classes": ["background", "a\nb"]}, r"'a\\nb' is no name of a class"),
-        ({"classes": ["background", "\ud800"]}, "is no name of a class"),
+        ({"classes": ["background", "\ud800"]}, "not readable as JSON"),
         ({"classes": ["background", *map(str, range(300))]}, "names 300 classes"),
     ],
 )

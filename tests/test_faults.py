@@ -1,4 +1,4 @@
-"""A few blows of the campaign of faults (`python -m benchmarks.faults`), and that it sees what is lost."""
+"""A few blows of the campaign (`python -m benchmarks.faults`), and that it sees what is lost."""
 
 import json
 import os

@@ -82,6 +82,7 @@ def _data(options: Namespace) -> DataConfig:
         classes=options.classes,
         untagged=options.untagged,
         negative=options.negative,
+        follow_links=options.follow_links,
     )
 
 

@@ -46,6 +46,9 @@ def add_tag_arguments(parser: ArgumentParser) -> None:
         "--tags-column", help="column (control of Label Studio) that holds the tags"
     )
     parser.add_argument(
+        "--follow-links", action="store_true", help="take files that are links to others elsewhere"
+    )
+    parser.add_argument(
         "--classes", nargs="+", metavar="NAME", help="classes wanted (default: all)"
     )
     parser.add_argument(
@@ -75,6 +78,7 @@ def run(options: Namespace) -> int:
         val_fraction=options.val_fraction,
         seed=options.seed,
         link=options.link,
+        follow_links=options.follow_links,
         overwrite=options.overwrite,
     )
     show(options, summary, [described(summary)])

@@ -24,6 +24,9 @@ from keras_wsss.config.sections import (
 )
 from keras_wsss.registry import READERS, resolve
 
+MOST_PIXELS = 178_956_970
+"""Of an image: half a gigabyte in RGB. It is where Pillow, which reads masks, ends by itself."""
+
 
 class JitterConfig(Section):
     """Colour jitter of the image alone; 0 switches a kind off."""
@@ -85,6 +88,8 @@ class DataConfig(CropConfig):
     saliency: Path | None = None
     masks: str | None = None
     batch_size: Count = 4
+    follow_links: bool = False
+    max_pixels: Annotated[int, Field(ge=1, le=MOST_PIXELS)] = MOST_PIXELS
 
     @pydantic.model_validator(mode="after")
     def _consistent(self) -> Self:

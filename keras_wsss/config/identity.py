@@ -26,8 +26,11 @@ The identity goes on leaving out the first default, so that a run has the same i
 after the change, whether it named the value or not.
 """
 
-# They say where a run stands and how it is watched.
-INDIFFERENT = ("name", "stages", "data.root", "evaluation.max_images")
+# They say where a run stands, what it may read and how it is watched.
+INDIFFERENT = (
+    *("name", "stages", "data.root", "data.follow_links", "data.max_pixels"),
+    "evaluation.max_images",
+)
 # Of the section ``training`` nothing else decides; a term's start is listed with the term.
 TRAINING = ("training.steps", "training.mixed_precision")
 

@@ -6,6 +6,7 @@ without any annotation are dropped (702 of 82,783 in train2014), as in the publi
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -24,6 +25,7 @@ from keras_wsss.data.coco_file import (
     check_outline,
     decompressed,
     encloses,
+    extent_beyond,
     has_outline,
     read_instances,
 )
@@ -35,12 +37,17 @@ from keras_wsss.data.files import (
 )
 from keras_wsss.data.labels import TagTable, keep_tagged
 from keras_wsss.data.masks import check_presence
+from keras_wsss.data.places import check_inside
 from keras_wsss.data.split import Split, by_lists, identity_map
 from keras_wsss.errors import DataError
 from keras_wsss.palette import IGNORE_ID
 
 if TYPE_CHECKING:
     from keras_wsss.config import DataConfig
+
+logger = logging.getLogger(__name__)
+TOLERANCE = 2
+"""Pixels by which outlines may leave an image: tools round, and draw to the edge."""
 
 
 def load_coco(
@@ -68,6 +75,7 @@ def load_coco(
     """
     root = Path(data.root or ".")
     path = root / "annotations" / f"instances_{name}.json"
+    check_inside([path], root, data.follow_links)
     content = read_instances(path)
     names = {category.id: category.name for category in content.categories}
     numbers = sorted(names, key=lambda number: (isinstance(number, str), number))
@@ -92,6 +100,7 @@ def load_coco(
     if len(tags) < len(entries):
         dropped["images without any annotation"] = len(entries) - len(tags)
     files = tuple(str(root / name / entries[stem].file_name) for stem in kept)
+    check_inside(files, root, data.follow_links)
     for file in files:
         if not os.path.isfile(file):
             raise DataError(
@@ -105,7 +114,9 @@ def load_coco(
         class_names=classes,
         labels=labels,
         image_paths=files,
-        saliency_paths=find_saliency(data.saliency or root / "Saliency", kept, saliency),
+        saliency_paths=find_saliency(
+            data.saliency or root / "Saliency", kept, saliency, data.follow_links
+        ),
         mask_map=identity_map(len(classes)),
         dropped=dropped,
     )
@@ -136,6 +147,7 @@ def _with_masks(
     """The images with masks that are drawn when they are read; their outlines are checked now."""
     sizes, turns, boxes, hollow, drawn = [], [], 0, 0, {0, IGNORE_ID}
     shapes: list[list[Annotation]] = []
+    leaving: list[str] = []
     for entry, items, file in zip(entries, objects, split.image_paths, strict=True):
         if entry.width is None or entry.height is None:
             raise DataError(f"{path}: image {entry.file_name} has no width or height; add them")
@@ -153,6 +165,8 @@ def _with_masks(
                     f"{path}: annotation {item.id}, image {entry.file_name}, {error}; correct it, "
                     "or remove the annotation"
                 ) from error
+            if extent_beyond(item, entry.height, entry.width) > TOLERANCE:
+                leaving.append(f"{item.id} of {entry.file_name}")
             shapes[-1].append(item)
             boxes += not has_outline(item)
             if not _is_ignored(item):
@@ -161,6 +175,12 @@ def _with_masks(
         raise DataError(
             f"{path}: no outline encloses anything; give x and y in pixels, not in parts of the "
             "image"
+        )
+    if leaving:
+        logger.warning(
+            "%s: %d outlines leave their images, which cuts them off, first annotation %s; are x "
+            "and y, or width and height, swapped?",
+            *(path, len(leaving), leaving[0]),
         )
     check_presence(split, np.isin(np.arange(256), list(drawn)), str(path))
 

@@ -156,6 +156,14 @@ def encloses(item: Annotation) -> bool:
     return False
 
 
+def extent_beyond(item: Annotation, height: int, width: int) -> float:
+    """Pixels by which polygons that :func:`check_outline` has let pass leave their image."""
+    if isinstance(item.segmentation, Mapping) or not has_outline(item):
+        return 0.0
+    x, y = np.concatenate(item.segmentation).reshape(-1, 2).T
+    return float(max(-x.min(), -y.min(), x.max() - width, y.max() - height))
+
+
 def check_outline(item: Annotation, height: int, width: int) -> None:
     """Looks at all numbers of an outline, or of the box of an object without one.
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
 from keras_wsss.data.decodable import HEAD, check_decodable
 from keras_wsss.data.headers import exif_orientation
+from keras_wsss.data.places import check_regular
 from keras_wsss.errors import DataError
 
 Decode = Callable[[Callable[[Any], Any], Any], Any]
@@ -29,8 +29,7 @@ def read_image(path: str) -> Any:
     >>> read_image("photo.jpg").shape
     TensorShape([48, 64, 3])
     """
-    if not Path(path).exists():
-        raise DataError(f"{path}: no such file")
+    check_regular(path)
     try:
         contents = tf.io.read_file(path)
         head, size = tf.strings.substr(contents, 0, HEAD), tf.strings.length(contents)

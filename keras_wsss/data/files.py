@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from PIL import ExifTags, Image
 from keras_wsss.data.decodable import HEAD, check_decodable, is_webp
 from keras_wsss.data.ids import called_otherwise
 from keras_wsss.data.orientation import file_orientation
+from keras_wsss.data.places import check_inside, check_regular
 from keras_wsss.errors import DataError
 from keras_wsss.photographs import IMAGE_SUFFIXES
 
@@ -34,7 +36,7 @@ def files_by_stem(folder: Path, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> dic
         for entry in entries:
             stem, suffix = os.path.splitext(entry.name)
             rank = order.get(suffix.lower())
-            if rank is None or not entry.is_file():  # a pipe would be waited for
+            if rank is None or not os.path.isfile(entry):  # a pipe would be waited for
                 continue
             if stem not in found or rank < found[stem][0]:
                 found[stem] = (rank, entry.path)
@@ -67,10 +69,13 @@ def find_maps(folder: Path, ids: Sequence[str]) -> tuple[str, ...]:
     return find_files(folder, ids, (".png",))
 
 
-def find_saliency(folder: Path, ids: Sequence[str], needed: bool | None) -> tuple[str, ...] | None:
+def find_saliency(
+    folder: Path, ids: Sequence[str], needed: bool | None, follow_links: bool = False
+) -> tuple[str, ...] | None:
     """Paths of the ids' saliency maps.
 
     Args:
+        follow_links: whether maps may be links out of their folder.
         needed: True: they must be there; None: used when there; False: not even looked for.
 
     Raises:
@@ -79,12 +84,14 @@ def find_saliency(folder: Path, ids: Sequence[str], needed: bool | None) -> tupl
     if not (holds_any(folder, ids) if needed is None else needed):
         return None
     try:
-        return find_maps(folder, ids)
+        maps = find_maps(folder, ids)
     except DataError as error:
         raise DataError(
             f"{error}. Saliency maps are made with `python -m keras_wsss.data.saliency` or any "
             "other detector; data.saliency names their folder"
         ) from None
+    check_inside(maps, folder, follow_links)
+    return maps
 
 
 def holds_any(folder: Path, ids: Sequence[str]) -> bool:
@@ -102,8 +109,7 @@ def check_image_file(path: str) -> None:
 
     >>> check_image_file("photo.jpg")
     """
-    if not os.path.isfile(path):
-        raise DataError(f"{path}: cannot be read (no such file); {_REPLACE}")
+    check_regular(path)
     try:
         with open(path, "rb") as file:
             head, size = file.read(HEAD), os.fstat(file.fileno()).st_size
@@ -130,6 +136,38 @@ def check_image_file(path: str) -> None:
         check_decodes(path)
 
 
+def check_pixels(paths: Iterable[str], most: int) -> None:
+    """Looks at the size of images before any is decoded; a few kilobytes can be gigabytes then.
+
+    Args:
+        paths: of images and of their maps.
+        most: ``data.max_pixels``.
+
+    Raises:
+        DataError: an image has more pixels, or what says its size cannot be read.
+
+    Example:
+
+    >>> check_pixels(["photo.jpg", "mask.png"], 10**6)
+    """
+
+    def check(path: str) -> None:
+        with _opened(path) as image:
+            check_size(path, image.size, most)
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        for _ in pool.map(check, paths):
+            pass
+
+
+def check_size(path: str | Path, size: tuple[int, int], most: int) -> None:
+    """Refuses an image of more than so many pixels; (width, height) is its size."""
+    if size[0] * size[1] > most:
+        raise DataError(
+            f"{path}: has {size[0]}x{size[1]} pixels; data.max_pixels allows {most}; shrink it"
+        )
+
+
 def check_decodes(path: str) -> None:
     """Decodes the whole image.
 
@@ -143,6 +181,7 @@ def check_decodes(path: str) -> None:
 @contextmanager
 def _opened(path: str) -> Iterator[Image.Image]:
     """An image file in Pillow's hands; its many kinds of errors become one message."""
+    check_regular(path)
     try:
         with Image.open(path) as image:
             yield image

@@ -92,6 +92,13 @@ def tag_table(root: Path, labels: Path | None) -> Path | None:
     return next((table for table in tables if table.is_file()), None)
 
 
+def tag_files(root: Path, ids: Iterable[str]) -> list[Path]:
+    """All files of a folder in VOC layout that may hold tags of these images; few are there."""
+    annotations = root / "Annotations"
+    listed = [annotations / f"{image}.xml" for image in ids] if annotations.is_dir() else []
+    return [*(root / name for name in ("labels.json", "labels.csv", "classes.txt")), *listed]
+
+
 def keep_tagged(
     table: TagTable, ids: Sequence[str], classes: Sequence[str]
 ) -> tuple[list[str], np.ndarray, dict[str, int]]:

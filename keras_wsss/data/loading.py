@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 from keras_wsss.config import Config, DataConfig, section
 from keras_wsss.data.checks import check_maps
+from keras_wsss.data.files import check_pixels
+from keras_wsss.data.places import check_inside
 from keras_wsss.data.split import Split
 from keras_wsss.errors import ConfigError
 from keras_wsss.registry import READERS
@@ -91,8 +93,10 @@ def load_split(
     split: Split = READERS[data.kind](data, part, masks=masks, saliency=require_saliency)
     if own_masks:
         split = split.with_masks(Path(own_masks))
+        check_inside(split.mask_paths or (), Path(own_masks), data.follow_links)
     elif part == "val" and not validates:
         split = replace(split, mask_paths=None, read_mask=None)
+    check_pixels(split.picture_files(), data.max_pixels)
     check_maps(split, drawn=not own_masks)
     return split
 

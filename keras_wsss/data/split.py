@@ -97,6 +97,15 @@ class Split:
             return self.read_saliency(position)
         return read_map(self.saliency_paths[position], self.image_paths[position])
 
+    def picture_files(self) -> list[str]:
+        """All image files: photographs, masks and saliency maps that are not made otherwise."""
+        kinds = (
+            (self.image_paths, self.read_image),
+            (self.mask_paths or (), self.read_mask),
+            (self.saliency_paths or (), self.read_saliency),
+        )
+        return [path for paths, read in kinds if read is None for path in paths]
+
     def file_ids(self) -> np.ndarray:
         """uint8 [256], id of the training -> id in a mask file; undoes ``mask_map``."""
         ids = np.zeros(256, np.uint8)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import logging
 import os
 import re
@@ -16,7 +17,7 @@ from typing import Any
 
 import pydantic
 
-from keras_wsss.class_names import foreground, is_background, plain, spelling
+from keras_wsss.class_names import foreground, is_background, is_no_class, plain, spelling
 from keras_wsss.data.classes import MOST_CLASSES, nearest
 from keras_wsss.data.ids import written_twice
 from keras_wsss.data.text import first_fault, read_json, read_text, read_xml
@@ -120,6 +121,24 @@ class LabelsFile(pydantic.BaseModel):
     ignore_id: int = pydantic.Field(IGNORE_ID, ge=0, le=255)
 
 
+def read_labels_file(path: Path) -> LabelsFile:
+    """What stands in a labels.json.
+
+    Raises:
+        DataError: the file has another shape.
+    """
+    content = read_json(path)
+    try:
+        return LabelsFile.model_validate(content)
+    except pydantic.ValidationError as error:
+        place, wanted = first_fault(error)
+        where = " > ".join(map(str, place))
+        raise DataError(
+            f"{path}: not a table of tags ({where and where + ': '}{wanted}); it needs "
+            '{"classes": ["background", ...], "images": {ID: {"labels_from_boxes": [1, ...]}}}'
+        ) from error
+
+
 def read_json_tags(path: Path, key: str) -> tuple[tuple[str, ...], Tags, int]:
     """Class names, tags and the ``ignore_id`` of a labels.json.
 
@@ -130,24 +149,17 @@ def read_json_tags(path: Path, key: str) -> tuple[tuple[str, ...], Tags, int]:
     Raises:
         DataError: the file has another shape, or an image a tag that is in no class list.
     """
-    content = read_json(path)
-    try:
-        file = LabelsFile.model_validate(content)
-    except pydantic.ValidationError as error:
-        place, wanted = first_fault(error)
-        where = " > ".join(map(str, place))
-        raise DataError(
-            f"{path}: not a table of tags ({where and where + ': '}{wanted}); it needs "
-            '{"classes": ["background", ...], "images": {ID: {"labels_from_boxes": [1, ...]}}}'
-        ) from error
-    if not file.classes or not is_background(file.classes[0]):
+    file = read_labels_file(path)
+    head = list(itertools.takewhile(is_no_class, file.classes))
+    if not head or not is_background(head[-1]):  # labelme's __ignore__ stands before it, as id -1
         raise DataError(
             f"{path}: classes[0] is not 'background'; put it there (ids are positions in classes)"
         )
     names = foreground(file.classes, f"{path}: classes")
     if file.ignore_id <= min(len(names), MOST_CLASSES):
         raise DataError(
-            f"{path}: ignore_id {file.ignore_id} is the id of {file.classes[file.ignore_id]!r}; "
+            f"{path}: ignore_id {file.ignore_id} is the id of "
+            f"{('background', *names)[file.ignore_id]!r}; "
             f"choose one from {len(names) + 1} to 255"
         )
     tags = Tags()

@@ -11,6 +11,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic_core import from_json
+
+from keras_wsss.data.places import read_bytes
 from keras_wsss.errors import DataError
 
 if TYPE_CHECKING:
@@ -26,6 +29,8 @@ BYTE_ORDER_MARKS = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
+MOST_DEPTH = 200
+"""Elements of XML within each other; searching a hundred thousand of them takes seconds."""
 XML_ENCODING = re.compile(rb"<\?xml[^>]*?\sencoding\s*=\s*[\"']([^\"']+)[\"']")
 NOT_IN_TEXT = re.compile("[\0-\b\x0e-\x1f\x7f\ufffe\uffff]")
 
@@ -50,11 +55,7 @@ def read_text(path: Path) -> str:
     >>> read_text(Path("my_set/classes.txt")).splitlines()
     ['cat', 'dog']
     """
-    try:
-        data = path.read_bytes()
-    except (OSError, ValueError) as error:  # the latter: a zero byte in the path
-        reason = getattr(error, "strerror", None) or error
-        raise DataError(f"{path}: cannot be read ({reason})") from error
+    data = read_bytes(path)
     try:
         text = _decoded(path, data)
     except (UnicodeError, LookupError) as error:
@@ -113,6 +114,22 @@ def write_lines(path: Path, lines: Iterable[str]) -> None:
     path.write_text("".join(f"{line}\n" for line in lines), "utf-8")
 
 
+class _Tree(ElementTree.TreeBuilder):
+    """A tree of bounded depth."""
+
+    depth = 0
+
+    def start(self, tag: Any, attrs: Any) -> Any:
+        self.depth += 1
+        if self.depth > MOST_DEPTH:
+            raise ValueError(f"nested more than {MOST_DEPTH} deep")
+        return super().start(tag, attrs)
+
+    def end(self, tag: Any) -> Any:
+        self.depth -= 1
+        return super().end(tag)
+
+
 def read_xml(path: Path) -> ElementTree.Element:
     """The root of an XML file.
 
@@ -125,7 +142,8 @@ def read_xml(path: Path) -> ElementTree.Element:
     'annotation'
     """
     try:
-        return ElementTree.fromstring(read_text(path))
+        parser = ElementTree.XMLParser(target=_Tree())
+        return ElementTree.fromstring(read_text(path), parser)
     except (ElementTree.ParseError, ValueError) as error:
         raise DataError(f"{path}: not readable as XML ({error}); replace the file") from error
 
@@ -134,13 +152,31 @@ def read_json(path: Path) -> Any:
     """Content of a JSON file.
 
     Raises:
-        DataError: the file cannot be read, is no JSON, or has a key twice in one object, of which
-            all values but the last would be lost.
+        DataError: the file cannot be read, or is no JSON as :func:`parse_json` wants it.
 
     Example:
 
     >>> read_json(Path("VOC2012/labels.json"))["classes"]
     ['background', 'cat', 'dog', 'horse']
+    """
+    return parse_json(read_text(path), str(path))
+
+
+def parse_json(text: str, where: str) -> Any:
+    """Content of a JSON text.
+
+    Args:
+        text: of a file, or of a line or cell.
+        where: file and line, for messages.
+
+    Raises:
+        DataError: it is no JSON, nested 200 deep, holds half of a character, or has a key twice in
+            one object, of which all values but the last would be lost.
+
+    Example:
+
+    >>> parse_json('{"cat": [1, 2]}', "tags.jsonl, line 1")
+    {'cat': [1, 2]}
     """
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -148,14 +184,14 @@ def read_json(path: Path) -> Any:
         if len(found) < len(pairs):
             keys = [key for key, _ in pairs]
             twice = next(key for key in found if keys.count(key) > 1)
-            raise DataError(f"{path}: has the key {twice!r:.60} twice; join what they hold")
+            raise DataError(f"{where}: has the key {twice!r:.60} twice; join what they hold")
         return found
 
-    text = read_text(path)
     try:
+        from_json(text)  # which knows a depth and half characters, and not that a key stands twice
         return json.loads(text, object_pairs_hook=unique)
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: not readable as JSON ({error}); correct the file") from error
+        raise DataError(f"{where}: not readable as JSON ({error}); correct it") from error
 
 
 def first_fault(error: pydantic.ValidationError) -> tuple[tuple[int | str, ...], str]:

@@ -16,8 +16,9 @@ from keras_wsss.data.files import (
     find_saliency,
     holds_any,
 )
-from keras_wsss.data.labels import keep_tagged, read_tags
+from keras_wsss.data.labels import keep_tagged, read_tags, tag_files
 from keras_wsss.data.masks import check_numbering
+from keras_wsss.data.places import check_inside
 from keras_wsss.data.split import Split, by_lists
 from keras_wsss.data.text import read_lines
 from keras_wsss.errors import DataError
@@ -56,11 +57,14 @@ def load_voc(
     ('cat', 'dog', 'horse')
     """
     root = Path(data.root or ".")
+    check_inside([root / LISTS / f"{name}.txt"], root, data.follow_links)
     ids = read_list(root, name)
+    check_inside(tag_files(root, ids), root, data.follow_links)
     table = read_tags(root, data.labels, data.labels_key, ids, data.classes)
     classes = chosen_classes(table.class_names, data.classes, str(table.source))
     kept, labels, dropped = keep_tagged(table, ids, classes)
     images = find_files(root / IMAGES, kept)
+    check_inside(images, root, data.follow_links)
     for path in images:
         check_image_file(path)
     mask_folder = root / MASKS
@@ -70,14 +74,18 @@ def load_voc(
             "%s: holds %s, but no ID.png of the list %s, which is used without masks",
             *(mask_folder, Path(min(others.values())).name, name),
         )
+    masks_found = find_maps(mask_folder, kept) if wanted else None
+    check_inside(masks_found or (), root, data.follow_links)
     split = Split(
         name=name,
         ids=tuple(kept),
         class_names=classes,
         labels=labels,
         image_paths=images,
-        mask_paths=find_maps(mask_folder, kept) if wanted else None,
-        saliency_paths=find_saliency(data.saliency or root / "Saliency", kept, saliency),
+        mask_paths=masks_found,
+        saliency_paths=find_saliency(
+            data.saliency or root / "Saliency", kept, saliency, data.follow_links
+        ),
         mask_map=mask_lookup(table.class_names, classes, table.ignore_id),
         dropped=dropped,
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from keras_wsss.data.tables import write_csv
 from keras_wsss.data.text import write_lines
 from keras_wsss.data.voc import IMAGES, LISTS, MASKS
 from keras_wsss.errors import DataError
-from keras_wsss.output import new_folder
+from keras_wsss.output import link_or_copy, new_folder
 from keras_wsss.pictures import save_mask
 
 NOTE = "left_out.csv"
@@ -23,11 +22,11 @@ BEYOND_LISTS = ("missing-list", "unreadable-list", "empty-list", "unreadable-tag
 
 
 def write_cleaned(report: Report, folder: Path) -> dict[str, str]:
-    """Writes a data set of the same layout, whose images are links to the user's own files.
+    """Writes a data set of the same layout.
 
-    It lacks the images of errors. Of those that stand in several lists, or look like one of the
-    validation, the ones in the training list are left out, so that the validation stays what it
-    was.
+    Its images are hard links to the user's own files, or copies on another disk. It lacks the
+    images of errors. Of those that stand in several lists, or look like one of the validation, the
+    ones in the training list are left out, so that the validation stays what it was.
 
     Args:
         report: of a folder in VOC layout, or of tagged photographs.
@@ -99,7 +98,7 @@ def _write(contents: Contents, kept: list[Item], lists: dict[str, list[str]], fo
         each.mkdir(parents=True, exist_ok=True)
     for item in kept:
         if item.path is not None:
-            os.symlink(item.path.resolve(), images / f"{item.id}{item.path.suffix}")
+            link_or_copy(item.path.resolve(), images / f"{item.id}{item.path.suffix}")
             _write_mask(contents, item, item.path, masks / f"{item.id}.png")
     # Ids in masks are positions in the whole list of classes.
     names = contents.mask_classes if voc or has_masks else contents.classes
@@ -111,10 +110,10 @@ def _write(contents: Contents, kept: list[Item], lists: dict[str, list[str]], fo
 
 
 def _write_mask(contents: Contents, item: Item, photograph: Path, target: Path) -> None:
-    """A link to a mask; one in colours, or that was drawn with a brush, is written as ids."""
+    """A link to a mask or a copy; one in colours, or drawn with a brush, is written as ids."""
     colours = contents.mask_colours
     if item.mask_path and colours is None:
-        os.symlink(item.mask_path.resolve(), target)
+        link_or_copy(item.mask_path.resolve(), target)
     elif item.mask_path or item.brushes is not None:
         drawn = photograph, item.mask_path, item.brushes
         save_mask(ids_of_mask(*drawn, contents.mask_classes, colours), target)

@@ -138,6 +138,7 @@ class Contents:
         lists: of images; none where a training would make them.
         crop: side of training crops.
         working_size: longer side to which larger images are shrunk, or None.
+        max_pixels: of an image.
         ignore_id: id in masks that stands for "unknown".
         mask_colours: of masks in colours, see :class:`~keras_wsss.data.photos.source.Source`.
         unlisted: files of images that nothing names.
@@ -156,6 +157,7 @@ class Contents:
     lists: tuple[ImageList, ...]
     crop: int
     working_size: int | None
+    max_pixels: int
     ignore_id: int = IGNORE_ID
     mask_colours: Mapping[tuple[int, int, int], int] | None = field(default=None, repr=False)
     unlisted: tuple[Path, ...] = ()
@@ -169,7 +171,13 @@ class Contents:
     def of(cls, data: DataConfig, **facts: Any) -> Contents:
         """What was read of the data of a configuration."""
         working_size = data.crop_size if data.warp else data.working_size
-        return cls(kind=data.kind, crop=data.crop_size, working_size=working_size, **facts)
+        return cls(
+            kind=data.kind,
+            crop=data.crop_size,
+            working_size=working_size,
+            max_pixels=data.max_pixels,
+            **facts,
+        )
 
     def ids(self, part: Part) -> set[str]:
         """Ids of the images of a part."""

@@ -12,9 +12,16 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from keras_wsss.config.data import MOST_PIXELS
 from keras_wsss.data.checking.contents import Contents, Fault, Item, Mask, Picture
-from keras_wsss.data.files import SWAPPED, THREADS
-from keras_wsss.data.photos.convert import eight_bits, opened, readable_suffix, reason_of
+from keras_wsss.data.files import SWAPPED, THREADS, check_size
+from keras_wsss.data.photos.convert import (
+    check_whole,
+    eight_bits,
+    opened,
+    readable_suffix,
+    reason_of,
+)
 from keras_wsss.data.photos.cvat import read_colours
 from keras_wsss.data.photos.duplicates import fingerprint
 from keras_wsss.errors import DataError
@@ -33,7 +40,7 @@ def look_at_all(contents: Contents) -> Contents:
         if item.path is None:
             return item
         mask = look_at_mask(item.mask_path, contents.mask_colours) if item.mask_path else None
-        return replace(item, picture=look_at_image(item.path), mask=mask)
+        return replace(item, picture=look_at_image(item.path, contents.max_pixels), mask=mask)
 
     with warnings.catch_warnings(), ThreadPoolExecutor(THREADS) as pool:
         warnings.simplefilter("ignore")  # of Pillow, about metadata that nobody needs
@@ -41,8 +48,12 @@ def look_at_all(contents: Contents) -> Contents:
     return replace(contents, items={item.id: item for item in looked_at})
 
 
-def look_at_image(path: Path) -> Picture | Fault:
+def look_at_image(path: Path, most_pixels: int = MOST_PIXELS) -> Picture | Fault:
     """Decodes an image, in a small size where its format allows it.
+
+    Args:
+        path: its file.
+        most_pixels: ``data.max_pixels``.
 
     Example:
 
@@ -55,12 +66,15 @@ def look_at_image(path: Path) -> Picture | Fault:
             suffix, mode, size = readable_suffix(image, path), image.mode, image.size
             if image.has_transparency_data:
                 mode = "transparency"
+            check_size(path, size, most_pixels)
             orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
             animated = getattr(image, "is_animated", False)
             image.draft("RGB", (SIDE, SIDE))
             image.load()
             upright = ImageOps.exif_transpose(eight_bits(image, path)).convert("RGB")
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        data = path.read_bytes()
+        check_whole(path, data)
+        digest = hashlib.sha256(data).hexdigest()
     except Exception as error:  # there is no end to how decoders fail on broken files
         return _fault(path, error)
     values = np.asarray(upright.resize((SIDE, SIDE), Image.Resampling.BOX)).reshape(-1, 3)
@@ -99,7 +113,8 @@ def _fault(path: Path, error: Exception) -> Fault:
         # What begins like an image is one, of which even the head is not complete.
         begins = path.read_bytes()[:4].startswith(STARTS)
         return Fault("truncated" if begins else "not-an-image", reason)
-    return Fault("truncated" if "truncated" in cause else "unreadable", reason)
+    cut = "truncated" in cause or "cut off" in reason
+    return Fault("truncated" if cut else "unreadable", reason)
 
 
 def look_at_mask(

@@ -20,6 +20,7 @@ from keras_wsss.data.photos.reader import TRAIN, VAL
 from keras_wsss.data.photos.recognise import find_source
 from keras_wsss.data.photos.scan import PHOTO_SUFFIXES
 from keras_wsss.data.photos.source import Source, with_negatives
+from keras_wsss.data.places import check_inside
 from keras_wsss.data.text import read_json
 from keras_wsss.errors import ConfigError, DataError
 
@@ -51,7 +52,13 @@ def read_contents(data: DataConfig) -> Contents:
 
 def _photos(data: PhotosDataConfig) -> Contents:
     root = Path(data.root or ".")
-    source = find_source(root, images=data.images, format=data.format, tags_column=data.tags_column)
+    source = find_source(
+        root,
+        images=data.images,
+        format=data.format,
+        tags_column=data.tags_column,
+        follow_links=data.follow_links,
+    )
     imported = source.kind == "imported"
     untagged = "negative" if imported else data.untagged
     source = with_negatives(source, untagged)
@@ -145,6 +152,7 @@ def _coco(data: DataConfig) -> Contents:
         if not path.is_file():
             lists.append(ImageList(name, part, path, (), Fault("missing-list", MISSING % path)))
             continue
+        check_inside([path], root, data.follow_links)
         try:
             content = read_json(path)
             instances_of(path, content)
@@ -152,6 +160,7 @@ def _coco(data: DataConfig) -> Contents:
             lists.append(ImageList(name, part, path, (), Fault("unreadable-list", str(error))))
             continue
         source = read_coco({path: content}, root / name)
+        check_inside((photo.path for photo in source.photographs), root, data.follow_links)
         classes = _chosen(source, data.classes, set())
         # Images without an annotation are left out, as in the published lists.
         own, silent = _items(source, classes, "drop", set())

@@ -34,6 +34,7 @@ def data_of(source: Path, **keys: Any) -> DataConfig:
         raise DataError(f"{source}: no such file or folder")
     usual = load_config("photos", ["data.root=."]).data
     values: dict[str, Any] = {"root": source, "crop_size": usual.crop_size}
+    values["follow_links"] = keys.pop("follow_links", False)
     if not ((source / IMAGES).is_dir() and (source / LISTS).is_dir()):
         values |= {**keys, "kind": "photos", "working_size": usual.working_size}
         photos: DataConfig = section(PhotosDataConfig, "check", values)

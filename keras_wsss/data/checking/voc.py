@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,11 +13,12 @@ from keras_wsss.data.checking.contents import Contents, Fault, Item
 from keras_wsss.data.checking.lists import names_of_lists, read_list
 from keras_wsss.data.classes import chosen_classes, class_list
 from keras_wsss.data.files import files_by_stem
-from keras_wsss.data.labels import read_tags, tag_table
+from keras_wsss.data.labels import read_tags, tag_files, tag_table
 from keras_wsss.data.photos.rows import read_rows
 from keras_wsss.data.photos.table import read_table
-from keras_wsss.data.tables import SEPARATOR
-from keras_wsss.data.text import read_json, read_xml
+from keras_wsss.data.places import check_inside
+from keras_wsss.data.tables import SEPARATOR, read_labels_file
+from keras_wsss.data.text import read_xml
 from keras_wsss.data.voc import IMAGES, LISTS, MASKS
 from keras_wsss.errors import DataError
 from keras_wsss.palette import IGNORE_ID
@@ -57,10 +59,13 @@ def read_voc(data: DataConfig) -> Contents:
     """
     root = Path(data.root or ".")
     images, masks = files_by_stem(root / IMAGES), files_by_stem(root / MASKS, (".png",))
+    files: list[str | Path] = [*images.values(), *masks.values(), *(root / LISTS).glob("*.txt")]
+    check_inside(files, root, data.follow_links)
     lists = [
         read_list(root / LISTS / f"{name}.txt", name, part) for part, name in names_of_lists(data)
     ]
     listed = {name: str(each.path) for each in lists for name in each.ids}
+    check_inside(tag_files(root, listed), root, data.follow_links)
     found = _tags(data, root, listed)
     classes = chosen_classes(found.class_names, data.classes, str(root))
     items: dict[str, Item] = {}
@@ -120,7 +125,9 @@ def _loose(data: DataConfig, root: Path, table: Path | None, ids: Iterable[str])
             photographs = {each.path.stem: each.tags or () for each in source.photographs}
             return replace(_known(names, photographs, str(table)), spellings=source.spellings)
         files = {image: root / "Annotations" / f"{image}.xml" for image in ids}
-        objects = {i: read_xml(path).iter("object") for i, path in files.items() if path.is_file()}
+        objects = {
+            i: read_xml(path).iter("object") for i, path in files.items() if os.path.isfile(path)
+        }
         tags = {i: [o.findtext("name") or "" for o in own] for i, own in objects.items()}
         return _known(names, tags, str(root / "Annotations"))
     except (DataError, TypeError, KeyError, AttributeError):
@@ -128,14 +135,14 @@ def _loose(data: DataConfig, root: Path, table: Path | None, ids: Iterable[str])
 
 
 def _of_json(path: Path, key: str) -> Tags:
-    content = read_json(path)
-    names = foreground(content["classes"], path)
+    file = read_labels_file(path)
+    names = foreground(file.classes, path)
     of_number = dict(enumerate(names, start=1))
     tags = {
         image: [of_number.get(number, f"id {number}") for number in entry[key]]
-        for image, entry in content["images"].items()
+        for image, entry in file.images.items()
     }
-    return replace(_known(names, tags, str(path)), ignore_id=content.get("ignore_id", IGNORE_ID))
+    return replace(_known(names, tags, str(path)), ignore_id=file.ignore_id)
 
 
 def _known(names: Sequence[str], tags: Mapping[str, Iterable[str]], where: str) -> Tags:

@@ -11,9 +11,11 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from keras_wsss.data.cut_files import is_cut
 from keras_wsss.data.decodable import HEAD, check_decodable
 from keras_wsss.data.photos.duplicates import fingerprint
 from keras_wsss.data.photos.scan import examples
+from keras_wsss.data.places import check_regular
 from keras_wsss.errors import DataError
 
 # Pillow's names of the formats that a training reads -> suffix.
@@ -77,6 +79,7 @@ def opened(path: Path) -> Iterator[Image.Image]:
         DataError: it cannot be decoded, also within the ``with`` block.
     """
     _heif()
+    check_regular(path)
     try:
         with Image.open(path) as image:
             yield image
@@ -130,13 +133,29 @@ def examine(path: Path) -> Examined:
         suffix = readable_suffix(image, path)
         image.draft("L", (DRAFT, DRAFT))
         image.load()
-        return Examined(suffix, fingerprint(eight_bits(image, path)))
+        found = Examined(suffix, fingerprint(eight_bits(image, path)))
+    check_whole(path, path.read_bytes())
+    return found
+
+
+def check_whole(path: Path, data: bytes) -> None:
+    """Refuses a file that lacks rows though it decodes.
+
+    Args:
+        path: of the file, for the message.
+        data: its bytes.
+
+    Raises:
+        DataError: it does.
+    """
+    if is_cut(data):
+        raise DataError(f"{path}: is cut off (rows of pixels are missing); replace the file")
 
 
 def readable_suffix(image: Image.Image, path: Path) -> str | None:
     """The suffix under which a training reads an opened file; None: it has to be converted."""
     suffix = READABLE.get(image.format or "")
-    if suffix in (".bmp", ".webp") and not _is_decodable(path):
+    if suffix in (".bmp", ".gif", ".webp") and not _is_decodable(path):
         return None
     if suffix != ".jpg" and image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
         return None  # it reads the orientation of JPEG files only

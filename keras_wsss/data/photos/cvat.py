@@ -7,15 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from keras_wsss.class_names import ignored_among, is_background
+from keras_wsss.data.photos.convert import opened
 from keras_wsss.data.photos.scan import PhotoFiles
 from keras_wsss.data.photos.source import Entry, Source, assemble
 from keras_wsss.data.text import read_lines, read_xml
 from keras_wsss.errors import DataError
 from keras_wsss.palette import IGNORE_COLOUR, IGNORE_ID
 
+MASKS = "SegmentationClass"
 Colour = tuple[int, int, int]
 
 
@@ -86,7 +87,7 @@ def read_cvat_masks(root: Path, images: Path | None = None) -> Source:
     classes = list(dict.fromkeys(name for name in names.values() if name not in none))
     ids = none | {name: number for number, name in enumerate(classes, start=1)}
     colours = {colour: ids[name] for colour, name in names.items()}
-    folder = root / "SegmentationClass"
+    folder = root / MASKS
     masks = {
         path.relative_to(folder).with_suffix("").as_posix(): path
         for path in sorted(folder.rglob("*.png"))
@@ -148,23 +149,20 @@ def read_colours(path: Path, colours: Mapping[Colour, int]) -> np.ndarray:
         DataError: the file cannot be read, or holds another colour.
     """
     ids = {(0, 0, 0): 0, IGNORE_COLOUR: IGNORE_ID, **colours}
-    try:
-        with Image.open(path) as image:
-            if image.mode == "L":
-                values = np.array(image)
-                listed = list(colours.values())
-                table = np.array([*listed, *[-1] * (256 - len(listed))])
-                table[IGNORE_ID] = IGNORE_ID
-                mask = table[values]
-                pixels = np.repeat(values[..., None], 3, -1)
-            else:
-                pixels = np.array(image.convert("RGB"))
-                packed = pixels.astype(np.int32) @ np.array([65536, 256, 1])
-                found, where = np.unique(packed, return_inverse=True)
-                known = [ids.get((v >> 16, v >> 8 & 255, v & 255), -1) for v in found.tolist()]
-                mask = np.array(known)[where].reshape(packed.shape)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"{path}: cannot be decoded ({error}); replace the file") from error
+    with opened(path) as image:
+        if image.mode == "L":
+            values = np.array(image)
+            listed = list(colours.values())
+            table = np.array([*listed, *[-1] * (256 - len(listed))])
+            table[IGNORE_ID] = IGNORE_ID
+            mask = table[values]
+            pixels = np.repeat(values[..., None], 3, -1)
+        else:
+            pixels = np.array(image.convert("RGB"))
+            packed = pixels.astype(np.int32) @ np.array([65536, 256, 1])
+            found, where = np.unique(packed, return_inverse=True)
+            known = [ids.get((v >> 16, v >> 8 & 255, v & 255), -1) for v in found.tolist()]
+            mask = np.array(known)[where].reshape(packed.shape)
     if (mask < 0).any():
         colour = tuple(pixels[mask < 0][0].tolist())
         raise DataError(

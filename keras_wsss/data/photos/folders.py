@@ -79,6 +79,7 @@ def read_folders(path: Path) -> Source:
     return Source(
         kind="folders",
         path=path,
+        images=path,
         photographs=photographs(files, _joined(tags)),
         class_names=classes.names,
         warnings=tuple(warnings),

@@ -50,6 +50,7 @@ def import_photos(
     val_fraction: float = 0.15,
     seed: int = 0,
     link: bool = False,
+    follow_links: bool = False,
     overwrite: bool = False,
 ) -> dict[str, Any]:
     """Copies tagged photographs into a folder that ``data.kind: photos`` reads.
@@ -72,6 +73,7 @@ def import_photos(
         val_fraction: of the photographs that are for validation.
         seed: of the division.
         link: make hard links in place of copies.
+        follow_links: take photographs that are links to files elsewhere.
         overwrite: replace ``output`` if it is there, and nobody has worked on it.
 
     Returns:
@@ -87,7 +89,13 @@ def import_photos(
     8
     """
     _check_output(source, output, overwrite)
-    found = find_source(source, images=images, format=format, tags_column=tags_column)
+    found = find_source(
+        source,
+        images=images,
+        format=format,
+        tags_column=tags_column,
+        follow_links=follow_links,
+    )
     found = _without_unreadable(with_negatives(found, untagged))
     labelled = label(
         found,

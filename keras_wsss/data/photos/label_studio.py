@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,7 +15,7 @@ from keras_wsss.data.photos.brushes import Brush
 from keras_wsss.data.photos.columns import TAG_COLUMNS
 from keras_wsss.data.photos.scan import PHOTO_SUFFIXES, PhotoFiles, examples
 from keras_wsss.data.photos.source import Entry, Source, assemble
-from keras_wsss.data.text import read_xml
+from keras_wsss.data.text import parse_json, read_xml
 from keras_wsss.errors import DataError
 
 # Keys that JSON-MIN and CSV add to the data and the results of a task.
@@ -322,8 +321,8 @@ def _parsed(cell: Any) -> Any:
     """CSV has results as JSON in a cell."""
     if isinstance(cell, str) and cell[:1] in ("[", "{"):
         try:
-            return json.loads(cell)
-        except ValueError:
+            return parse_json(cell, "cell")
+        except DataError:
             return cell
     return cell
 

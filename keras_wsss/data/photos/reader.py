@@ -60,7 +60,13 @@ def load_photos(
     ('cat', 'dog')
     """
     root = Path(data.root or ".")
-    source = find_source(root, images=data.images, format=data.format, tags_column=data.tags_column)
+    source = find_source(
+        root,
+        images=data.images,
+        format=data.format,
+        tags_column=data.tags_column,
+        follow_links=data.follow_links,
+    )
     imported = source.kind == "imported"
     labelled = label(
         source,
@@ -102,7 +108,9 @@ def load_photos(
         labels=labelled.labels[chosen],
         image_paths=tuple(str(photo.path) for photo in photos),
         mask_paths=tuple(str(photo.mask) for photo in photos) if wanted else None,
-        saliency_paths=find_saliency(data.saliency or folder / "Saliency", ids, saliency),
+        saliency_paths=find_saliency(
+            data.saliency or folder / "Saliency", ids, saliency, data.follow_links
+        ),
         mask_map=mask_lookup(source.class_names, labelled.class_names, IGNORE_ID),
         dropped=dropped,
         read_mask=_mask_reader(source, photos) if wanted and source.mask_colours else None,

@@ -20,7 +20,7 @@ from keras_wsss.data.photos.candidates import (
 )
 from keras_wsss.data.photos.coco import is_coco
 from keras_wsss.data.photos.columns import is_of_photographs, is_tag_column
-from keras_wsss.data.photos.cvat import read_cvat_masks
+from keras_wsss.data.photos.cvat import MASKS, read_cvat_masks
 from keras_wsss.data.photos.folders import read_folders
 from keras_wsss.data.photos.imported import is_imported, read_imported
 from keras_wsss.data.photos.label_studio import is_label_studio
@@ -33,6 +33,7 @@ from keras_wsss.data.photos.rows import (
 from keras_wsss.data.photos.scan import PHOTO_SUFFIXES, PhotoFiles, examples, visible_files
 from keras_wsss.data.photos.source import Source
 from keras_wsss.data.photos.yolo import holds_boxes, label_files, read_yolo, yolo_names
+from keras_wsss.data.places import check_inside
 from keras_wsss.data.text import read_json, read_xml
 from keras_wsss.errors import DataError
 
@@ -51,6 +52,7 @@ def find_source(
     images: Path | None = None,
     format: str | None = None,
     tags_column: str | None = None,
+    follow_links: bool = False,
 ) -> Source:
     """Recognises what tagged photographs are kept in, and reads it.
 
@@ -59,12 +61,13 @@ def find_source(
         images: folder of the photographs, if it is elsewhere.
         format: one of :data:`FORMATS`; None: recognised.
         tags_column: column of a table, or control of Label Studio, that holds the tags.
+        follow_links: whether files may be links out of their folder.
 
     Returns:
         :class:`~keras_wsss.data.photos.source.Source`.
 
     Raises:
-        DataError: nothing is recognised, or several things are.
+        DataError: nothing is recognised, or several things are, or a file lies elsewhere.
 
     Example:
 
@@ -73,6 +76,9 @@ def find_source(
     """
     if not path.exists():
         raise DataError(f"{path}: no such file or folder")
+    if path.is_dir():
+        masks = (path / MASKS).rglob("*.png")  # read for their tags, and else ignored
+        check_inside((*visible_files(path), *masks), path, follow_links)
     unread: list[DataError] = []
     if path.is_file():
         candidates = in_file(path, images, tags_column)
@@ -98,6 +104,8 @@ def find_source(
     if files and folders:
         logger.info("%s: tags are taken from %s, not from the folders", path, chosen.path)
     source = chosen.read()
+    check_inside((photo.path for photo in source.photographs), source.images, follow_links)
+    check_inside((p.mask for p in source.photographs if p.mask), source.path, follow_links)
     if not unread:
         return source
     note = f"what cannot be read was not looked at: {examples(unread)}"
@@ -214,7 +222,7 @@ def _xml_files(
 
 
 def _masks(path: Path, images: Path) -> list[Candidate]:
-    if (path / "labelmap.txt").is_file() and any((path / "SegmentationClass").rglob("*.png")):
+    if (path / "labelmap.txt").is_file() and any((path / MASKS).rglob("*.png")):
         return [Candidate("cvat-masks", path, lambda: read_cvat_masks(path, images))]
     return []
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import csv
-import json
 import re
+import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from keras_wsss.data.text import read_text
+from keras_wsss.data.places import check_regular
+from keras_wsss.data.text import parse_json, read_text
 from keras_wsss.errors import DataError
 
+LARGEST_BOOK, MOST_CELLS = 2**27, 5_000_000
+"""Bytes of an Excel file when unpacked, and cells: one in the last row makes all rows be read."""
 LARGEST_CELL = 2**31 - 1  # Label Studio writes drawn masks into one
 TABLE_SUFFIXES = (".csv", ".tsv", ".xlsx", ".xlsm", ".jsonl", ".ndjson")
 
@@ -156,17 +159,26 @@ def _excel_lines(path: Path) -> Iterator[tuple[int, Sequence[Any]]]:
             f"{path}: Excel files need a package: pip install 'keras_wsss[photos]'; or save the "
             "table as CSV"
         ) from error
+    check_regular(path)
     try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(part.file_size for part in archive.infolist())
+        if unpacked > LARGEST_BOOK:
+            raise DataError(f"has {unpacked} bytes unpacked; at most {LARGEST_BOOK} are read")
         book = load_workbook(path, read_only=True, data_only=True)
         # Rows of a sheet written by other programs may differ in length.
-        lines = [list(line) for line in book.worksheets[0].iter_rows(values_only=True)]
+        lines, width = [], 1
+        for line in book.worksheets[0].iter_rows(values_only=True):
+            lines.append(list(line))
+            width = max(width, len(line))
+            if len(lines) * width > MOST_CELLS:
+                raise DataError(f"has more than {MOST_CELLS} cells, empty ones included")
         others = [
             sheet.title for sheet in book.worksheets[1:] if sheet.max_row and sheet.max_row > 1
         ]
         book.close()
     except Exception as error:  # a damaged archive or XML: openpyxl lets any error through
         raise DataError(f"{path}: not readable as Excel file ({error}); save it as CSV") from error
-    width = max(map(len, lines), default=0)
     for number, cells in enumerate(lines, start=1):
         yield number, cells + [None] * (width - len(cells))
     if others:  # after the lines, the first of which may be of interest all the same
@@ -180,10 +192,7 @@ def _json_lines(path: Path) -> Iterator[tuple[str, Any]]:
     for number, line in enumerate(read_text(path).split("\n"), start=1):
         if line.strip():
             where = f"{path}, line {number}"
-            try:
-                yield where, json.loads(line)
-            except ValueError as error:
-                raise DataError(f"{where}: not readable as JSON ({error}); correct it") from error
+            yield where, parse_json(line, where)
 
 
 def rows_of_objects(path: Path, objects: Sequence[Any]) -> tuple[list[str], list[Row]]:

@@ -81,6 +81,7 @@ def _spread(positions: np.ndarray) -> list[int]:
 def _shortened(text: str, font: ImageFont.FreeTypeFont) -> str:
     if font.getlength(text) <= TILE:
         return text
+    text = text[:TILE]  # no letter is narrower than a pixel
     while text and font.getlength(f"{text}…") > TILE:
         text = text[:-1]
     return f"{text}…"

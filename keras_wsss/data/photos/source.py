@@ -73,6 +73,7 @@ class Source:
     Attributes:
         kind: what it is.
         path: file or folder that was read.
+        images: folder of the photographs.
         photographs: in the order of their ids, so that a copy is divided like its original.
         class_names: the source's own list, or the tags in the order of their first mention.
         dropped: what was left out.
@@ -86,6 +87,7 @@ class Source:
 
     kind: str
     path: Path
+    images: Path
     photographs: tuple[Photograph, ...]
     class_names: tuple[str, ...]
     dropped: tuple[Dropped, ...] = ()
@@ -229,6 +231,7 @@ def assemble(
     return Source(
         kind=kind,
         path=path,
+        images=files.root,
         photographs=tuple(
             replace(photo, brushes=drawn.get(photo.path))
             for photo in photographs(files, found_tags)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from keras_wsss.class_names import plain
+from keras_wsss.config.yaml_text import read_yaml
 from keras_wsss.data.photos.scan import PhotoFiles, examples, visible_files
 from keras_wsss.data.photos.source import Entry, Source, assemble
 from keras_wsss.data.text import read_lines, read_text
@@ -27,13 +27,13 @@ def yolo_names(path: Path) -> list[str] | None:
     if path.suffix.lower() not in (".yaml", ".yml"):
         return read_lines(path)
     try:
-        content: Any = yaml.safe_load(read_text(path))
+        content = read_yaml(read_text(path))
     except yaml.YAMLError:
         return None
     names = content.get("names") if isinstance(content, Mapping) else None
     if isinstance(names, Mapping):
-        if sorted(names) != list(range(len(names))):
-            raise DataError(f"{path}: names has the numbers {sorted(names)}; they go from 0 up")
+        if set(names) != set(range(len(names))):
+            raise DataError(f"{path}: names has the numbers {list(names)}; they go from 0 up")
         names = [names[number] for number in range(len(names))]
     return [str(name) for name in names] if isinstance(names, list) else None
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +10,7 @@ import numpy as np
 
 from keras_wsss.class_names import ignored_label
 from keras_wsss.errors import DataError
+from keras_wsss.output import link_or_copy
 from keras_wsss.palette import IGNORE_ID, voc_palette
 
 
@@ -118,8 +117,5 @@ def place(path: Path, folder: Path, name: str | None = None) -> Path:
     """Puts a file into a folder: as a hard link where the file system can, else as a copy."""
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / (name or path.name)
-    try:
-        os.link(path.resolve(), target)  # a link to a link would lead nowhere from here
-    except OSError:  # another disk, or a file system that knows no links
-        shutil.copyfile(path, target)
+    link_or_copy(path, target)
     return target
