@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from keras_wsss.errors import WeightsError
+from keras_wsss.errors import WeightsError, one_line
+from keras_wsss.limits import read_small
 
 SUMS = "SHA256SUMS"
 
@@ -40,8 +41,8 @@ def check_sums(folder: Path) -> None:
     >>> check_sums(Path("exported/weights/demo"))  # all is as it was written
     """
     try:
-        lines = (folder / SUMS).read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_small(folder / SUMS).decode().splitlines()
+    except (WeightsError, UnicodeDecodeError) as error:
         raise WeightsError(
             f"{folder / SUMS}: cannot be read ({error}); copy the folder again, or "
             "export the run again"
@@ -54,16 +55,33 @@ def check_sums(folder: Path) -> None:
             fault = "is missing"
         elif name not in expected:
             fault = "is not listed there"
-        elif sha256(folder / name) != expected[name]:
+        elif _sum_of(folder / name) != expected[name]:
             fault = "was changed"
         if fault:
             raise WeightsError(
-                f"{folder / name}: {fault}, says {SUMS}; copy the folder again, or export the run "
-                "again"
+                f"{folder / one_line(name[:200])}: {fault}, says {SUMS}; copy the folder "
+                "again, or export the run again"
             )
 
 
+def _sum_of(file: Path) -> str:
+    try:
+        return sha256(file)
+    except OSError as error:
+        raise WeightsError(f"{file}: cannot be read ({error.strerror})") from error
+
+
 def _files(folder: Path) -> list[str]:
-    """Relative names of a folder's files, its list of sums left out."""
-    names = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    """Relative names of a folder's files, its list of sums left out.
+
+    Raises:
+        WeightsError: something else is in it: a linked folder, a pipe.
+    """
+    names = []
+    for path in sorted(folder.rglob("*")):
+        if path.is_dir() and not path.is_symlink():
+            continue
+        if not path.is_file():
+            raise WeightsError(f"{path}: is neither a file nor a folder of its own; remove it")
+        names.append(path.relative_to(folder).as_posix())
     return sorted(name for name in names if name != SUMS)

@@ -1,5 +1,6 @@
 """Decoder prediction with optional test-time scales and flip; never sees image tags."""
 
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -132,6 +133,33 @@ def label_map(logits, size):
     return label
 
 
+@contextmanager
+def enough_memory(name, size):
+    """One message where an image asks for more memory than there is in the ``with`` block.
+
+    Args:
+        name: of the image.
+        size: pair of ints (height, width).
+
+    Raises:
+        DataError: in place of TensorFlow's error.
+
+    Example:
+
+    >>> with enough_memory("photo.jpg", (48, 64)):
+    ...     labels = segment(wsss.load("runs/demo"), "photo.jpg")
+    """
+    try:
+        yield
+    except (tf.errors.ResourceExhaustedError, MemoryError) as error:
+        height, width = size
+        raise DataError(
+            f"{name}: {width}x{height} pixels ask for more memory than there is; train with "
+            "data.working_size (512, for example), at which photographs are then scored too, or "
+            "bring them to a smaller size"
+        ) from error
+
+
 class Predictor:
     """Label maps of images of any size from the decoder alone.
 
@@ -227,7 +255,10 @@ def segment(model, images, scales=(1.0,), flip=False):
     predictor = _predictor(model, checked_views(scales, flip))
 
     def one(image):
-        return predictor(tf.cast(pixels(image), tf.float32)[None]).numpy()[0]
+        array = pixels(image)
+        name = image if isinstance(image, str | Path) else "an image"
+        with enough_memory(name, array.shape[:2]):
+            return predictor(tf.cast(array, tf.float32)[None]).numpy()[0]
 
     if isinstance(images, str | Path) and Path(images).is_dir():
         files = photographs_in(Path(images))

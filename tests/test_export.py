@@ -611,10 +611,10 @@ FOREIGN = {"module": "os", "class_name": "system", "config": {"command": "true"}
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"method": ...}, WeightsError, r"model\.json: cannot be read \('method'\)"),
+        ({"method": ...}, WeightsError, r"model\.json: cannot be read \(method: Field required"),
         ({"method": "tcsd"}, ConfigError, "method 'tcsd': not known.*did you mean tscd"),
-        ({"classes": ...}, WeightsError, r"model\.json: cannot be read \(.*argument: 'classes'\)"),
-        ({"state": ...}, WeightsError, r"model\.json: cannot be read \('state'\)"),
+        ({"classes": ...}, WeightsError, r"model\.json: cannot be read \(classes: Field required"),
+        ({"state": ...}, WeightsError, r"model\.json: cannot be read \(state: Field required"),
         ({"state": {"trained_steps": None}}, WeightsError, r"model\.json: cannot be read"),
         ({"heads": {"embeding_dim": 3}}, ConfigError, "did you mean heads.embedding_dim"),
         ({"backbone": FOREIGN}, WeightsError, r"model\.json: cannot be read \(Could not locate"),

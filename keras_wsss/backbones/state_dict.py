@@ -1,29 +1,18 @@
 """Reading tensors from weight files of other frameworks, without running any code in them."""
 
 import io
-import pickle
 import zipfile
-from collections import OrderedDict
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from keras_wsss.errors import WeightsError
+from keras_wsss.backbones.torch_pickle import Tensor, read_pickle
+from keras_wsss.errors import WeightsError, one_line
+from keras_wsss.limits import check_archive, check_unfolded, read_entry
 
-STORAGE_TYPES = {
-    "DoubleStorage": np.float64,
-    "FloatStorage": np.float32,
-    "HalfStorage": np.float16,
-    "LongStorage": np.int64,
-    "IntStorage": np.int32,
-    "ShortStorage": np.int16,
-    "CharStorage": np.int8,
-    "ByteStorage": np.uint8,
-    "BoolStorage": np.bool_,
-}
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 WRAPPERS = ("state_dict", "model_state_dict", "model")
+MOST_NAMED = 20  # tensors in a message
 
 
 def read_state_dict(path):
@@ -67,15 +56,37 @@ def read_state_dict(path):
         )
     try:
         return readers[path.suffix](path)
-    except WeightsError:
-        raise
+    except WeightsError as error:
+        text = str(error)
+        raise WeightsError(text if text.startswith(f"{path}:") else f"{path}: {text}") from error
     except Exception as error:
-        raise WeightsError(f"{path}: not a readable weight file ({error}).") from error
+        raise WeightsError(
+            f"{path}: not a readable weight file ({one_line(error):.300})."
+        ) from error
 
 
 def _read_npz(path):
-    with np.load(path, allow_pickle=False) as file:
-        return {name: file[name] for name in file.files}
+    arrays = {}
+    with zipfile.ZipFile(path) as archive:
+        check_archive(archive, path)
+        for name in archive.namelist():
+            if name.endswith(".npy"):
+                arrays[name.removesuffix(".npy")] = _npy(read_entry(archive, name), name)
+    return arrays
+
+
+def _npy(data, name):
+    """An array of numbers; its header cannot ask for more than there is."""
+    file = io.BytesIO(data)
+    headers = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }
+    shape, by_columns, dtype = headers[np.lib.format.read_magic(file)](file)
+    if dtype.kind not in "fiub":
+        raise WeightsError(f"{name!r:.100} holds {dtype}; only numbers are admitted")
+    values = np.frombuffer(data, dtype, offset=file.tell())
+    return values.reshape(shape, order="F" if by_columns else "C").copy()
 
 
 def _read_safetensors(path):
@@ -84,120 +95,54 @@ def _read_safetensors(path):
     return load_file(path)
 
 
-@dataclass
-class _Storage:
-    dtype: np.dtype
-    size: int
-    values: np.ndarray | None = None
-
-
-@dataclass
-class _Tensor:
-    storage: _Storage
-    offset: int
-    shape: tuple
-    strides: tuple
-
-    def array(self):
-        steps = zip(self.shape, self.strides, strict=True)
-        last = self.offset + sum((size - 1) * stride for size, stride in steps)
-        empty = 0 in self.shape
-        if min((self.offset, *self.shape, *self.strides)) < 0 or not (
-            empty or last < self.storage.values.size
-        ):
-            raise WeightsError("a tensor reaches outside its storage")
-        if empty:
-            return np.zeros(self.shape, self.storage.dtype)
-        values = self.storage.values[self.offset :]
-        strides = [stride * values.itemsize for stride in self.strides]
-        return np.lib.stride_tricks.as_strided(values, self.shape, strides).copy()
-
-
-def _rebuild_tensor(storage, offset, shape, strides, *_):
-    return _Tensor(storage, offset, tuple(shape), tuple(strides))
-
-
-def _rebuild_parameter(tensor, *_):
-    return tensor
-
-
-class _TensorUnpickler(pickle.Unpickler):
-    """Admits the few names that a PyTorch state dict needs; all are replaced by our own."""
-
-    ALLOWED = {
-        ("collections", "OrderedDict"): OrderedDict,
-        ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
-        ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
-        **{("torch", name): np.dtype(dtype) for name, dtype in STORAGE_TYPES.items()},
-    }
-
-    def __init__(self, file):
-        super().__init__(file)
-        self.storages = {}
-
-    def find_class(self, module, name):
-        if (module, name) not in self.ALLOWED:
-            raise WeightsError(
-                f"holds the object `{module}.{name}`; only tensors are admitted. Save the plain "
-                "state dict, or convert the file to .safetensors."
-            )
-        return self.ALLOWED[module, name]
-
-    def persistent_load(self, identifier):
-        kind, dtype, key, _, size, *view = identifier
-        if kind != "storage" or any(part is not None for part in view):
-            raise WeightsError("holds something else than plain tensor storages")
-        return self.storages.setdefault(key, _Storage(dtype, size))
-
-
 def _read_pytorch(path):
-    try:
-        read = _read_zip if zipfile.is_zipfile(path) else _read_legacy
-        return _flatten(read(path))
-    except WeightsError as error:
-        raise WeightsError(f"{path}: {error}") from error
+    read = _read_zip if zipfile.is_zipfile(path) else _read_legacy
+    return _flatten(read(path), path)
 
 
 def _read_zip(path):
+    storages = {}
     with zipfile.ZipFile(path) as archive:
+        check_archive(archive, path)
         names = [name for name in archive.namelist() if name.rpartition("/")[2] == "data.pkl"]
         if len(names) != 1:
             raise WeightsError("not a PyTorch file: it does not hold one data.pkl")
         root = names[0][: -len("data.pkl")]
-        unpickler = _TensorUnpickler(io.BytesIO(archive.read(names[0])))
-        content = unpickler.load()
-        for key, storage in unpickler.storages.items():
-            storage.values = np.frombuffer(archive.read(f"{root}data/{key}"), storage.dtype)
+        content = read_pickle(io.BytesIO(read_entry(archive, names[0])), storages)
+        for key, storage in storages.items():
+            storage.values = np.frombuffer(read_entry(archive, f"{root}data/{key}"), storage.dtype)
     return content
 
 
 def _read_legacy(path):
     """Format before PyTorch 1.6: pickles in a row, then the storages one after the other."""
-    with open(path, "rb") as file:
-        if _TensorUnpickler(file).load() != LEGACY_MAGIC:
-            raise WeightsError("not a PyTorch file")
-        for _ in ("protocol version", "machine"):
-            _TensorUnpickler(file).load()
-        unpickler = _TensorUnpickler(file)
-        content = unpickler.load()
-        for key in _TensorUnpickler(file).load():
-            storage = unpickler.storages[key]
-            size = int(np.frombuffer(file.read(8), np.int64)[0])
-            storage.values = np.frombuffer(file.read(size * storage.dtype.itemsize), storage.dtype)
+    storages, file = {}, io.BytesIO(path.read_bytes())
+    if read_pickle(file, {}) != LEGACY_MAGIC:
+        raise WeightsError("not a PyTorch file")
+    for _ in ("protocol version", "machine"):
+        read_pickle(file, {})
+    content = read_pickle(file, storages)
+    for key in read_pickle(file, {}):
+        storage = storages[key]
+        size = int(np.frombuffer(file.read(8), np.int64)[0])
+        storage.values = np.frombuffer(file.read(size * storage.dtype.itemsize), storage.dtype)
     return content
 
 
-def _flatten(content):
+def _flatten(content, path):
     """The state dict itself, which some files wrap beside an optimiser's or a step count."""
     for key in WRAPPERS:
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
     if not isinstance(content, dict):
         raise WeightsError(f"holds a {type(content).__name__}, not a state dict")
-    tensors = {k: v.array() for k, v in content.items() if isinstance(v, _Tensor)}
+    tensors = {key: value for key, value in content.items() if isinstance(value, Tensor)}
     if not tensors:
         raise WeightsError("holds no tensors")
-    return tensors
+    if unnamed := [key for key in tensors if not isinstance(key, str)]:
+        raise WeightsError(f"names a tensor {unnamed[0]}; names are text")
+    check_unfolded(path, sum(tensor.nbytes for tensor in tensors.values()))
+    return {name: tensor.array() for name, tensor in tensors.items()}
 
 
 def assign_state_dict(variables, state, source="the given weights"):
@@ -213,7 +158,7 @@ def assign_state_dict(variables, state, source="the given weights"):
         source: str, what to call the weights in an error message.
 
     Raises:
-        WeightsError: lists all names that are missing, left over or of another shape.
+        WeightsError: lists the names that are missing, left over, of another shape or not finite.
 
     Example:
 
@@ -225,23 +170,35 @@ def assign_state_dict(variables, state, source="the given weights"):
     (3, 2)
     """
     state = {k: v for k, v in state.items() if not k.endswith("num_batches_tracked")}
-    arrays, misshaped = {}, []
+    arrays, misshaped, no_numbers = {}, [], []
     for name in variables.keys() & state.keys():
-        array = np.asarray(state[name], np.float32)
-        arrays[name] = _to_keras_layout(array, tuple(variables[name].shape))
-        if arrays[name] is None:
-            expected = tuple(variables[name].shape)
+        array, expected = np.asarray(state[name]), tuple(variables[name].shape)
+        fitting = _to_keras_layout(array, expected)
+        if fitting is None:
             misshaped.append(f"{name} {array.shape} does not fit {expected}")
+        elif array.dtype.names or array.dtype.kind in "OSUcmM":
+            no_numbers.append(name)
+        else:
+            arrays[name] = fitting.astype(np.float32)
     problems = {
-        "missing": sorted(variables.keys() - state.keys()),
-        "not part of the network": sorted(state.keys() - variables.keys()),
-        "of another shape": sorted(misshaped),
+        "missing": variables.keys() - state.keys(),
+        "not part of the network": state.keys() - variables.keys(),
+        "of another shape": misshaped,
+        "no numbers": no_numbers,
+        "not finite": [name for name, array in arrays.items() if not np.isfinite(array).all()],
     }
     if any(problems.values()):
-        lists = "; ".join(f"{k}: {', '.join(v)}" for k, v in problems.items() if v)
+        lists = "; ".join(f"{kind}: {_listed(names)}" for kind, names in problems.items() if names)
         raise WeightsError(f"{source} do not fit the network. {lists}")
     for name, variable in variables.items():
         variable.assign(arrays[name])
+
+
+def _listed(names):
+    """Names with commas between them, not all where there are thousands."""
+    shown = [one_line(f"{name:.200}") for name in sorted(names)[:MOST_NAMED]]
+    left = len(names) - len(shown)
+    return ", ".join(shown) + (f" and {left} more" if left else "")
 
 
 def _to_keras_layout(array, shape):

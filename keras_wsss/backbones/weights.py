@@ -338,5 +338,8 @@ def from_hugging_face(state):
         pair = renamed.pop(name), renamed.pop(name.replace(".key.", ".value."), None)
         if pair[1] is None:
             raise WeightsError(f"the weights hold {name} but not the value that belongs to it")
-        renamed[name.replace(".key.", ".kv.")] = np.concatenate(pair)
+        try:
+            renamed[name.replace(".key.", ".kv.")] = np.concatenate(pair)
+        except ValueError as error:
+            raise WeightsError(f"{name} and its value are of other shapes: {error}") from error
     return renamed

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from keras_wsss._command import add_override_argument, import_tensorflow, several, show
 from keras_wsss.commands._tables import score_table
 from keras_wsss.config import load_run_config
+from keras_wsss.errors import ConfigError
 
 HELP = "score a trained run"
 EXAMPLES = """\
@@ -32,13 +34,27 @@ def run(options: Namespace) -> None:
     """Scores, and shows or writes the scores."""
     config = load_run_config(options.run, options.overrides)
     if options.output:
-        options.output.parent.mkdir(parents=True, exist_ok=True)
+        _check_output(options.output)
     import_tensorflow()
     from keras_wsss.inference.evaluate_run import evaluate_run
 
     scores = evaluate_run(
         options.run, config, options.scales, options.flip, verbose=not options.quiet
     )
-    show(options, scores, score_table(scores))  # first: a file that cannot be written loses nothing
+    show(options, scores, score_table(scores))  # first, since a disk can be full
     if options.output:
-        options.output.write_text(json.dumps(scores, indent=2) + "\n")
+        try:
+            options.output.write_text(json.dumps(scores, indent=2) + "\n")
+        except OSError as error:
+            raise ConfigError(
+                f"-o {options.output}: cannot be written ({error.strerror})"
+            ) from error
+
+
+def _check_output(path: Path) -> None:
+    """Makes its folder; raises ConfigError where the scores could not be written there."""
+    if path.is_dir():
+        raise ConfigError(f"-o {path}: is a folder; name a file in it")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise ConfigError(f"-o {path}: may not be written; name another file")

@@ -12,10 +12,13 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_wsss.class_names import fault_of
 from keras_wsss.config import load_run_config, stage_configs
 from keras_wsss.errors import DivergenceError, WeightsError, WSSSError
 from keras_wsss.inference.checkpoint_file import read_file, write_file
+from keras_wsss.limits import check_archive, read_small
 from keras_wsss.methods import WSSSModel, new_model
+from keras_wsss.methods.foreign_weights import check_finite, weights_within
 from keras_wsss.methods.preset import SETTINGS, WEIGHTS, read_preset, reason
 from keras_wsss.registry import METHODS
 from keras_wsss.run_folder import RESUMED_FROM, RunDirectory
@@ -90,14 +93,18 @@ def load_checkpoint(model, path):
     arrays, state = read_file(path)
     if model.compiled and not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
-    for kind, variables in _variables(model).items():
-        saved = {name for name in arrays if name.startswith(f"{kind}/")}
-        shapes = {name: tuple(variable.shape) for name, variable in variables.items()}
-        if shapes != {name: arrays[name].shape for name in saved}:
+    parts = _variables(model)
+    for kind, variables in parts.items():
+        saved = {name: array for name, array in arrays.items() if name.startswith(f"{kind}/")}
+        expected = {name: (tuple(v.shape), v.dtype) for name, v in variables.items()}
+        if expected != {name: (array.shape, array.dtype.name) for name, array in saved.items()}:
             raise WeightsError(
                 f"{path}: is of another network (its {kind} are other ones); it belongs to another "
                 "configuration"
             )
+    if not all(np.isfinite(a).all() for a in arrays.values() if a.dtype.kind == "f"):
+        raise WeightsError(f"{path}: holds a weight that is not finite")
+    for variables in parts.values():
         for name, variable in variables.items():
             variable.assign(arrays[name])
     model.trained_steps = state["step"]
@@ -170,26 +177,34 @@ def load(path, checkpoint="last"):
         )
     path, config = stage_of_run(path)
     run = RunDirectory(path)
-    model = new_model(config, class_names(run))
-    model.build()
-    load_checkpoint(model, run.checkpoint(checkpoint))
+    path = run.checkpoint(checkpoint)
+    with weights_within(path.stat().st_size if path.is_file() else 0, path):
+        model = new_model(config, class_names(run))
+        model.build()
+    load_checkpoint(model, path)
     return model
 
 
 def _from_keras_file(path):
     for method in METHODS:
         METHODS[method].model_class()  # Keras finds only classes that were imported
+    if path.exists() and not path.is_file():  # a pipe has no end
+        raise WeightsError(f"{path}: is no file; put the file itself there")
     try:
         with zipfile.ZipFile(path) as file:
+            check_archive(file, path)
+            size = sum(entry.file_size for entry in file.infolist())
             if damaged := file.testzip():  # which Keras does not look at
                 raise WeightsError(f"{path}: {damaged} in it was changed; copy the file again")
-        model = keras.saving.load_model(path)
+        with weights_within(size, path):
+            model = keras.saving.load_model(path)
     except WSSSError:
         raise
     except Exception as error:  # zipfile, h5py and Keras raise all kinds of them
         raise WeightsError(f"{path}: cannot be loaded ({reason(error)})") from error
     if not isinstance(model, WSSSModel):
         raise WeightsError(f"{path}: holds a {type(model).__name__}, which is no model of ours")
+    check_finite(model, path)
     return model
 
 
@@ -197,15 +212,16 @@ def class_names(run):
     """Names of the foreground classes of a :class:`~keras_wsss.run_folder.RunDirectory`.
 
     Raises:
-        WeightsError: ``classes.txt`` is missing.
+        WeightsError: ``classes.txt`` is missing, is no text, or names no classes.
     """
+    fix = "write the names of the classes into it, one a line, in the order of the training"
     try:
-        return tuple(run.classes_file.read_text().splitlines())
-    except OSError as error:
-        raise WeightsError(
-            f"{run.classes_file}: cannot be read ({error.strerror}); write the names of the "
-            "classes into it, one a line, in the order of the training"
-        ) from error
+        names = tuple(read_small(run.classes_file).decode().splitlines())
+    except (WeightsError, UnicodeDecodeError) as error:
+        raise WeightsError(f"{run.classes_file}: cannot be read ({error}); {fix}") from error
+    if fault := fault_of(names):
+        raise WeightsError(f"{run.classes_file}: {fault:.300}; {fix}")
+    return names
 
 
 def stage_of_run(path, config=None):

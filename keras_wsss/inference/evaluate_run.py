@@ -1,5 +1,6 @@
 """Evaluation of a trained run on any list."""
 
+import logging
 import platform
 from importlib.metadata import version
 from pathlib import Path
@@ -9,10 +10,13 @@ from rich.progress import track
 from keras_wsss import __version__
 from keras_wsss._environment import described
 from keras_wsss.data import explain_errors, load_split
+from keras_wsss.data.checks import sizes_that_differ
 from keras_wsss.inference.checkpoints import load, load_checkpoint, stage_of_run
 from keras_wsss.inference.evaluation import evaluate
 from keras_wsss.inference.image_results import ImageResults
 from keras_wsss.run_folder import RunDirectory
+
+logger = logging.getLogger(__name__)
 
 
 def evaluate_run(
@@ -52,6 +56,8 @@ def evaluate_run(
     def progress(batches):
         return track(batches, f"scoring {split.name}", len(split), disable=not verbose)
 
+    if advice := sizes_that_differ(split, config.data):
+        logger.warning("%s", advice)
     model = load(path)
     step = model.trained_steps
     best, images = {}, ImageResults(split)

@@ -16,7 +16,7 @@ from keras_wsss.inference.scores import (
 from keras_wsss.ops.crf import dense_crf
 from keras_wsss.ops.resize import resize
 from keras_wsss.palette import IGNORE_ID
-from keras_wsss.prediction import Predictor, as_trained, label_map
+from keras_wsss.prediction import Predictor, as_trained, enough_memory, label_map
 
 SHEET_PIXELS = 512  # of the longer side; those of twelve photographs of a phone would fill 5 GB
 
@@ -110,16 +110,19 @@ def evaluate(
 def _look(model, split, predictor, crf, tags):
     """What the model says of each image, as :class:`Seen`."""
     describe = describe_function(model)
-    for batch in evaluation_dataset(split, masks=split.mask_paths is not None):
+    batches = evaluation_dataset(split, masks=split.mask_paths is not None)
+    for name, batch in zip(split.ids, batches, strict=True):
         image, found = batch["image"], {}
-        if model.settings.trains_decoder:
-            logits, size = predictor.answer(image)["logits"], image.shape[1:3]
-            found["prediction"] = label_map(logits, size)
-            if crf:
-                found["crf"] = crf_labels(image[0], resize(logits, size)[0])[None]
-        if tags:
-            described = describe(image, batch["labels"])
-            found |= zip(("image_logits", "cam", "label", "full"), described, strict=True)
+        size = image.shape[1:3]
+        with enough_memory(name, size):
+            if model.settings.trains_decoder:
+                logits = predictor.answer(image)["logits"]
+                found["prediction"] = label_map(logits, size)
+                if crf:
+                    found["crf"] = crf_labels(image[0], resize(logits, size)[0])[None]
+            if tags:
+                described = describe(image, batch["labels"])
+                found |= zip(("image_logits", "cam", "label", "full"), described, strict=True)
         yield Seen(image, batch["labels"], batch.get("mask"), **found)
 
 

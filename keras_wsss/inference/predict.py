@@ -19,7 +19,7 @@ from keras_wsss.output import new_file
 from keras_wsss.pages import address, figure, page, pictures
 from keras_wsss.photographs import Photograph
 from keras_wsss.pictures import found_classes, save_mask_and_overlay
-from keras_wsss.prediction import Predictor, label_map, pixels
+from keras_wsss.prediction import Predictor, enough_memory, label_map, pixels
 
 KIND = "predictions"
 
@@ -97,8 +97,10 @@ def predict_files(
     folder.begin(todo)  # nothing is written before all of this is right
     with folder.interruptible(photographs):
         for photographs_of_size, images in _batches(progress(todo), batch, failed):
+            with enough_memory(photographs_of_size[0].path, images[0].shape[:2]):
+                predicted = list(segment(images))
             for photograph, image, found in zip(
-                photographs_of_size, images, segment(images), strict=True
+                photographs_of_size, images, predicted, strict=True
             ):
                 folder.add(photograph, _write(folder.path, photograph, image, names, *found))
     rows = list(folder.rows.values())

@@ -6,7 +6,7 @@ from keras import ops
 from keras_wsss import losses
 from keras_wsss.methods.keras_interface import KerasInterface
 from keras_wsss.methods.keras_training import KerasTraining
-from keras_wsss.methods.labeller import Labeller
+from keras_wsss.methods.labeller import Labeller, scaled
 from keras_wsss.methods.network import Network
 from keras_wsss.methods.schedule import Schedule
 from keras_wsss.metrics import MeanIoU
@@ -153,6 +153,16 @@ class WSSSModel(TrainingStep, KerasTraining, KerasInterface, Network):
         size = batch["image"].shape[1:3]
         valid = ops.cast(inside(batch["valid_box"], size), "float32")[..., None]
         return batch["saliency"] * valid, valid
+
+    def smallest_view(self, side, reads):
+        """Side of the smallest image that the network sees of a crop, where terms need ``reads``.
+
+        Args:
+            side: int, of the crop.
+            reads: as of :class:`~keras_wsss.methods.schedule.Phase`.
+        """
+        scales = self.settings.cam.scales if hasattr(self.settings, "cam") else ()
+        return min(scaled(side, scale) for scale in (1, *(scales if "maps" in reads else ())))
 
     def enlarged(self, logits, images):
         """Decoder logits at the size of the images."""

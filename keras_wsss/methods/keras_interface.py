@@ -222,7 +222,7 @@ def _checked_classes(classes):
     named = isinstance(classes, list | tuple) and all(isinstance(name, str) for name in classes)
     if not named or fault_of(classes):
         raise ConfigError(
-            f"classes={classes!r}: allowed: the names of the foreground classes, each once, in the "
-            "order of the data; or their number"
+            f"classes={classes!r:.200}: allowed: the names of the foreground classes, each once, "
+            "in the order of the data; or their number"
         )
     return False

@@ -130,6 +130,10 @@ class KerasTraining:
         validation = options.get("validation_data")
         _check_keys(self.method, validation, self.needed_to_score(_keys(validation)))
         _check_range(x)
+        images = getattr(x, "element_spec", x)
+        if "image" in _keys(x) and isinstance(images, dict):
+            for side in filter(None, images["image"].shape[1:3]):
+                self.check_crop(int(side))
         of_batches = getattr(x, "working_size", self.working_size)
         if of_batches != self.working_size:
             warnings.warn(
@@ -170,6 +174,21 @@ class KerasTraining:
             if asked_for is None and batches_seen(self.optimizer) == done:
                 self.steps = None  # a fit without a step says nothing about the length
             raise
+
+    def check_crop(self, side):
+        """Raises ConfigError where crops are too small for a term, be it one that begins late.
+
+        Args:
+            side: int, of the crops.
+        """
+        seen = self.smallest_view(side, self.schedule.last.reads)
+        least = getattr(self.backbone, "smallest_side", 1)
+        if seen < least:
+            raise ConfigError(
+                f"data.crop_size: value {side}; {self.method} also looks at views of {seen} pixels "
+                f"a side then, and the encoder needs {least}; take a larger crop, or larger "
+                "cam.scales"
+            )
 
     def train_on_batch(self, x, y=None, sample_weight=None, class_weight=None, return_dict=False):
         """As Keras' ``train_on_batch``, on one batch of a dataset."""

@@ -2,11 +2,16 @@
 
 import json
 import textwrap
+from contextlib import contextmanager
+from typing import Any
 
-import h5py
+import pydantic
 
 from keras_wsss.checksums import check_sums, write_sums
-from keras_wsss.errors import WeightsError
+from keras_wsss.data.text import first_fault
+from keras_wsss.errors import WeightsError, WSSSError
+from keras_wsss.limits import read_small
+from keras_wsss.methods.foreign_weights import check_finite, check_hdf5, weights_within
 from keras_wsss.optimizers import batches_seen
 from keras_wsss.registry import METHODS
 
@@ -29,6 +34,23 @@ def write_preset(model, folder):
     write_sums(folder)
 
 
+class _BuildState(pydantic.BaseModel):
+    trained_steps: pydantic.NonNegativeInt
+    steps: pydantic.PositiveInt | None
+    classifier_steps: pydantic.NonNegativeInt | None
+
+
+class _Preset(pydantic.BaseModel):
+    """What ``model.json`` has to hold before a method looks at its settings."""
+
+    model_config = pydantic.ConfigDict(extra="allow")
+
+    method: str
+    classes: list[str] | pydantic.PositiveInt
+    backbone: dict[str, Any]
+    state: _BuildState
+
+
 def read_preset(folder):
     """The model of a folder that :func:`write_preset` has written.
 
@@ -40,24 +62,34 @@ def read_preset(folder):
         ConfigError: the settings are not those of this version.
     """
     check_sums(folder)
+    settings, weights = folder / SETTINGS, folder / WEIGHTS
     try:
-        content = json.loads((folder / SETTINGS).read_bytes())
-        method, state = content.pop("method"), content.pop("state")
-        content["weights"] = None  # they lie beside it, and nothing is to be fetched
-        if not isinstance(content["backbone"], dict):
-            raise ValueError("its backbone is no section")
-        model = METHODS[method].model_class().from_config(content)
-        model.build_from_config(state)
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-        raise WeightsError(f"{folder / SETTINGS}: cannot be read ({reason(error)})") from error
-    _refuse_links(folder / WEIGHTS)
-    try:
-        model.load_weights(folder / WEIGHTS)
-    except (OSError, KeyError, ValueError) as error:
-        raise WeightsError(
-            f"{folder / WEIGHTS}: cannot be loaded into this network ({error})"
-        ) from error
+        content = _Preset.model_validate_json(read_small(settings)).model_dump()
+    except pydantic.ValidationError as error:
+        place, wanted = first_fault(error)
+        key = ".".join(map(str, place)) or "the file"
+        raise WeightsError(f"{settings}: cannot be read ({key:.100}: {wanted})") from error
+    method, state = METHODS[content.pop("method")], content.pop("state")
+    content["weights"] = None  # they lie beside it, and nothing is to be fetched
+    with weights_within(check_hdf5(weights), weights):
+        with _explained(f"{settings}: cannot be read"):
+            model = method.model_class().from_config(content)
+            model.build_from_config(state)
+    with _explained(f"{weights}: cannot be loaded into this network"):
+        model.load_weights(weights)
+    check_finite(model, weights)
     return model
+
+
+@contextmanager
+def _explained(fault):
+    """One message for what Keras raises, which is of all kinds."""
+    try:
+        yield
+    except WSSSError:
+        raise
+    except Exception as error:
+        raise WeightsError(f"{fault} ({reason(error)})") from error
 
 
 def reason(error):
@@ -69,23 +101,3 @@ def trained_steps(model):
     """Optimiser steps that the weights of a model have seen."""
     now = batches_seen(model.optimizer) if model.compiled else 0
     return max(now, model.trained_steps)
-
-
-def _refuse_links(path):
-    """HDF5 can point to other files, which would then be read as weights."""
-
-    def visit(group):
-        for name in group:
-            link = group.get(name, getlink=True)
-            if not isinstance(link, h5py.HardLink) or getattr(group[name], "is_virtual", False):
-                raise WeightsError(f"{path}: {group.name}/{name}: points to another file; refused")
-            if isinstance(group[name], h5py.Group):
-                visit(group[name])
-            elif group[name].external:
-                raise WeightsError(f"{path}: {group.name}/{name}: points to another file; refused")
-
-    try:
-        with h5py.File(path) as file:
-            visit(file)
-    except OSError as error:
-        raise WeightsError(f"{path}: cannot be read ({error})") from error

@@ -5,7 +5,7 @@ from importlib.metadata import version
 
 from keras_wsss.config import decisive, load_run_config, stage_configs, stage_digests
 from keras_wsss.errors import ConfigError
-from keras_wsss.inference.checkpoints import resumed
+from keras_wsss.inference.checkpoints import LIBRARIES, resumed
 from keras_wsss.run_folder import RunDirectory
 
 logger = logging.getLogger(__name__)
@@ -69,7 +69,8 @@ def newest_state(model, run, fresh, accept_changes):
         logger.info("%s: has no checkpoint yet; the training begins anew", run.path)
         run.forget_metrics_after(0)
         return fresh
-    differ = [what for what, now in fresh["data"].items() if state["data"].get(what) != now]
+    before = state.get("data", {})
+    differ = [what for what, now in fresh["data"].items() if before.get(what) != now]
     if differ and not accept_changes:
         raise ConfigError(
             f"{run.path}: was trained on other data ({', '.join(differ)} are not as they were); "
@@ -77,8 +78,8 @@ def newest_state(model, run, fresh, accept_changes):
         )
     for what in differ:
         logger.warning("%s: %s are not as they were", run.path, what)
-    for name, was in state["versions"].items():
-        if version(name) != was:
+    for name, was in state.get("versions", {}).items():
+        if name in LIBRARIES and version(name) != was:
             logger.warning("%s: was begun with %s %s, now %s", run.path, name, was, version(name))
     if not run.checkpoint("best").exists():
         state["best"] = -1.0

@@ -314,6 +314,7 @@ def _compiled_model(config, classes):
     xla = use_xla(config.training.xla)
     with strategy.scope():
         model = build_model(config, classes, synchronize_batch_norm(strategy, xla))
+        model.check_crop(config.data.crop_size)
         optimizer = build_optimizer(config.optimizer, config.training.steps)
         model.compile(optimizer, jit_compile=xla)
     return model, strategy

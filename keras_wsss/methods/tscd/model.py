@@ -49,6 +49,10 @@ class TSCD(WSSSModel):
             outputs["small_cam"], _ = self.labeller.cam_and_large_view(small, outputs["small_view"])
         return outputs
 
+    def smallest_view(self, side, reads):
+        small = int(SMALL_VIEW * side) if "small_view" in reads else side
+        return super().smallest_view(small, reads)
+
     def correspondence_loss(self, batch, outputs, label):
         cam, small_cam = outputs["cam"], outputs["small_cam"]
         if not self.settings.parity:
