@@ -1,28 +1,14 @@
 """Files of strangers: valid data sets of every reader, of which one file was spoiled.
 
-    python -m benchmarks.hostile_files --count 2000
-
-Reading such a data set has to end with one message (:class:`~keras_wsss.errors.WSSSError`) or well,
-within seconds and without gigabytes. ``READERS`` is the one list of what is tried; the tests go
-through it with a few of each, ``benchmarks.faults`` with thousands.
+``READERS`` is the one list of what is tried; see ``benchmarks.hostile``.
 """
 
-import argparse
 import codecs
 import copy
-import faulthandler
 import json
 import os
-import random
-import resource
 import shutil
-import signal
-import tempfile
-import time
-import traceback
-import warnings
 import zlib
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -34,12 +20,6 @@ from keras_wsss.data.loading import load_split
 from keras_wsss.errors import WSSSError
 from keras_wsss.inference.label_formats.label_studio import brush_rle
 from keras_wsss.photographs import find_photographs
-
-SECONDS = 2
-"""Of processor time that a small data set may take, whatever it holds."""
-MEMORY = 4 * 2**30
-"""More of it than before is an error."""
-HANGS = 10  # seconds
 
 # ---- what is odd -------------------------------------------------------------------------------
 
@@ -687,80 +667,3 @@ READERS = {
 }
 """Name -> function (draw: random.Random, folder: Path) that writes one spoiled data set and reads
 it; it raises what reading raises."""
-
-
-class Hang(BaseException):
-    """Reading does not end."""
-
-
-def outcome(reader, number, folder):
-    """What becomes of one spoiled data set.
-
-    Args:
-        reader: name in :data:`READERS`.
-        number: of the data set; the same number is the same data set.
-        folder: is emptied.
-
-    Returns:
-        ``accepted``, ``refused``, or what went wrong: ``traceback``, ``slow``, ``hang``, ``memory``
-        or ``several lines``; and the details.
-    """
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-
-    def hang(*_):
-        raise Hang
-
-    handler = signal.signal(signal.SIGALRM, hang)
-    limits = resource.getrlimit(resource.RLIMIT_AS)
-    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, limits[1]))
-    signal.alarm(HANGS)
-    faulthandler.dump_traceback_later(3 * HANGS, exit=True)  # other threads know no alarm
-    began = time.process_time()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            READERS[reader](random.Random(f"{reader} {number}"), folder / "set")
-        verdict, told = "accepted", ""
-    except WSSSError as error:
-        told = str(error)
-        verdict = "several lines" if "\n" in told or len(told) > 1500 else "refused"
-    except Hang:
-        verdict, told = "hang", traceback.format_exc()
-    except MemoryError:
-        verdict, told = "memory", traceback.format_exc()
-    except Exception:
-        verdict, told = "traceback", traceback.format_exc()
-    finally:
-        signal.alarm(0)
-        faulthandler.cancel_dump_traceback_later()
-        resource.setrlimit(resource.RLIMIT_AS, limits)
-        signal.signal(signal.SIGALRM, handler)
-    seconds = time.process_time() - began
-    if verdict in ("accepted", "refused") and seconds > SECONDS:
-        return "slow", f"{seconds:.1f} s {told}"
-    return verdict, told
-
-
-def main():
-    """Parses the command line and tries."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--count", type=int, default=2000, help="data sets of each reader")
-    parser.add_argument("--first", type=int, default=0, help="number of the first one")
-    parser.add_argument("readers", nargs="*", default=list(READERS))
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        for reader in options.readers:
-            counts = {}
-            for number in range(options.first, options.first + options.count):
-                verdict, told = outcome(reader, number, Path(folder, "one"))
-                counts[verdict] = counts.get(verdict, 0) + 1
-                if verdict not in ("accepted", "refused"):
-                    print(f"{reader} {number}: {verdict}: {told}", flush=True)
-            print(json.dumps({reader: counts}), flush=True)
-
-
-if __name__ == "__main__":
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    main()

@@ -14,7 +14,8 @@ import pytest
 import safetensors.numpy
 
 from benchmarks import hostile_weights
-from benchmarks.hostile_weights import READERS, hit, whole
+from benchmarks.hostile import GOOD, outcome
+from benchmarks.hostile_weights import READERS, whole
 from keras_wsss import load
 from keras_wsss.backbones import build_backbone, load_weights
 from keras_wsss.backbones.state_dict import assign_state_dict, read_state_dict
@@ -28,11 +29,12 @@ pytestmark = pytest.mark.usefixtures("eager")
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_hostile_files_are_read_or_refused(name):
-    """The first of those that `python -m benchmarks.hostile_weights` makes."""
+def test_hostile_files_are_read_or_refused(name, tmp_path):
+    """The first of those that `python -m benchmarks.hostile` makes."""
     quick = name in ("pytorch", "npz", "safetensors")
     for number in range(40 if quick else 12):
-        hit(READERS[name], f"{name} {number}")
+        verdict, told = outcome(name, number, tmp_path / "one")
+        assert verdict in GOOD, f"{name} {number}: {verdict}: {told}"
 
 
 # ---- weight files ------------------------------------------------------------------------------
