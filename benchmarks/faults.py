@@ -1,6 +1,6 @@
-"""What survives: kills, signals, damaged checkpoints, full disks, two at once, hostile files.
+"""What survives: kills, signals, damaged checkpoints, full disks, two at once.
 
-    python -m benchmarks.faults --output benchmarks/results/faults.json
+    python -m benchmarks.faults --output benchmarks/results/faults.json --table
 
 Seeded; every kind goes on where an earlier call has stopped. A blow is *lost* where a command
 cannot be brought to its end by what its messages say, *different* where it then leaves something
@@ -17,9 +17,10 @@ import subprocess
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from benchmarks.tables import markdown, put
 from benchmarks.victims import called, made
 from keras_wsss._environment import described
 from keras_wsss.errors import WeightsError
@@ -27,6 +28,7 @@ from keras_wsss.inference.checkpoint_file import read_file
 from keras_wsss.output import new_file
 from keras_wsss.run_folder import RunDirectory
 
+PAGE = Path("docs/reliability.md")
 VERDICTS = "lost", "different", "traceback", "hang"
 
 
@@ -64,36 +66,51 @@ def main():
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--share", type=float, default=1.0, help="of the blows of each kind (1)")
     parser.add_argument("--kinds", default=",".join(KINDS), help="with commas between (all)")
+    parser.add_argument("--table", action="store_true", help=f"write the table of {PAGE}")
     options = parser.parse_args()
-    kinds = options.kinds.split(",")
     report = {"processor": described().partition(";")[0], "faults": {}}
     if options.output.exists():
         report = json.loads(options.output.read_text())
     with tempfile.TemporaryDirectory() as folder:
-        wholes = {}
-        victims = made(folder)
-        for (kind, name), count in COUNTS.items():
-            if kind not in kinds:
-                continue
-            told = report["faults"].setdefault(
-                f"{kind}: {name}", {"tried": 0, **dict.fromkeys(VERDICTS, 0)}
-            )
-            while told["tried"] < max(1, round(count * options.share)):
-                number, output = told["tried"], Path(folder, "disk", "out")
-                output.parent.mkdir(exist_ok=True)
-                shutil.rmtree(output, ignore_errors=True)
-                if name not in wholes:
-                    copy = Path(folder, "whole", name)
-                    wholes[name] = undisturbed(victims[name], output, copy)
-                draw = random.Random(f"{kind} {name} {number}")
-                verdict = KINDS[kind](draw, wholes[name], output)
-                told["tried"] += 1
-                if verdict:
-                    told[verdict] += 1
-                    print(f"{kind}: {name} {number}: {verdict}", flush=True)
-                with new_file(options.output) as file:
-                    file.write_text(json.dumps(report, indent=2) + "\n")
+        hit(report, options.output, options.kinds.split(","), options.share, folder)
     print(json.dumps(report["faults"], indent=2))
+    if options.table:
+        put(PAGE, "faults", table(report["faults"]))
+
+
+def hit(report, target, kinds, share, folder):
+    """Hits what has not been hit yet, and notes each blow in ``target``."""
+    victims, wholes = made(folder), {}
+    for (kind, name), count in COUNTS.items():
+        if kind not in kinds:
+            continue
+        told = report["faults"].setdefault(
+            f"{kind}: {name}", {"tried": 0, **dict.fromkeys(VERDICTS, 0)}
+        )
+        while (number := told["tried"]) < max(1, round(count * share)):
+            # Always the same place, since some files name it.
+            output = Path(folder, "disk", "out")
+            output.parent.mkdir(exist_ok=True)
+            shutil.rmtree(output, ignore_errors=True)
+            if name not in wholes:
+                wholes[name] = undisturbed(victims[name], output, Path(folder, "whole", name))
+            draw = random.Random(f"{kind} {name} {number}")
+            verdict = KINDS[kind](draw, wholes[name], output)
+            told["tried"] += 1
+            if verdict:
+                told[verdict] += 1
+                print(f"{kind}: {name} {number}: {verdict}", flush=True)
+            with new_file(target) as file:
+                file.write_text(json.dumps(report, indent=2) + "\n")
+
+
+def table(faults):
+    """What was tried, and how it ended."""
+    rows = [
+        [*kind.split(": "), *(str(told[each]) for each in ("tried", *VERDICTS))]
+        for kind, told in faults.items()
+    ]
+    return markdown(["blow", "command", "tried", *VERDICTS], rows)
 
 
 def undisturbed(victim, output, copy):
@@ -173,6 +190,13 @@ def full_disks(draw, whole, output):
         subprocess.run(["umount", disk], check=True)
 
 
+def threads(draw, whole, output):
+    """Two threads for each operation in place of one: the same bits."""
+    settings = whole.victim.settings | {"training.threads": 2}
+    code, told, _ = called(replace(whole.victim, settings=settings).command(output))
+    return failure(code, told, 0) or whole.difference(output)
+
+
 def pairs(draw, whole, output):
     """Two processes on one folder: one works, the other is refused."""
     with ThreadPoolExecutor(1) as pool:
@@ -185,7 +209,8 @@ def pairs(draw, whole, output):
     return "lost" if code == other else whole.difference(output)
 
 
-KINDS = {kind.__name__: kind for kind in (kills, signals, flips, damages, full_disks, pairs)}
+BLOWS = kills, signals, flips, damages, full_disks, pairs, threads
+KINDS = {blow.__name__: blow for blow in BLOWS}
 COUNTS = {
     ("kills", "train"): 120,
     ("kills", "train in stages"): 30,
@@ -200,6 +225,7 @@ COUNTS = {
     ("full_disks", "labels"): 5,
     ("full_disks", "export"): 5,
     ("pairs", "train"): 5,
+    ("threads", "train"): 2,
 }
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What readers make of files that lie: one message, or they read them, in seconds and in bounds.
 
-    python -m benchmarks.hostile --output benchmarks/results/hostile.json
+    python -m benchmarks.hostile --output benchmarks/results/hostile.json --table
 
 Seeded: the same number of a reader is the same input. Every reader goes on where an earlier call
 has stopped. The tests try a few of each.
@@ -21,6 +21,7 @@ import warnings
 from pathlib import Path
 
 from benchmarks import hostile_files, hostile_weights
+from benchmarks.tables import markdown, put
 from keras_wsss._environment import described
 from keras_wsss.errors import ConfigError, WSSSError
 from keras_wsss.output import new_file
@@ -29,6 +30,7 @@ READERS = hostile_files.READERS | hostile_weights.READERS
 """Name -> function (draw: random.Random, folder: Path) that writes one input into an empty folder
 and reads it; it raises what reading raises."""
 
+PAGE = Path("docs/reliability.md")
 GOOD = "accepted", "refused"
 SECONDS = 5
 """Of processor time; a network is built for some of them."""
@@ -43,6 +45,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--count", type=int, default=2000, help="inputs of each reader (2000)")
+    parser.add_argument("--table", action="store_true", help=f"write the table of {PAGE}")
     parser.add_argument("readers", nargs="*", default=list(READERS))
     options = parser.parse_args()
     report = {"processor": described().partition(";")[0], "readers": {}}
@@ -60,6 +63,22 @@ def main():
                     with new_file(options.output) as file:
                         file.write_text(json.dumps(report, indent=2) + "\n")
             print(json.dumps({reader: counts}), flush=True)
+    if options.table:
+        put(PAGE, "hostile", table(report["readers"]))
+
+
+def table(readers):
+    """How often each reader has read, refused, or done anything else."""
+    rows = [
+        [reader.replace("_", " "), *map(str, (*map(counts.get, GOOD), others(counts) or 0))]
+        for reader, counts in readers.items()
+    ]
+    return markdown(["reader", *GOOD, "anything else"], rows)
+
+
+def others(counts):
+    """What was neither read nor refused, e.g. ``1 slow``; empty where nothing was."""
+    return ", ".join(f"{count} {name}" for name, count in counts.items() if name not in GOOD)
 
 
 class Hang(BaseException):

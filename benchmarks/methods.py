@@ -22,6 +22,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import keras_wsss
+from benchmarks.tables import markdown, put
 from keras_wsss.config import load_config, stage_digests
 from keras_wsss.run_folder import RunDirectory
 
@@ -343,12 +344,6 @@ def with_deviation(results, *keys):
     return f"{statistics.mean(values):.1f} ± {statistics.stdev(values):.1f}"
 
 
-def markdown(header, rows):
-    """A table of strings."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
 def comparison_table(suite, output):
     """One row a method: scores, share of the upper bound on the same data, cost."""
     header = ["method", "decoder", "% of the bound", *list(SCORES)[1:], "classifier F1"]
@@ -403,16 +398,11 @@ def ablation_table(suite, output):
 
 def write_tables(page, output):
     """Puts the tables of all suites between their markers in ``page``; returns them."""
-    text, tables = page.read_text(), []
+    tables = []
     for suite in SUITES:
-        begin, end = (f"<!-- methods:{suite} {edge} -->" for edge in ("begin", "end"))
-        if begin not in text:
-            continue
         table = (ablation_table if "_ablation_" in suite else comparison_table)(suite, output)
-        tables.append(table)
-        before, rest = text.split(begin)
-        text = f"{before}{begin}\n{table}\n{end}{rest.split(end)[1]}"
-    page.write_text(text)
+        if put(page, f"methods:{suite}", table):
+            tables.append(table)
     return "\n\n".join(tables)
 
 
