@@ -52,9 +52,10 @@ $(TOOLS):
 	$@/bin/pip install -qq --disable-pip-version-check pip-audit cyclonedx-bom || \
 		{ rm -rf $@; echo "no network: pip-audit and cyclonedx-bom cannot be installed"; exit 1; }
 
-# Known vulnerabilities of the versions in constraints.txt, asked of a database in the network.
+# Known vulnerabilities of the versions in constraints.txt, asked of a database in the network; a
+# version that it does not know is an error, too.
 audit: | $(TOOLS)
-	$(TOOLS)/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip \
+	$(TOOLS)/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip --strict \
 		--progress-spinner off
 
 # The bill of materials of a release, CycloneDX: build/sbom.json.
