@@ -15,7 +15,7 @@ from mkdocs.structure.files import File, InclusionLevel
 
 ROOT = Path(__file__).resolve().parents[1]
 OUTSIDE = (
-    *("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE", "CITATION.cff"),
+    *("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "LICENSE", "CITATION.cff"),
     *("examples/*.ipynb", "benchmarks/results/*.json"),
     *("keras_wsss/backbones/adapter.py", "keras_wsss/config/data.py", "keras_wsss/data/split.py"),
     *("keras_wsss/config/declarations.py", "keras_wsss/methods/base.py"),

@@ -135,7 +135,7 @@ write_labels(photos, names, "label-studio", Path("annotated"))
 export = json.loads(Path("annotated/tasks.json").read_text())
 for task in export:
     task["annotations"] = task.pop("predictions")
-Path("export.json").write_text(json.dumps(export))
+Path("export.json").write_text(json.dumps(export));
 # %% [markdown]
 # ## Back again
 #

@@ -94,7 +94,8 @@ for name in ("classification", "c2s", "s2c", "affinity"):
 left.set_title("loss terms by epoch")
 left.legend()
 right.plot(range(1, 6), 100 * np.array(history.history["val_miou"]), marker=".")
-right.set_title("validation mIoU of the decoder, %")
+right.set_title("validation mIoU of the decoder, %");
+
 # %% [markdown]
 # The masks of the validation images are used to score, never to train. No tag is used for the score
 # either: the decoder sees the image alone. Five epochs of 240 images are few: an animal may yet

@@ -24,9 +24,9 @@ def check_regular(path: str | Path) -> None:
     >>> check_regular("photo.jpg")
     """
     if not os.path.isfile(path):  # which is quiet about paths that cannot be
-        there = os.path.lexists(path) if "\0" not in str(path) else False
-        reason = "no regular file" if there else "no such file"
-        raise DataError(f"{path}: cannot be read ({reason}); replace it")
+        if "\0" not in str(path) and os.path.lexists(path):
+            raise DataError(f"{path}: cannot be read (no regular file); replace it")
+        raise DataError(f"{path}: no such file; put it there")
 
 
 def read_bytes(path: Path, most: int = LARGEST_TEXT) -> bytes:

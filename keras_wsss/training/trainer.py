@@ -204,12 +204,12 @@ def _trained(config, run, splits, data, resume, verbose, accept_changes, broken=
         # As a training that had known of them from its beginning: it met none until now.
         return _trained(config, run, splits, data, True, verbose, accept_changes, broken)
     seconds = time.perf_counter() - started
-    return {
+    told = {
         "seconds": round(seconds, 1),
         "images_per_second": round((steps - begun) * config.data.batch_size / seconds, 2),
         "replicas": strategy.num_replicas_in_sync,
-        "unreadable": state["unreadable"],
     }
+    return told | {name: state[name] for name in ("unreadable",) if state[name]}
 
 
 def _fit(model, config, run, splits, state, verbose):
