@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import onnx
 from PIL import Image
 
 from keras_wsss.inference.checkpoint_file import read_file
@@ -124,7 +125,7 @@ class Writing:
         return [*self.arguments, "--quiet", *again, "-o", output]
 
     def left(self, output):
-        """The files, those of JSON without what was timed."""
+        """The files: of JSON without what was timed, of ONNX without names."""
         return {
             str(path.relative_to(output)): _content(path)
             for path in sorted(Path(output).rglob("*"))
@@ -133,6 +134,10 @@ class Writing:
 
 
 def _content(path):
+    if path.suffix == ".onnx":  # its converter numbers nodes anew each time
+        graph = onnx.load(path).graph
+        tensors = sorted(tensor.raw_data for tensor in graph.initializer)
+        return sorted(node.op_type for node in graph.node), tensors
     if path.suffix != ".json":
         return path.read_bytes()
     return _untimed(json.loads(path.read_text()))
