@@ -73,8 +73,12 @@ def called(arguments, after=None, number=signal.SIGKILL):
 def _command(arguments, told):
     os.dup2(os.open(told, os.O_WRONLY), 2)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    import tensorflow as tf
+
     from keras_wsss.__main__ import main
 
+    # Graphs of so small a network take longer to make than to run; an export consists of them.
+    tf.config.run_functions_eagerly(arguments[0] != "export")
     main(arguments)
 
 
