@@ -1,5 +1,6 @@
 """What all commands share: arguments, results, and errors without traceback."""
 
+import _thread
 import argparse
 import importlib
 import json
@@ -8,6 +9,7 @@ import math
 import os
 import sys
 import tempfile
+import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -75,7 +77,7 @@ def run_command(
         for library, least in LEAST_SAID.items():
             logging.getLogger(library).setLevel(least)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _no_interruption_lost():
             if not debug:  # those of libraries; what a user should know is logged
                 warnings.simplefilter("ignore")
             code = command()
@@ -99,6 +101,24 @@ def run_command(
         code = 3
     if code:
         raise SystemExit(code)
+
+
+@contextmanager
+def _no_interruption_lost() -> Iterator[None]:
+    """Ctrl-C comes again where Python passes over it, as in a callback of garbage collection."""
+    before = sys.unraisablehook
+
+    def again(lost: "sys.UnraisableHookArgs") -> None:
+        if issubclass(lost.exc_type, KeyboardInterrupt):
+            threading.Timer(0.1, _thread.interrupt_main).start()  # when the callback is over
+        else:
+            before(lost)
+
+    sys.unraisablehook = again
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
 
 
 def _what_failed(error: OSError) -> str:

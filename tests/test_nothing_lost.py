@@ -1,11 +1,13 @@
 """Whatever hits a run, it goes on exactly or says in one line what to do."""
 
+import gc
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +17,7 @@ import pytest
 from conftest import tiny_config
 from data_folder import write_voc
 
+from keras_wsss._command import run_command
 from keras_wsss.config import load_config, load_run_config
 from keras_wsss.data import load_splits
 from keras_wsss.data.contents import contents
@@ -146,6 +149,31 @@ def test_a_signal_saves_the_step(tmp_path, whole, number):
     if number == signal.SIGTERM:  # the two differ in nothing from here on
         resume(tmp_path)
         assert_equal(tmp_path, whole)
+
+
+def test_a_signal_in_the_last_step_ends_it_too(tmp_path, whole):
+    """The scores may take minutes."""
+    blown(config_of(), tmp_path, 8, lambda: signal.raise_signal(signal.SIGTERM), InterruptionError)
+    assert not RunDirectory(tmp_path).summary_file.exists()
+    resume(tmp_path)
+    assert_equal(tmp_path, whole)
+
+
+def test_an_interruption_is_not_lost_in_garbage_collection():
+    def interrupt(phase, info):
+        if phase == "start":
+            gc.callbacks.remove(interrupt)
+            signal.raise_signal(signal.SIGINT)
+
+    def command():
+        gc.callbacks.append(interrupt)
+        gc.collect()
+        time.sleep(1)
+        return 0
+
+    with pytest.raises(SystemExit) as end:
+        run_command(command)
+    assert end.value.code == 130
 
 
 def test_a_blow_between_two_checkpoint_files_costs_nothing(tmp_path, whole, monkeypatch):

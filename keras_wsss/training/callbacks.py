@@ -188,9 +188,10 @@ class StopOnSignal(StepCallback):
             signal.signal(*self.before.popitem())
 
     def on_step(self, logs):
-        if self.caught is None or self.step == self.validation.total_steps:
+        if self.caught is None:
             return
-        self.validation.save()
+        if self.step < self.validation.total_steps:  # else it is saved
+            self.validation.save()
         self.validation.saver.wait()
         error = InterruptionError(
             f"stopped after step {self.step}, which is saved; go on with: "
