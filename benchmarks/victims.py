@@ -54,8 +54,10 @@ def called(arguments, after=None, number=signal.SIGKILL):
         its end.
     """
     with tempfile.NamedTemporaryFile() as told:
-        process = forks.Process(target=_command, args=([*map(str, arguments)], told.name))
+        begun = forks.Event()
+        process = forks.Process(target=_command, args=([*map(str, arguments)], told.name, begun))
         process.start()
+        begun.wait(TIME_LIMIT)  # before that it knows no signals
         began = time.monotonic()
         if after is not None:
             process.join(after)
@@ -70,7 +72,7 @@ def called(arguments, after=None, number=signal.SIGKILL):
         return code, told.read().decode(), seconds
 
 
-def _command(arguments, told):
+def _command(arguments, told, begun):
     os.dup2(os.open(told, os.O_WRONLY), 2)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     import tensorflow as tf
@@ -79,6 +81,7 @@ def _command(arguments, told):
 
     # Graphs of so small a network take longer to make than to run; an export consists of them.
     tf.config.run_functions_eagerly(arguments[0] != "export")
+    begun.set()
     main(arguments)
 
 

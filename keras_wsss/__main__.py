@@ -54,6 +54,14 @@ def main(arguments=None):
     Args:
         arguments: list of str; None: those of the process.
     """
+    try:
+        options = _parsed(arguments)
+        run_command(lambda: options.command(options), debug=options.debug, quiet=options.quiet)
+    except KeyboardInterrupt:  # before the command has begun
+        raise SystemExit(130) from None
+
+
+def _parsed(arguments):
     parser = Parser(
         prog="keras-wsss",
         description=__doc__,
@@ -83,7 +91,7 @@ def main(arguments=None):
         command.set_defaults(command=module.run)
     options = parser.parse_args(arguments)
     options.quiet |= options.json  # nothing may stand beside the JSON
-    run_command(lambda: options.command(options), debug=options.debug, quiet=options.quiet)
+    return options
 
 
 if __name__ == "__main__":

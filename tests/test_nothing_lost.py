@@ -17,6 +17,7 @@ import pytest
 from conftest import tiny_config
 from data_folder import write_voc
 
+from keras_wsss.__main__ import main
 from keras_wsss._command import run_command
 from keras_wsss.config import load_config, load_run_config
 from keras_wsss.data import load_splits
@@ -173,6 +174,15 @@ def test_an_interruption_is_not_lost_in_garbage_collection():
 
     with pytest.raises(SystemExit) as end:
         run_command(command)
+    assert end.value.code == 130
+
+
+def test_an_interruption_before_the_command_has_begun(monkeypatch):
+    monkeypatch.setattr(
+        "keras_wsss.__main__.Parser", lambda **_: signal.raise_signal(signal.SIGINT)
+    )
+    with pytest.raises(SystemExit) as end:
+        main(["check", "my_set"])
     assert end.value.code == 130
 
 
