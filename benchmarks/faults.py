@@ -17,7 +17,7 @@ import subprocess
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.tables import markdown, put
@@ -190,13 +190,6 @@ def full_disks(draw, whole, output):
         subprocess.run(["umount", disk], check=True)
 
 
-def threads(draw, whole, output):
-    """Two threads for each operation in place of one: the same bits."""
-    settings = whole.victim.settings | {"training.threads": 2}
-    code, told, _ = called(replace(whole.victim, settings=settings).command(output))
-    return failure(code, told, 0) or whole.difference(output)
-
-
 def pairs(draw, whole, output):
     """Two processes on one folder: one works, the other is refused."""
     with ThreadPoolExecutor(1) as pool:
@@ -209,7 +202,7 @@ def pairs(draw, whole, output):
     return "lost" if code == other else whole.difference(output)
 
 
-BLOWS = kills, signals, flips, damages, full_disks, pairs, threads
+BLOWS = kills, signals, flips, damages, full_disks, pairs
 KINDS = {blow.__name__: blow for blow in BLOWS}
 COUNTS = {
     ("kills", "train"): 120,
@@ -225,7 +218,6 @@ COUNTS = {
     ("full_disks", "labels"): 5,
     ("full_disks", "export"): 5,
     ("pairs", "train"): 5,
-    ("threads", "train"): 2,
 }
 
 if __name__ == "__main__":
