@@ -2,8 +2,6 @@
 
 import functools
 import logging
-import os
-import shutil
 import zipfile
 from importlib.metadata import version
 from pathlib import Path
@@ -20,6 +18,7 @@ from keras_wsss.limits import check_archive, read_small
 from keras_wsss.methods import WSSSModel, new_model
 from keras_wsss.methods.foreign_weights import check_finite, weights_within
 from keras_wsss.methods.preset import SETTINGS, WEIGHTS, read_preset, reason
+from keras_wsss.output import link_or_copy
 from keras_wsss.registry import METHODS
 from keras_wsss.run_folder import RESUMED_FROM, RunDirectory
 
@@ -254,10 +253,7 @@ def stage_of_run(path, config=None):
 def _linked(path, target):
     """The file under a second name; a copy where the file system has no links."""
     target.unlink()
-    try:
-        os.link(path, target)
-    except OSError:
-        shutil.copyfile(path, target)
+    link_or_copy(path, target)
 
 
 def _variables(model):

@@ -209,7 +209,9 @@ def _trained(config, run, splits, data, resume, verbose, accept_changes, broken=
         "images_per_second": round((steps - begun) * config.data.batch_size / seconds, 2),
         "replicas": strategy.num_replicas_in_sync,
     }
-    return told | {name: state[name] for name in ("unreadable",) if state[name]}
+    if state["unreadable"]:
+        told["unreadable"] = state["unreadable"]
+    return told
 
 
 def _fit(model, config, run, splits, state, verbose):

@@ -98,7 +98,7 @@ def _write(contents: Contents, kept: list[Item], lists: dict[str, list[str]], fo
         each.mkdir(parents=True, exist_ok=True)
     for item in kept:
         if item.path is not None:
-            link_or_copy(item.path.resolve(), images / f"{item.id}{item.path.suffix}")
+            link_or_copy(item.path, images / f"{item.id}{item.path.suffix}")
             _write_mask(contents, item, item.path, masks / f"{item.id}.png")
     # Ids in masks are positions in the whole list of classes.
     names = contents.mask_classes if voc or has_masks else contents.classes
@@ -113,7 +113,7 @@ def _write_mask(contents: Contents, item: Item, photograph: Path, target: Path) 
     """A link to a mask or a copy; one in colours, or drawn with a brush, is written as ids."""
     colours = contents.mask_colours
     if item.mask_path and colours is None:
-        link_or_copy(item.mask_path.resolve(), target)
+        link_or_copy(item.mask_path, target)
     elif item.mask_path or item.brushes is not None:
         drawn = photograph, item.mask_path, item.brushes
         save_mask(ids_of_mask(*drawn, contents.mask_classes, colours), target)
