@@ -802,7 +802,7 @@ def test_reader_names_files_that_cannot_be_used(folders):
     (folders / "cat/9.tif").unlink()
     with pytest.raises(DataError, match=r"none of \d+ photographs has a mask .*which this method"):
         load(folders, "photos", masks=True, val_fraction=0.3)
-    with pytest.raises(DataError, match=r"mine\.txt: cannot be read"):
+    with pytest.raises(DataError, match=r"mine\.txt: no such file"):
         load(folders, "photos", train_list="mine")
     with pytest.raises(DataError, match="of 24 photographs none is left for the list val"):
         load(folders, "photos", val_fraction=0)
