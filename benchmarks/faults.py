@@ -47,8 +47,9 @@ class Whole:
         return failure(code, told, 0) or self.difference(output)
 
     def difference(self, output):
-        """``different`` where it has left something else, else None."""
-        return None if self.victim.left(output) == self.left else "different"
+        """``different`` where it has left something else, or anything beside it, else None."""
+        alone = [path.name for path in output.parent.iterdir()] == [output.name]
+        return None if alone and self.victim.left(output) == self.left else "different"
 
 
 def failure(code, told, *good):

@@ -5,12 +5,14 @@ Files of JSON lines grow line by line instead; :func:`whole_records` reads what 
 
 from __future__ import annotations
 
+import fcntl
+import functools
 import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,7 @@ def new_file(target: Path) -> Iterator[Path]:
         target: the file; its folder is made.
 
     Yields:
-        A file beside it to write to, of the same suffix.
+        The file to write, of the same name, in a folder that is hidden beside it.
 
     Raises:
         OSError: the disk is full or the folder read-only; ``target`` is as it was.
@@ -40,19 +42,56 @@ def new_file(target: Path) -> Iterator[Path]:
     >>> Path("numbers/summary.json").read_text()
     '{}'
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    suffix = "".join(target.suffixes)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=PARTIAL, suffix=suffix)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        temporary.chmod(0o644)
-        _to_disk(temporary)
-        os.replace(temporary, target)
+    with scratch_folder(target.parent) as folder:
+        file = folder / target.name
+        yield file
+        file.chmod(0o644)
+        _to_disk(file)
+        os.replace(file, target)
         _to_disk(target.parent)
+
+
+@contextmanager
+def scratch_folder(parent: Path) -> Iterator[Path]:
+    """A folder on the disk of ``parent``, in it, that goes at the end of the ``with`` block.
+
+    What writers that have died left in ``parent`` goes first.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    parent.mkdir(parents=True, exist_ok=True)
+    _sweep(parent.resolve())
+    folder = Path(tempfile.mkdtemp(dir=parent, prefix=PARTIAL))
+    try:
+        with _locked(folder):
+            yield folder
     finally:
-        temporary.unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@functools.cache  # once a process and folder, which may hold 100,000 files
+def _sweep(parent: Path) -> None:
+    _remove_dead(parent.glob(f"{PARTIAL}*"))
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[bool]:
+    """Holds the lock that tells a living writer; the system gives it back when a process ends.
+
+    Yields:
+        Whether it was free. It is not on a file system without locks, where leftovers stay.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(handle)
 
 
 def _to_disk(path: Path) -> None:
@@ -65,30 +104,23 @@ def _to_disk(path: Path) -> None:
 
 
 def remove_partial(folder: Path) -> None:
-    """Removes what interrupted writers have left in a folder and below.
+    """Removes what writers that have died have left in a folder and below.
 
     Example:
 
-    >>> _ = Path("runs/demo/.partial-1").write_text("half")
+    >>> Path("runs/demo/.partial-1").mkdir()
     >>> remove_partial(Path("runs/demo"))
     >>> Path("runs/demo/.partial-1").exists()
     False
     """
-    for path in sorted(folder.rglob(f"{PARTIAL}*")):
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+    _remove_dead(folder.rglob(f"{PARTIAL}*"))
 
 
-def scratch_folder(parent: Path) -> tempfile.TemporaryDirectory[str]:
-    """A folder on the disk of ``parent``, in it, that goes at the end of its ``with`` block.
-
-    Raises:
-        OSError: it cannot be made.
-    """
-    parent.mkdir(parents=True, exist_ok=True)
-    return tempfile.TemporaryDirectory(dir=parent, prefix=PARTIAL, ignore_cleanup_errors=True)
+def _remove_dead(folders: Iterator[Path]) -> None:
+    for folder in sorted(folders):
+        with suppress(OSError), _locked(folder) as free:  # OSError: another process was faster
+            if free:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def link_or_copy(path: Path, target: Path) -> None:
@@ -131,7 +163,7 @@ def check_own_folder(target: Path, mark: str) -> bool:
     """Checks that ``target`` may be written to: what others have put there is not touched.
 
     Args:
-        target: folder; an empty one counts as none.
+        target: folder; one with nothing but what died writers have left counts as none.
         mark: name of a file that tells a folder of the same kind.
 
     Returns:
@@ -140,7 +172,7 @@ def check_own_folder(target: Path, mark: str) -> bool:
     Raises:
         ConfigError: something else is there.
     """
-    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
+    if not target.exists() or (target.is_dir() and not _content(target)):
         return False
     if not (target / mark).is_file():
         raise ConfigError(
@@ -148,6 +180,10 @@ def check_own_folder(target: Path, mark: str) -> bool:
             "touched; choose another output"
         )
     return True
+
+
+def _content(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if not path.name.startswith(PARTIAL)]
 
 
 def check_new_folder(target: Path, mark: str, overwrite: bool = False) -> None:
@@ -190,12 +226,12 @@ def new_folder(target: Path, mark: str, overwrite: bool = False) -> Iterator[Pat
     check_new_folder(target, mark, overwrite)
     try:
         with scratch_folder(target.parent) as temporary:
-            folder = Path(temporary, target.name)
+            folder = temporary / target.name
             folder.mkdir()
             yield folder
             check_new_folder(target, mark, overwrite)
             if target.exists():
-                target.rename(Path(temporary, ".replaced"))
+                target.rename(temporary / ".replaced")
             folder.rename(target)
     except OSError as error:
         raise DataError(

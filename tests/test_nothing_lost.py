@@ -32,7 +32,7 @@ from keras_wsss.errors import (
 )
 from keras_wsss.inference import checkpoints, load
 from keras_wsss.inference.checkpoint_file import read_file, write_file
-from keras_wsss.output import new_file, remove_partial
+from keras_wsss.output import new_file, new_folder, remove_partial, scratch_folder
 from keras_wsss.run_folder import RunDirectory
 from keras_wsss.training import train
 from keras_wsss.training.saving import Saver
@@ -124,7 +124,7 @@ def assert_equal(path, whole):
 
 
 def test_a_run_goes_on_from_its_checkpoint(halted, whole):
-    (halted / ".partial-x.json").write_text("half")
+    left_by_a_dead_writer(halted)
     with (halted / "metrics.jsonl").open("a") as file:
         file.write('{"step": 6, "lo')  # cut off in the middle of a line
     resume(halted)
@@ -462,10 +462,32 @@ def test_leftovers_go_and_nothing_else(tmp_path):
     kept = tmp_path / "checkpoints" / "last.safetensors"
     with new_file(kept) as file:
         file.write_text("whole")
-    (tmp_path / "checkpoints" / ".partial-1.safetensors").write_text("half")
-    (tmp_path / ".partial-folder" / "a").mkdir(parents=True)
-    remove_partial(tmp_path)
+    left_by_a_dead_writer(tmp_path / "checkpoints")
+    left_by_a_dead_writer(tmp_path)
+    with scratch_folder(tmp_path / "checkpoints") as lives:
+        remove_partial(tmp_path)
+        assert lives.exists()
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [kept]
+    assert not list(tmp_path.rglob(".partial-*"))
+
+
+def test_who_writes_anew_removes_what_was_left(tmp_path):
+    left_by_a_dead_writer(tmp_path)
+    with new_file(tmp_path / "metadata.json") as file:
+        file.write_text("{}")
+    assert [path.name for path in tmp_path.iterdir()] == ["metadata.json"]
+
+
+def test_a_folder_with_nothing_but_leftovers_may_be_written(tmp_path):
+    left_by_a_dead_writer(tmp_path)
+    with new_folder(tmp_path, "labels.json") as folder:
+        (folder / "labels.json").write_text("{}")
+    assert [path.name for path in tmp_path.iterdir()] == ["labels.json"]
+
+
+def left_by_a_dead_writer(folder):
+    (folder / ".partial-1").mkdir()
+    (folder / ".partial-1" / "last.safetensors").write_text("half")
 
 
 def test_a_board_on_a_full_disk_is_one_message(tmp_path, whole):

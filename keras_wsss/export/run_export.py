@@ -8,6 +8,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -106,12 +107,11 @@ def export_run(
     model = load(run, which)
     metadata = describe(name, model, stage, trained, which)
     network = network_of(model)
-    try:
-        scratch = scratch_folder(output)
-    except OSError as error:
-        raise ConfigError(f"output {output}: cannot be written ({error.strerror})") from error
-    with scratch as partial:
-        made = Path(partial)
+    with ExitStack() as scratch:
+        try:
+            made = scratch.enter_context(scratch_folder(output))
+        except OSError as error:
+            raise ConfigError(f"output {output}: cannot be written ({error.strerror})") from error
         exported = []
         for each in formats:
             folder = made / each

@@ -66,7 +66,7 @@ def save_checkpoint(run, which, arrays, state):
     """
     path = run.checkpoint(which)
     if which == "last" and path.exists():
-        run.write(run.checkpoint("previous"), lambda older: _linked(path, older))
+        run.write(run.checkpoint("previous"), lambda older: link_or_copy(path, older))
     run.write(path, lambda new: write_file(new, arrays, state))
 
 
@@ -136,7 +136,7 @@ def resumed(model, run):
         for fault in failed:
             logger.warning("%s; going on from %s, step %d", fault, which, state["step"])
         if which != "last":  # there may be no step left that would write it
-            run.write(run.checkpoint("last"), functools.partial(_linked, path))
+            run.write(run.checkpoint("last"), functools.partial(link_or_copy, path))
         return state
     if failed:
         raise failed[0]
@@ -248,12 +248,6 @@ def stage_of_run(path, config=None):
         f"{path}: is not finished, its stages {', '.join(missing)} are missing; go on with: "
         f"keras-wsss train --resume --run-dir {path}"
     )
-
-
-def _linked(path, target):
-    """The file under a second name; a copy where the file system has no links."""
-    target.unlink()
-    link_or_copy(path, target)
 
 
 def _variables(model):

@@ -74,7 +74,7 @@ def write_labels(
         # On the same disk, so that photographs can be linked.
         scratch_folder(folder.parent) as scratch,
     ):
-        spool = _Spool(photos, Path(scratch), limit)
+        spool = _Spool(photos, scratch, limit)
         chosen.write(spool, class_names, folder)
         _write_order(folder / "order.csv", spool.entries)
         images_with = Counter(number for entry in spool.entries for number in entry.classes)
