@@ -120,7 +120,7 @@ def parsed(line, complete, monkeypatch):
 def test_command_lines_are_understood(line, complete, monkeypatch):
     """Options exist, configurations that are named exist, and have the keys that are set.
 
-    Those of the tutorial really run (tests/test_tutorial.py).
+    tests/test_tutorial.py and tests/test_documented_commands.py really run them.
     """
     options = parsed(line, complete, monkeypatch)
     if getattr(options, "config", None):
