@@ -1,8 +1,8 @@
 """Commands of README and docs, executed as they stand on few and small pictures.
 
 Those of docs/tutorial.md have a test of their own. Programs of `benchmarks` take hours and need
-photographs that are not ours to give; tests/test_docs.py has them parsed, and tests/test_benchmarks
-run on what is small.
+photographs that are not ours to give; tests/test_docs.py has them parsed, and
+tests/test_benchmarks.py runs some on what is small.
 """
 
 import json

@@ -27,7 +27,7 @@ from keras_wsss.data.sizes import shrunk
 from keras_wsss.errors import ConfigError
 from keras_wsss.export import export_run
 from keras_wsss.export.guards import statuses
-from keras_wsss.export.metadata import Limits, Metadata
+from keras_wsss.export.metadata import Limits, Metadata, Provenance
 from keras_wsss.export.network import network_of
 from keras_wsss.export.web_file import RUNTIME_FILES, find_runtime
 from keras_wsss.palette import voc_palette
@@ -51,8 +51,39 @@ def served(tmp_path_factory):
     folder = tmp_path_factory.mktemp("served")
     write_stand_in(folder, 1)
     shutil.copytree(folder / "cats", folder / ODD_NAME)
+    untaught(folder / ODD_NAME / "1")
     with local_server(folder, max_body=2**20) as endpoints:
         yield Page(f"{endpoints.rest}/", lambda data: expected_mask(decode_image(data).numpy()))
+
+
+def untaught(version):
+    """Says of a served model that no loss term has taught its classifier."""
+    unknown = Provenance(
+        config="",
+        config_hash="",
+        method="bmp",
+        parity=True,
+        seed=0,
+        supervision="",
+        checkpoint="last",
+        step=1,
+        weights_sha256="",
+        validation_miou=None,
+        keras_wsss="",
+    )
+    metadata = Metadata(
+        name=ODD_NAME,
+        classes=("background", "cat"),
+        palette=("#000000", "#800000"),
+        scale=(1, 1, 1),
+        offset=(0, 0, 0),
+        square=None,
+        scores_trained=False,
+        weights_licence="",
+        provenance=unknown,
+    )
+    (version / "assets.extra").mkdir(exist_ok=True)
+    (version / "assets.extra/metadata.json").write_text(metadata.model_dump_json())
 
 
 @pytest.fixture(scope="module")
@@ -233,12 +264,15 @@ def test_one_of_several_models_is_asked(served, photo, browser):
     names = browser.run("[...document.querySelector('#model').options].map(each => each.value)")
     assert names == [ODD_NAME, "cats"]
     choose(browser, photo())
+    shown = "document.querySelector('#class-scores').checkVisibility()"
+    assert not browser.run(shown)  # nobody has taught that classifier
     browser.run("""(() => {
       const model = document.querySelector("#model");
       model.value = "cats";
       model.dispatchEvent(new Event("change"));
     })()""")
     browser.until(SEGMENTED)
+    assert browser.run(shown)
     asked = [unquote(each).split("/")[-1] for each in browser.requests[1:]]
     assert asked == [f"{ODD_NAME}:predict", "cats:predict"]
 
@@ -248,6 +282,7 @@ def test_a_single_model_is_not_asked_for(tmp_path, browser):
     with local_server(tmp_path) as endpoints:
         browser.open(f"{endpoints.rest}/")
         assert not browser.run("document.querySelector('#model').checkVisibility()")
+        assert "Masks by the model cats." in text(browser, "main")
         answer = requests.get(f"{endpoints.rest}/")
     assert answer.headers["Content-Security-Policy"] == "frame-ancestors 'none'"
     assert answer.headers["X-Content-Type-Options"] == "nosniff"

@@ -24,19 +24,22 @@ WEB_SCRIPTS = ("common.js", "resize.js", "png.js", "run_here.js", "page.js")
 WEB_SOURCES = "'self' 'wasm-unsafe-eval'; worker-src 'self'"  # of the network's runtime
 
 
-def server_page(models: Sequence[str]) -> str:
+def server_page(models: Sequence[str], untaught: Sequence[str] = ()) -> str:
     """The page of a server, which asks its REST API.
 
     Args:
         models: their names; one of them is chosen.
+        untaught: names of those whose class scores mean nothing, and are not shown.
 
     Example:
 
     >>> "<option>cats</option>" in server_page(["cats"])
     True
     """
-    about = "The photograph goes to this server, and nowhere else."
-    return _photo_page(about, {"palette": colour_codes()}, SERVER_SCRIPTS, models=models)
+    known = f"Masks by the model {models[0]}. " if len(models) == 1 else ""
+    about = f"{known}The photograph goes to this server, and nowhere else."
+    setup = {"palette": colour_codes(), "untaught": untaught}
+    return _photo_page(about, setup, SERVER_SCRIPTS, models)
 
 
 def web_page(metadata: Metadata, limits: Limits) -> str:
@@ -63,16 +66,17 @@ def web_page(metadata: Metadata, limits: Limits) -> str:
         "limits": limits.model_dump(),
         "messages": dict(statuses(limits)),
         "palette": metadata.palette,
+        "untaught": [] if metadata.scores_trained else [metadata.name],
     }
-    return _photo_page(about, setup, WEB_SCRIPTS, WEB_SOURCES)
+    return _photo_page(about, setup, WEB_SCRIPTS, [metadata.name], WEB_SOURCES)
 
 
 def _photo_page(
     about: str,
     setup: Mapping[str, Any],
     scripts: Sequence[str],
+    models: Sequence[str],
     sources: str = "",
-    models: Sequence[str] = (),
 ) -> str:
     files = importlib.resources.files(__package__)
     style = (files / "style.css").read_text("utf-8")

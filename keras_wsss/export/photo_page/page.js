@@ -94,6 +94,7 @@ function describe({classes}) {
   part("scores").replaceChildren(...classes.slice(0, FIRST).map(scoreRow));
   part("other-scores").replaceChildren(...classes.slice(FIRST).map(scoreRow));
   part("others").hidden = classes.length <= FIRST;
+  part("class-scores").hidden = SETUP.untaught.includes(part("model").value);
   part("result").hidden = false;
 }
 

@@ -82,6 +82,10 @@ class ModelStore:
         """Names of the models that are served."""
         return sorted(self._served)
 
+    def untaught(self) -> list[str]:
+        """Names of those models whose class scores mean nothing."""
+        return [name for name in self.names() if not self._served[name].scores_trained]
+
     def failures(self) -> list[str]:
         """Why versions could not be loaded."""
         return [

@@ -86,7 +86,7 @@ def rest_app(store: ModelStore, gate: Gate, options: Options) -> Starlette:
         return await _predict(store, gate, options, request)
 
     async def page(request: Request) -> Response:
-        return HTMLResponse(server_page(store.names()), headers=PAGE_HEADERS)
+        return HTMLResponse(server_page(store.names(), store.untaught()), headers=PAGE_HEADERS)
 
     return Starlette(
         routes=[

@@ -14,9 +14,12 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 from keras_wsss.checksums import SUMS, check_sums
 from keras_wsss.data.pipeline import untuned
-from keras_wsss.export.metadata import SIGNATURE
+from keras_wsss.errors import WeightsError
+from keras_wsss.export.metadata import SIGNATURE, Metadata
 from keras_wsss.export.serving.gate import RequestError, invalid
+from keras_wsss.limits import read_small
 
+METADATA = Path("assets.extra/metadata.json")
 WARMUP = Path("assets.extra/tf_serving_warmup_requests")
 CODES = {code.value[0]: code for code in grpc.StatusCode}
 
@@ -29,6 +32,9 @@ class Servable:
         version: its number.
         folder: holds ``saved_model.pb``.
 
+    Attributes:
+        scores_trained: False where ``class_scores`` mean nothing, as far as the folder tells.
+
     Raises:
         WeightsError: a file differs from what ``SHA256SUMS`` says.
     """
@@ -38,6 +44,7 @@ class Servable:
             check_sums(folder)
         self.name = name
         self.version = version
+        self.scores_trained = _scores_trained(folder)
         self.signature_defs = _signature_defs(folder)
         self._loaded = tf.saved_model.load(str(folder))
         self._signatures = dict(self._loaded.signatures)
@@ -105,6 +112,13 @@ class Servable:
             arrays = {name: tf.make_ndarray(value) for name, value in request.inputs.items()}
             signature = request.model_spec.signature_name or SIGNATURE
             self.predict(signature, arrays, request.output_filter)
+
+
+def _scores_trained(folder: Path) -> bool:
+    try:
+        return Metadata.model_validate_json(read_small(folder / METADATA)).scores_trained
+    except (WeightsError, OSError, ValueError):  # a model that something else has made
+        return True
 
 
 def _signature_defs(folder: Path) -> dict[str, Any]:

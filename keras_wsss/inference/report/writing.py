@@ -10,6 +10,7 @@ from typing import Any
 from keras_wsss.errors import DataError
 from keras_wsss.inference.report.page import report_page
 from keras_wsss.inference.report.results import read_results
+from keras_wsss.output import new_file
 from keras_wsss.run_folder import RunDirectory
 
 
@@ -48,8 +49,8 @@ def write_report(
         output = RunDirectory(runs[0]).report if len(folders) == 1 else Path("report.html")
     text = report_page(results).encode()
     try:
-        Path(output).parent.mkdir(parents=True, exist_ok=True)
-        Path(output).write_bytes(text)
+        with new_file(Path(output)) as file:
+            file.write_bytes(text)
     except OSError as error:
         raise DataError(f"{output}: cannot be written ({error.strerror})") from error
     megabytes = round(len(text) / 1e6, 1)
