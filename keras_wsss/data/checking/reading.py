@@ -17,7 +17,7 @@ from keras_wsss.data.coco_file import instances_of
 from keras_wsss.data.photos.coco import read_coco
 from keras_wsss.data.photos.labels import says_nothing
 from keras_wsss.data.photos.reader import TRAIN, VAL
-from keras_wsss.data.photos.recognise import find_source
+from keras_wsss.data.photos.recognise import source_of
 from keras_wsss.data.photos.scan import PHOTO_SUFFIXES
 from keras_wsss.data.photos.source import Source, with_negatives
 from keras_wsss.data.places import check_inside
@@ -52,13 +52,7 @@ def read_contents(data: DataConfig) -> Contents:
 
 def _photos(data: PhotosDataConfig) -> Contents:
     root = Path(data.root or ".")
-    source = find_source(
-        root,
-        images=data.images,
-        format=data.format,
-        tags_column=data.tags_column,
-        follow_links=data.follow_links,
-    )
+    source = source_of(data)
     imported = source.kind == "imported"
     untagged = "negative" if imported else data.untagged
     source = with_negatives(source, untagged)

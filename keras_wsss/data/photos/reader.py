@@ -18,7 +18,7 @@ from keras_wsss.data.photos.cvat import read_colours
 from keras_wsss.data.photos.division import for_validation
 from keras_wsss.data.photos.duplicates import groups_alike
 from keras_wsss.data.photos.labels import Labelled, label, reasons
-from keras_wsss.data.photos.recognise import find_source
+from keras_wsss.data.photos.recognise import source_of
 from keras_wsss.data.photos.scan import examples
 from keras_wsss.data.photos.source import Photograph, Source
 from keras_wsss.data.split import ReadArray, Split, by_lists
@@ -60,13 +60,7 @@ def load_photos(
     ('cat', 'dog')
     """
     root = Path(data.root or ".")
-    source = find_source(
-        root,
-        images=data.images,
-        format=data.format,
-        tags_column=data.tags_column,
-        follow_links=data.follow_links,
-    )
+    source = source_of(data)
     imported = source.kind == "imported"
     labelled = label(
         source,

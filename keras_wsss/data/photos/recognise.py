@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from keras_wsss.data.photos.candidates import (
     LOOKED_FOR,
@@ -36,6 +36,9 @@ from keras_wsss.data.photos.yolo import holds_boxes, label_files, read_yolo, yol
 from keras_wsss.data.places import check_inside
 from keras_wsss.data.text import read_json, read_xml
 from keras_wsss.errors import DataError
+
+if TYPE_CHECKING:
+    from keras_wsss.config.data import PhotosDataConfig
 
 logger = logging.getLogger(__name__)
 
@@ -110,6 +113,23 @@ def find_source(
         return source
     note = f"what cannot be read was not looked at: {examples(unread)}"
     return replace(source, warnings=(*source.warnings, note))
+
+
+def source_of(data: PhotosDataConfig) -> Source:
+    """What a configuration names, as :func:`find_source` reads it.
+
+    Example:
+
+    >>> source_of(wsss.load_config("photos", ["data.root=my_set"]).data).kind
+    'imported'
+    """
+    return find_source(
+        Path(data.root or "."),
+        images=data.images,
+        format=data.format,
+        tags_column=data.tags_column,
+        follow_links=data.follow_links,
+    )
 
 
 def _named(candidates: Iterable[Candidate]) -> str:
