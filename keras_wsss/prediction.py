@@ -15,6 +15,9 @@ from keras_wsss.errors import DataError
 from keras_wsss.ops.resize import resize, resize_smooth
 from keras_wsss.photographs import PHOTO_SUFFIXES, photographs_in
 
+ABSENT = -1e4
+"""Logit of a class that is not there: finite in half precision, too."""
+
 SMALLEST_SIDE = 64  # so that half the size still suits every backbone
 
 
@@ -133,6 +136,28 @@ def label_map(logits, size):
     return label
 
 
+def without_absent(logits, image_logits, tag_cut):
+    """Decoder logits in which a class that the classifier does not see cannot win (tag cut).
+
+    The background always can.
+
+    Args:
+        logits: float `[B,H,W,C+1]`.
+        image_logits: float `[B,C]` of the classifier.
+        tag_cut: float in 0..1; a class whose sigmoid lies below is absent.
+
+    Returns:
+        float `[B,H,W,C+1]`, :data:`ABSENT` where a class is absent.
+
+    Example:
+
+    >>> without_absent(tf.zeros([1, 1, 1, 3]), tf.constant([[-9.0, 9.0]]), 0.2).numpy().ravel()
+    array([     0., -10000.,      0.], dtype=float32)
+    """
+    absent = tf.pad(tf.sigmoid(image_logits) < tag_cut, [[0, 0], [1, 0]])
+    return tf.where(absent[:, None, None], tf.cast(ABSENT, logits.dtype), logits)
+
+
 @contextmanager
 def enough_memory(name, size):
     """One message where an image asks for more memory than there is in the ``with`` block.
@@ -168,6 +193,8 @@ class Predictor:
         scales: floats; 1.0 alone is the plain prediction. Logits are fused on the grid of the
             scale nearest to 1.
         flip: bool, average every view with its mirror.
+        tag_cut: as for :func:`without_absent`; None: the model's own, ``heads.tag_cut``; 0 where
+            the tags are known.
 
     Example:
 
@@ -177,9 +204,10 @@ class Predictor:
     (TensorShape([1, 64, 96]), TensorShape([1, 64, 96, 7]))
     """
 
-    def __init__(self, model, scales=(1.0,), flip=False):
+    def __init__(self, model, scales=(1.0,), flip=False, tag_cut=None):
         views = checked_views(scales, flip)
         self.model = model
+        self.tag_cut = model.settings.heads.tag_cut if tag_cut is None else tag_cut
         self.scales = sorted(views.scales, key=lambda scale: abs(scale - 1))
         self.flip = views.flip
         self.answer = tf.function(
@@ -208,8 +236,8 @@ class Predictor:
             images: float32 `[B,H,W,3]`, RGB 0..255.
 
         Returns:
-            dict: ``logits``, those of the decoder, fused, float32 `[B,H,W,K]` at the size of the
-            images; ``image_logits`` float32 `[B,C]` of the first view alone.
+            dict: ``logits``, those of the decoder, fused, after the tag cut, float32 `[B,H,W,K]` at
+            the size of the images; ``image_logits`` float32 `[B,C]` of the first view alone.
         """
         own_size = tf.shape(images)[1:3]
         images = as_trained(images, self.model.square)
@@ -223,10 +251,11 @@ class Predictor:
             outputs = self.model(view, training=False)
             views.append(outputs["segmentation_logits"])
             image_logits.append(outputs["image_logits"])
-        return {
-            "logits": resize(fuse_logits(views, self.flip), (own_size[0], own_size[1])),
-            "image_logits": image_logits[0][: tf.shape(images)[0]],
-        }
+        logits = resize(fuse_logits(views, self.flip), (own_size[0], own_size[1]))
+        image_logits = image_logits[0][: tf.shape(images)[0]]
+        if self.tag_cut:
+            logits = without_absent(logits, image_logits, self.tag_cut)
+        return {"logits": logits, "image_logits": image_logits}
 
 
 def segment(model, images, scales=(1.0,), flip=False):

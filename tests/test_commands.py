@@ -220,6 +220,17 @@ def test_misspelt_words_are_answered_with_the_right_ones(line, says, capsys):
 
 # ---- predict -----------------------------------------------------------------------------------
 
+
+def test_evaluate_takes_what_belongs_to_a_score(run, capsys):
+    command = ["evaluate", "--run", str(run), "--json", "--set"]
+    says = fails(main, [*command, "heads.decoder=linear"], capsys)
+    assert "heads.decoder=linear: is of the training" in says and "heads.tag_cut" in says
+    main([*command, "heads.tag_cut=1"])  # no class is as sure as that
+    scores = json.loads(capsys.readouterr().out)
+    found = {name: iou for name, iou in scores["decoder"]["per_class"].items() if iou}
+    assert set(found) == {"background"} and scores["protocol"]["tag_cut"] == 1
+
+
 ROWS = "predictions.jsonl"
 
 

@@ -385,6 +385,11 @@ WRONG = {
 }
 
 
+def test_a_tag_cut_needs_scores(write):
+    message = message_of(write(MINIMAL), ["heads.tag_cut=0.2", "losses.classification=null"])
+    assert "heads.tag_cut: value 0.2; allowed: 0, where no tags teach scores" in message
+
+
 @pytest.mark.parametrize("kind", WRONG)
 def test_wrong_override_is_one_message(kind, write):
     override, parts = WRONG[kind]

@@ -10,9 +10,10 @@ from PIL import Image
 
 from keras_wsss.data.decode import decode_image
 from keras_wsss.errors import ConfigError, DataError
+from keras_wsss.export.network import network_of
 from keras_wsss.methods import new_model
 from keras_wsss.ops.resize import resize
-from keras_wsss.prediction import Predictor, label_map, segment
+from keras_wsss.prediction import Predictor, label_map, segment, without_absent
 
 
 def built(*overrides):
@@ -245,3 +246,40 @@ def test_a_folder_without_an_image(model, tmp_path):
     (tmp_path / "notes.txt").write_text("no image")
     with pytest.raises(DataError, match=r"holds no image \(\.jpg, \.jpeg, \.png"):
         segment(model, tmp_path)
+
+
+# ---- the tag cut -----------------------------------------------------------------------------
+
+
+def test_the_tag_cut_is_that_of_numpy():
+    draw = np.random.default_rng(0)
+    logits = draw.normal(size=(3, 5, 7, 4)).astype(np.float32)
+    image_logits = np.float32([[0.4, -0.4, 2], [-1, -2, -3], [0, 1, -9]])
+    expected = logits.copy()
+    for image, row in enumerate(image_logits):
+        for number, logit in enumerate(row, start=1):
+            if 1 / (1 + np.exp(-float(logit))) < 0.5:
+                expected[image, ..., number] = -1e4
+    ours = without_absent(tf.constant(logits), tf.constant(image_logits), 0.5).numpy()
+    np.testing.assert_array_equal(ours, expected)
+    assert set(np.argmax(ours[1], axis=-1).ravel()) == {0}  # background stays
+
+
+def test_a_class_that_the_classifier_does_not_see_is_in_no_mask(model):
+    image = photograph(0, 75, 101)
+    batch = np.float32(image)[None]
+    plain = Predictor(model)
+    image_logits = plain.answer(batch)["image_logits"].numpy()[0]
+    here = set(np.unique(plain(batch))) - {0}
+    cut = float(np.median(1 / (1 + np.exp(-image_logits))))
+    absent = [c + 1 for c, logit in enumerate(image_logits) if 1 / (1 + np.exp(-logit)) < cut]
+    assert here & set(absent) and here - set(absent)  # else nothing is tried
+    logits = plain.logits(batch).numpy()[0]
+    logits[..., absent] = -np.inf
+    cutting = built(f"heads.tag_cut={cut}")
+    cutting.set_weights(model.get_weights())
+    np.testing.assert_array_equal(segment(cutting, image), np.argmax(logits, axis=-1))
+    exported = network_of(cutting)(tf.constant(batch))["class_map"][0]
+    np.testing.assert_array_equal(exported, segment(cutting, image))
+    # Where the tags are known, they are asked.
+    np.testing.assert_array_equal(Predictor(cutting, tag_cut=0)(batch), plain(batch))

@@ -13,6 +13,7 @@ from keras_wsss.config import load_run_config
 from keras_wsss.errors import ConfigError
 
 HELP = "score a trained run"
+OF_A_SCORE = "data.", "evaluation.", "heads.tag_cut"
 EXAMPLES = """\
   keras-wsss evaluate --run runs/photos
   keras-wsss evaluate --run runs/photos --scales 0.75,1,1.25 --flip
@@ -32,6 +33,12 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(options: Namespace) -> None:
     """Scores, and shows or writes the scores."""
+    for override in options.overrides:
+        if not override.startswith((*OF_A_SCORE, "stages.")):
+            raise ConfigError(
+                f"--set {override}: is of the training, which is over; of a score one may set "
+                f"{', '.join(OF_A_SCORE)}"
+            )
     config = load_run_config(options.run, options.overrides)
     if options.output:
         _check_output(options.output)

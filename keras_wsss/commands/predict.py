@@ -35,8 +35,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--threshold",
         type=bounded(0, 1, float),
-        default=0.0,
-        help="leave out classes whose image score is below (0)",
+        metavar="SCORE",
+        help="leave out classes whose image score is below (that of the training, heads.tag_cut)",
     )
     parser.add_argument(
         "--batch", type=bounded(1), default=1, help="photographs of one size at once (1)"

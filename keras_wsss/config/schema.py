@@ -53,6 +53,8 @@ class ModelConfig(Section):
         method = self.declaration
         if self.parity and not method.has_parity:
             raise impossible("parity", True, f"false; {method.name} has no released code to follow")
+        if self.heads.tag_cut and not self.trains_classifier:
+            raise impossible("heads.tag_cut", self.heads.tag_cut, "0, where no tags teach scores")
         if method.check:
             method.check(self)
         return self

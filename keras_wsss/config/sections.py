@@ -95,6 +95,7 @@ class HeadsConfig(Section):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
     pooling: Literal["max", "average"] = "max"
     classifier_bias: bool = False
+    tag_cut: Fraction = 0.0
 
 
 class AffinityHeadsConfig(HeadsConfig):

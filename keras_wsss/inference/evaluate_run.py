@@ -26,7 +26,8 @@ def evaluate_run(
 
     Args:
         path: run folder; of a run with stages the last one is scored.
-        config: :class:`~keras_wsss.config.Config` to take the data from; None: the run's own.
+        config: :class:`~keras_wsss.config.Config` to take data, test-time views and tag cut from;
+            None: the run's own.
         scales, flip: test-time views; None: those of the configuration.
         split: :class:`~keras_wsss.data.Split` to score; None: the validation list is read.
         sheet: bool, write ``contact_sheet.png`` and ``image_results.json`` into the run folder.
@@ -51,6 +52,7 @@ def evaluate_run(
     views = {
         "scales": config.evaluation.scales if scales is None else scales,
         "flip": config.evaluation.flip if flip is None else flip,
+        "tag_cut": config.heads.tag_cut,
     }
 
     def progress(batches):

@@ -28,6 +28,7 @@ def evaluate(
     scales=(1.0,),
     flip=False,
     crf=False,
+    tag_cut=None,
     tags=True,
     sheet=None,
     sheet_images=12,
@@ -49,6 +50,7 @@ def evaluate(
         scales: test-time sizes of the image for the decoder.
         flip: bool, whether the decoder also sees the mirror image.
         crf: bool, also score the decoder's probabilities after a dense CRF, as ``decoder_crf``.
+        tag_cut: float, least score of a class that the decoder may say; None: the model's own.
         tags: bool, also score what needs tags (about eight network passes more).
         sheet: path of a contact sheet to write, or None.
         sheet_images: int, rows of the sheet.
@@ -84,7 +86,8 @@ def evaluate(
         scores["classifier"] = ClassifierScore(names)
     chosen = set(np.linspace(0, len(split.ids) - 1, sheet_images).astype(int))
     rows, shown_ids = [], []
-    images = _look(model, split, Predictor(model, scales, flip), "decoder_crf" in scores, tags)
+    predictor = Predictor(model, scales, flip, tag_cut)
+    images = _look(model, split, predictor, "decoder_crf" in scores, tags)
     for position, seen in enumerate(progress(images)):
         for score in scores.values():
             score.update(seen)
@@ -104,6 +107,8 @@ def evaluate(
         "resolution": "original",
         "tags_used": "cam and pseudo_label only; never by decoder",
     }
+    if predictor.tag_cut:
+        protocol["tag_cut"] = predictor.tag_cut
     return {**{name: score.report() for name, score in scores.items()}, "protocol": protocol}
 
 

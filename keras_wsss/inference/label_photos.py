@@ -127,7 +127,9 @@ def label_photos(model, split, kind, scratch, scales=(1.0,), flip=False):
         )
     if kind == "prediction" and not has_decoder:
         raise ConfigError("no loss term trains the decoder of this run; use --kind pseudo")
-    return _label_photos(model, split, kind, scratch, Predictor(model, scales, flip))
+    # For pseudo labels the tags tell which classes are there.
+    predictor = Predictor(model, scales, flip, tag_cut=0 if kind == "pseudo" else None)
+    return _label_photos(model, split, kind, scratch, predictor)
 
 
 def _label_photos(model, split, kind, scratch, predictor):

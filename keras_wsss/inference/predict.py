@@ -32,7 +32,7 @@ def predict_files(
     scales=(1.0,),
     flip=False,
     crf=False,
-    threshold=0.0,
+    threshold=None,
     batch=1,
     overwrite=False,
     progress=iter,
@@ -51,7 +51,8 @@ def predict_files(
         output: folder.
         scales, flip: test-time views, see :class:`~keras_wsss.prediction.Predictor`.
         crf: bool, sharpen with a dense CRF (extra ``crf``).
-        threshold: float in 0..1; classes whose image score is below leave the mask.
+        threshold: float in 0..1; classes whose image score is below leave the mask. None: the
+            model's own (``heads.tag_cut``).
         batch: int, photographs of one size that go through the network at once.
         overwrite: bool, begin anew where the folder holds predictions of other settings.
         progress: function that wraps the list of photographs while it is gone through.
@@ -93,7 +94,7 @@ def predict_files(
                 "hold against a threshold; leave --threshold out"
             )
         names = network.class_names or [f"class {c + 1}" for c in range(network.num_classes)]
-        segment = _segmenter(Predictor(network, scales, flip), crf, threshold)
+        segment = _segmenter(Predictor(network, scales, flip, threshold), crf)
     folder.begin(todo)  # nothing is written before all of this is right
     with folder.interruptible(photographs):
         for photographs_of_size, images in _batches(progress(todo), batch, failed):
@@ -140,7 +141,7 @@ def _batches(photographs, size, failed):
         yield waiting, images
 
 
-def _segmenter(predictor, crf, threshold):
+def _segmenter(predictor, crf):
     """Function of images `[H,W,3]` of one size to (mask, confidence, class scores) of each."""
 
     @tf.function(
@@ -148,12 +149,9 @@ def _segmenter(predictor, crf, threshold):
     )
     def answer(images):
         found = predictor.answer(images)
+        largest = tf.reduce_max(tf.nn.softmax(found["logits"]), axis=-1)
         scores = tf.sigmoid(found["image_logits"])
-        # The background always stays.
-        absent = tf.pad(scores < threshold, [[0, 0], [1, 0]])
-        logits = tf.where(absent[:, None, None], found["logits"].dtype.min, found["logits"])
-        largest = tf.reduce_max(tf.nn.softmax(logits), axis=-1)
-        return logits, tf.reduce_mean(largest, axis=[1, 2]), scores
+        return found["logits"], tf.reduce_mean(largest, axis=[1, 2]), scores
 
     def segment(images):
         images = np.float32(np.stack(images))

@@ -147,10 +147,11 @@ def _saliency_labels(model, split, config):
 def _object_guided_labels(model, split, config):
     """Likewise: I2CRC, eq. 12 to 15. The masks of ``split`` are the labels so far.
 
-    The network predicts as it is tested: with the scales, flip and CRF of ``evaluation``.
+    The network predicts as it is tested: with the scales, flip and CRF of ``evaluation``; what the
+    classifier thinks of the tags is not asked, since they are known.
     """
     settings = config.evaluation
-    predictor = Predictor(model, settings.scales, settings.flip)
+    predictor = Predictor(model, settings.scales, settings.flip, tag_cut=0)
 
     def make(position, image):
         if settings.crf:
