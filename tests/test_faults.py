@@ -48,9 +48,12 @@ def test_what_differs_is_seen(tmp_path):
         def left(self, output):
             return os.listdir(output)
 
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a" / "label.png").touch()
-    (tmp_path / "b").mkdir()
-    whole = faults.Whole(Victim(), tmp_path / "a", ["label.png"], 1.0)
-    assert whole.difference(tmp_path / "a") is None
-    assert whole.difference(tmp_path / "b") == "different"
+    good, empty, littered = (tmp_path / name / "out" for name in ("good", "empty", "littered"))
+    for output in (good, empty, littered):
+        output.mkdir(parents=True)
+    for output in (good, littered):
+        (output / "label.png").touch()
+    (littered.parent / ".partial-1").mkdir()
+    whole = faults.Whole(Victim(), good, ["label.png"], 1.0)
+    assert whole.difference(good) is None
+    assert whole.difference(empty) == whole.difference(littered) == "different"
