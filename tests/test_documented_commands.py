@@ -41,8 +41,8 @@ ADDRESSES = {"--grpc": r"gRPC +(\S+)", "--url": r"REST +(\S+)/v1"}
 NOT_RUN = {
     "--dry-run": "in the tutorial",
     "train --resume --run-dir runs/photos": "only what was stopped goes on: test_nothing_lost.py",
-    "--format web": "needs onnxruntime-web: test_pages.py",
-    " RUN ": "stands for a folder; the same export is tried with runs/photos",
+    "--format web": "needs onnxruntime-web: test_photo_page.py",
+    " RUN ": "stands for a folder; test_export.py tries these formats",
 }
 
 

@@ -18,6 +18,7 @@ from photo_page import REFUSED, SEGMENTED, choose, folder_server, saved_mask
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from serving_models import expected_mask, local_server, png, write_stand_in
+from test_export_formats import METADATA
 from test_label_photos import untrained_run
 
 import keras_wsss
@@ -27,7 +28,7 @@ from keras_wsss.data.sizes import shrunk
 from keras_wsss.errors import ConfigError
 from keras_wsss.export import export_run
 from keras_wsss.export.guards import statuses
-from keras_wsss.export.metadata import Limits, Metadata, Provenance
+from keras_wsss.export.metadata import Limits, Metadata
 from keras_wsss.export.network import network_of
 from keras_wsss.export.web_file import RUNTIME_FILES, find_runtime
 from keras_wsss.palette import voc_palette
@@ -58,30 +59,7 @@ def served(tmp_path_factory):
 
 def untaught(version):
     """Says of a served model that no loss term has taught its classifier."""
-    unknown = Provenance(
-        config="",
-        config_hash="",
-        method="bmp",
-        parity=True,
-        seed=0,
-        supervision="",
-        checkpoint="last",
-        step=1,
-        weights_sha256="",
-        validation_miou=None,
-        keras_wsss="",
-    )
-    metadata = Metadata(
-        name=ODD_NAME,
-        classes=("background", "cat"),
-        palette=("#000000", "#800000"),
-        scale=(1, 1, 1),
-        offset=(0, 0, 0),
-        square=None,
-        scores_trained=False,
-        weights_licence="",
-        provenance=unknown,
-    )
+    metadata = METADATA.model_copy(update={"scores_trained": False})
     (version / "assets.extra").mkdir(exist_ok=True)
     (version / "assets.extra/metadata.json").write_text(metadata.model_dump_json())
 
